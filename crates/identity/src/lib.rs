@@ -1,0 +1,1 @@
+//! Accounts, access keys and the calls of the Security Token Service.

@@ -1,0 +1,1 @@
+//! Functions and their life: the control plane, the invoke path, execution environments.

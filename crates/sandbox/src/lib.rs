@@ -1,0 +1,1 @@
+//! Execution environments for hostile code: start, talk to, measure and end them.

@@ -1,0 +1,2 @@
+//! The gatemill program: wiring, configuration, listeners and the command line.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Durable records, queues and blobs behind one facade, with an embedded and an in-memory engine.

@@ -1,0 +1,1 @@
+//! AWS over HTTP: signatures, protocols, errors, names, and the path that serves an API call.
