@@ -1,1 +1,49 @@
-//! AWS over HTTP: signatures, protocols, errors, names, and the path that serves an API call.
+//! AWS over HTTP: what every AWS API of Gatemill has in common.
+//!
+//! The crate knows how AWS's clients sign, encode and name things, and it knows nothing of functions or
+//! APIs. It is pure: it reads no clock, no randomness, no file and no socket; [`Cx`] brings those in.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | [`serve`](mod@serve) | the path that serves an API call, top to bottom |
+//! | [`operation`] | what an operation is: service, method, path, shapes, errors |
+//! | [`shape`] | the static description of a shape: members, where they travel, constraints |
+//! | [`routes`] | the table that binds operations to handlers |
+//! | [`sigv4`] | Signature Version 4: verification, and presigned URLs of our own |
+//! | [`protocol`] | rest-json, JSON 1.0/1.1 and query: requests in, responses and errors out |
+//! | [`validate`] | constraint violations, in AWS's words |
+//! | [`arn`], [`function_ref`] | names: ARNs, and the forms in which a function is named |
+//! | [`pagination`], [`time`], [`blob`] | tokens, timestamps, base64 members |
+//!
+//! It does not read bodies from the network (the server does, with a limit) and does not decide who may do
+//! what (an [`Authorizer`] does).
+
+pub mod arn;
+pub mod blob;
+pub mod cx;
+pub mod error;
+pub mod function_ref;
+pub mod limits;
+pub mod operation;
+pub mod pagination;
+pub mod percent;
+pub mod protocol;
+pub mod routes;
+pub mod serve;
+pub mod shape;
+pub mod sigv4;
+pub mod time;
+pub mod validate;
+
+pub use arn::Arn;
+pub use blob::Blob;
+pub use cx::{Caller, Cx, Entropy, RequestId};
+pub use error::{ApiError, ErrorShape, Fault};
+pub use function_ref::{FunctionRef, Qualifier};
+pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};
+pub use routes::{Routes, Served};
+pub use serve::{
+    Arrival, Authorizer, Credential, Credentials, Front, Recorder, Verification, serve,
+};
+pub use shape::{Kind, Location, Member, Shape, TimestampFormat};
+pub use time::{EpochSeconds, Iso8601, Timestamp};

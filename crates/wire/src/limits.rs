@@ -1,0 +1,12 @@
+//! Limits of the protocol layer, each with the AWS quota or rule that it mirrors.
+
+/// How far a signature's time may lie from ours: AWS's five minutes.
+pub const SIGNATURE_WINDOW_MS: i64 = 5 * 60 * 1000;
+/// The longest life of a presigned URL: seven days.
+pub const PRESIGNED_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
+/// The deepest nesting of a JSON body that is followed while validating (serde_json stops at 128 itself).
+pub const JSON_DEPTH_MAX: usize = 128;
+/// The longest pagination token that is decoded.
+pub const PAGE_TOKEN_BYTES_MAX: usize = 4096;
+/// The largest body of a control-plane request other than code: 6 MiB and some for the envelope.
+pub const BODY_BYTES_MAX: usize = 70_167_211;

@@ -1,0 +1,152 @@
+//! The query protocol: a form in, XML out.
+//!
+//! Nested members are written `Tags.member.1.Key`; the reader follows the shape, so a stray key is ignored as AWS
+//! does.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use quick_xml::escape::escape;
+use serde_json::{Map, Number, Value};
+
+use super::{Bound, respond};
+use crate::{
+    ApiError, Kind, OperationInfo, RequestId, Shape, error::Fault, error::common,
+    limits::JSON_DEPTH_MAX, percent,
+};
+
+type Form = BTreeMap<String, String>;
+
+pub(super) fn decode(
+    operation: &OperationInfo,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Bound, ApiError> {
+    let Some(shape) = operation.input else { return Ok(Bound::default()) };
+    let members = match read(shape, &form(parts, body), "", 0)? {
+        Some(Value::Object(members)) => members,
+        _ => Map::new(),
+    };
+    Ok(Bound { members, payload: None })
+}
+
+/// The parameters of a request: of the form in its body, and of its query string.
+pub(crate) fn form(parts: &Parts, body: &Bytes) -> Form {
+    let text = String::from_utf8_lossy(body);
+    let query = parts.uri.query().unwrap_or("");
+    percent::query_pairs(query).chain(percent::query_pairs(&text)).collect()
+}
+
+fn read(shape: &Shape, form: &Form, prefix: &str, depth: usize) -> Result<Option<Value>, ApiError> {
+    if depth > JSON_DEPTH_MAX {
+        return Ok(None);
+    }
+    match &shape.kind {
+        Kind::Structure { members } => {
+            let mut object = Map::new();
+            for member in *members {
+                let path = join(prefix, member.wire);
+                if let Some(value) = read(member.shape, form, &path, depth + 1)? {
+                    object.insert(member.wire.to_owned(), value);
+                }
+            }
+            let absent = object.is_empty() && depth > 0;
+            Ok((!absent).then_some(Value::Object(object)))
+        }
+        Kind::List { member, .. } => {
+            let mut items = Vec::new();
+            while let Some(item) =
+                read(member, form, &format!("{prefix}.member.{}", items.len() + 1), depth + 1)?
+            {
+                items.push(item);
+            }
+            Ok((!items.is_empty()).then_some(Value::Array(items)))
+        }
+        _ => form.get(prefix).map(|text| scalar(shape, text)).transpose(),
+    }
+}
+
+fn scalar(shape: &Shape, text: &str) -> Result<Value, ApiError> {
+    let wrong = || ApiError::new(&common::SERIALIZATION, format!("{text} is not a valid value"));
+    match shape.kind {
+        Kind::Integer { .. } => text.parse::<i64>().map(Value::from).map_err(|_| wrong()),
+        Kind::Double { .. } => {
+            let number = text.parse().ok().and_then(Number::from_f64);
+            number.map(Value::Number).ok_or_else(wrong)
+        }
+        Kind::Boolean => text.parse::<bool>().map(Value::from).map_err(|_| wrong()),
+        _ => Ok(Value::from(text)),
+    }
+}
+
+fn join(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}.{name}") }
+}
+
+pub(super) fn encode(
+    operation: &OperationInfo,
+    namespace: &str,
+    request_id: RequestId,
+    value: &Value,
+) -> Response<Bytes> {
+    let name = operation.name;
+    let mut xml = format!("<{name}Response xmlns=\"{namespace}\">");
+    if !value.is_null() {
+        write_element(&format!("{name}Result"), value, &mut xml);
+    }
+    xml.push_str(&format!(
+        "<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
+    ));
+    respond(200, "text/xml", xml)
+}
+
+fn write_element(name: &str, value: &Value, xml: &mut String) {
+    xml.push_str(&format!("<{name}>"));
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                write_element(name, value, xml);
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                write_element("member", item, xml);
+            }
+        }
+        Value::String(text) => xml.push_str(&escape(text.as_str())),
+        Value::Null => {}
+        value => xml.push_str(&value.to_string()),
+    }
+    xml.push_str(&format!("</{name}>"));
+}
+
+pub(super) fn encode_error(
+    namespace: &str,
+    request_id: RequestId,
+    error: &ApiError,
+) -> Response<Bytes> {
+    let fault = match error.fault() {
+        Fault::User => "Sender",
+        Fault::Service => "Receiver",
+    };
+    let (code, message) = (query_code(error.shape.code), escape(error.message.as_ref()));
+    let xml = format!(
+        "<ErrorResponse xmlns=\"{namespace}\"><Error><Type>{fault}</Type><Code>{code}</Code><Message>{message}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+    );
+    respond(error.shape.status, "text/xml", xml)
+}
+
+/// The query protocol has names of its own for the errors of authentication.
+fn query_code(code: &'static str) -> &'static str {
+    match code {
+        "MissingAuthenticationTokenException" => "MissingAuthenticationToken",
+        "IncompleteSignatureException" => "IncompleteSignature",
+        "InvalidSignatureException" => "SignatureDoesNotMatch",
+        "UnrecognizedClientException" => "InvalidClientTokenId",
+        "AccessDeniedException" => "AccessDenied",
+        "ValidationException" => "ValidationError",
+        "UnknownOperationException" => "InvalidAction",
+        code => code,
+    }
+}

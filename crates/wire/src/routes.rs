@@ -1,0 +1,318 @@
+//! The route table of a service: which operation is served by which handler.
+//!
+//! ```ignore
+//! Routes::<Lambda, Error>::new(&api::SERVICE, state).on::<api::CreateAlias>(alias::create)
+//! ```
+//!
+//! A handler is a plain `async fn(&State, &Cx, Input) -> Result<Output, Error>`; one of another type does not
+//! compile. Every operation of the model is routed; one without a handler answers 501 and names itself.
+//!
+//! Routing is by method and path for rest-json, by `X-Amz-Target` and by `Action` for the other protocols. Where two
+//! paths of a model fit, the one with more literal segments wins, and literal query keys (`?List=ALL`) count too.
+
+use std::{collections::HashMap, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http::{Response, request::Parts};
+use serde_json::Value;
+
+use crate::{
+    ApiError, Cx, Operation, OperationInfo, Protocol, Service,
+    error::common,
+    operation::Input as _,
+    percent,
+    protocol::{self, Bound, Labels},
+    validate,
+};
+
+/// A future that may move between threads.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// An `async fn(&State, &Cx, Input) -> Result<Output, Error>`.
+pub trait Handler<'a, S, I, O, E>: Send + Sync {
+    /// What calling it gives.
+    type Future: Future<Output = Result<O, E>> + Send + 'a;
+    /// Calls it.
+    fn call(&self, state: &'a S, cx: &'a Cx, input: I) -> Self::Future;
+}
+
+impl<'a, S: 'a, I, O, E, F, Fut> Handler<'a, S, I, O, E> for F
+where
+    F: Fn(&'a S, &'a Cx, I) -> Fut + Send + Sync,
+    Fut: Future<Output = Result<O, E>> + Send + 'a,
+{
+    type Future = Fut;
+
+    fn call(&self, state: &'a S, cx: &'a Cx, input: I) -> Fut {
+        self(state, cx, input)
+    }
+}
+
+type Call<S> = Box<
+    dyn for<'a> Fn(&'a S, &'a Cx, Bound) -> BoxFuture<'a, Result<Response<Bytes>, ApiError>>
+        + Send
+        + Sync,
+>;
+
+/// A service's operations and their handlers. `S` is the state that handlers are given, `E` the crate's error.
+pub struct Routes<S, E> {
+    service: &'static Service,
+    state: Arc<S>,
+    calls: HashMap<&'static str, Call<S>>,
+    paths: Paths,
+    error: PhantomData<fn() -> E>,
+}
+
+impl<S, E> fmt::Debug for Routes<S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes")
+            .field("service", &self.service.name)
+            .field("handlers", &self.calls.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Routes<S, E> {
+    /// The table of `service` with no handler yet.
+    pub fn new(service: &'static Service, state: Arc<S>) -> Self {
+        Self {
+            service,
+            state,
+            calls: HashMap::new(),
+            paths: Paths::of(service),
+            error: PhantomData,
+        }
+    }
+
+    /// Binds an operation to its handler.
+    ///
+    /// # Panics
+    /// When the operation is bound twice or belongs to another service: the table itself is wrong then.
+    #[must_use]
+    pub fn on<O: Operation>(
+        mut self,
+        handler: impl for<'a> Handler<'a, S, O::Input, O::Output, E> + 'static,
+    ) -> Self {
+        let info = O::INFO;
+        assert!(
+            std::ptr::eq(info.service, self.service),
+            "{} is not of {}",
+            info.name,
+            self.service.name
+        );
+        let handler = Arc::new(handler);
+        let call: Call<S> = Box::new(move |state, cx, bound| {
+            let handler = Arc::clone(&handler);
+            Box::pin(async move {
+                let input = decode_input::<O>(bound)?;
+                let output = handler.call(state, cx, input).await.map_err(Into::into)?;
+                protocol::encode(info, cx.request_id, output)
+            })
+        });
+        assert!(self.calls.insert(info.name, call).is_none(), "{} is bound twice", info.name);
+        self
+    }
+}
+
+fn decode_input<O: Operation>(bound: Bound) -> Result<O::Input, ApiError> {
+    let info = O::INFO;
+    let members = Value::Object(bound.members);
+    if let Some(message) = info.input.and_then(|shape| validate::mismatch(shape, &members)) {
+        return Err(ApiError::new(&common::SERIALIZATION, message));
+    }
+    if let Some(message) = info.input.and_then(|shape| validate::violations(shape, &members)) {
+        return Err(ApiError::new(info.service.validation, message));
+    }
+    let members = if info.input.is_none() { Value::Null } else { members };
+    let mut input: O::Input =
+        serde_json::from_value(members).map_err(|error| unreadable(&error))?;
+    if let Some(payload) = bound.payload {
+        input.set_payload(payload);
+    }
+    Ok(input)
+}
+
+/// What passed the checks by shape and is still not readable, such as broken base64. The text of the parser may quote
+/// the caller's data, so only the log gets it.
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    ApiError::new(&common::SERIALIZATION, "A member of the request cannot be read as its type.")
+        .with_internal(error)
+}
+
+/// A service behind its table, whatever its state: what [`serve`](crate::serve()) dispatches to.
+pub trait Served: Send + Sync {
+    /// The service.
+    fn service(&self) -> &'static Service;
+    /// Whether an operation has a handler.
+    fn is_built(&self, operation: &OperationInfo) -> bool;
+    /// Finds the operation that a request names.
+    fn route(&self, parts: &Parts, body: &Bytes) -> Option<(&'static OperationInfo, Labels)>;
+    /// Decodes the request, runs the handler and encodes its answer.
+    fn call<'a>(
+        &'a self,
+        cx: &'a Cx,
+        operation: &'static OperationInfo,
+        parts: &'a Parts,
+        labels: &'a Labels,
+        body: &'a Bytes,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, ApiError>>;
+}
+
+impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Served for Routes<S, E> {
+    fn service(&self) -> &'static Service {
+        self.service
+    }
+
+    fn is_built(&self, operation: &OperationInfo) -> bool {
+        self.calls.contains_key(operation.name)
+    }
+
+    fn route(&self, parts: &Parts, body: &Bytes) -> Option<(&'static OperationInfo, Labels)> {
+        match self.service.protocol {
+            Protocol::RestJson => self.paths.find(parts),
+            Protocol::Json { target_prefix, .. } => {
+                let target = parts.headers.get("x-amz-target")?.to_str().ok()?;
+                let name = target.strip_prefix(target_prefix)?.strip_prefix('.')?;
+                Some((named(self.service, name)?, Labels::new()))
+            }
+            Protocol::Query { .. } => {
+                let text = String::from_utf8_lossy(body);
+                let query = parts.uri.query().unwrap_or("");
+                let mut pairs = percent::query_pairs(query).chain(percent::query_pairs(&text));
+                let (_, name) = pairs.find(|(key, _)| key == "Action")?;
+                Some((named(self.service, &name)?, Labels::new()))
+            }
+        }
+    }
+
+    fn call<'a>(
+        &'a self,
+        cx: &'a Cx,
+        operation: &'static OperationInfo,
+        parts: &'a Parts,
+        labels: &'a Labels,
+        body: &'a Bytes,
+    ) -> BoxFuture<'a, Result<Response<Bytes>, ApiError>> {
+        let Some(call) = self.calls.get(operation.name) else {
+            return Box::pin(std::future::ready(Err(not_built(operation))));
+        };
+        match protocol::decode(operation, parts, labels, body) {
+            Ok(bound) => call(&self.state, cx, bound),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+}
+
+fn named(service: &Service, name: &str) -> Option<&'static OperationInfo> {
+    service.operations.iter().copied().find(|operation| operation.name == name)
+}
+
+fn not_built(operation: &OperationInfo) -> ApiError {
+    let (service, name) = (operation.service.name, operation.name);
+    ApiError::new(
+        &common::NOT_IMPLEMENTED,
+        format!("The operation {service}:{name} is not built in this version of Gatemill."),
+    )
+}
+
+/// The paths of a rest-json service, most specific first.
+#[derive(Debug)]
+struct Paths(Vec<PathPattern>);
+
+#[derive(Debug)]
+struct PathPattern {
+    operation: &'static OperationInfo,
+    segments: Vec<Segment>,
+    query: Vec<(&'static str, &'static str)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Segment {
+    Literal(&'static str),
+    Label(&'static str),
+    Greedy(&'static str),
+}
+
+impl Paths {
+    fn of(service: &'static Service) -> Self {
+        let mut patterns: Vec<PathPattern> =
+            service.operations.iter().map(|operation| PathPattern::parse(operation)).collect();
+        let weight = |pattern: &PathPattern| {
+            let literals =
+                pattern.segments.iter().filter(|segment| matches!(segment, Segment::Literal(_)));
+            let greedy =
+                pattern.segments.iter().any(|segment| matches!(segment, Segment::Greedy(_)));
+            (std::cmp::Reverse(literals.count()), greedy, std::cmp::Reverse(pattern.query.len()))
+        };
+        patterns.sort_by_key(weight);
+        Self(patterns)
+    }
+
+    fn find(&self, parts: &Parts) -> Option<(&'static OperationInfo, Labels)> {
+        // A slash at the end names the same resource: older clients send one after `/functions`.
+        let path = parts.uri.path().trim_start_matches('/').trim_end_matches('/');
+        let segments: Vec<&str> = path.split('/').collect();
+        self.0.iter().filter(|pattern| pattern.operation.method == parts.method.as_str()).find_map(
+            |pattern| {
+                let labels = pattern.labels(&segments)?;
+                pattern
+                    .query_fits(parts.uri.query().unwrap_or(""))
+                    .then_some((pattern.operation, labels))
+            },
+        )
+    }
+}
+
+impl PathPattern {
+    fn parse(operation: &'static OperationInfo) -> Self {
+        let (path, query) = operation.uri.split_once('?').unwrap_or((operation.uri, ""));
+        let segments = path.trim_matches('/').split('/').map(|segment| {
+            let label = segment.strip_prefix('{').and_then(|segment| segment.strip_suffix('}'));
+            match label {
+                None => Segment::Literal(segment),
+                Some(label) => match label.strip_suffix('+') {
+                    Some(label) => Segment::Greedy(label),
+                    None => Segment::Label(label),
+                },
+            }
+        });
+        let query = query.split('&').filter(|part| !part.is_empty());
+        let query = query.map(|part| part.split_once('=').unwrap_or((part, "")));
+        Self { operation, segments: segments.collect(), query: query.collect() }
+    }
+
+    fn labels(&self, segments: &[&str]) -> Option<Labels> {
+        let mut labels = Labels::new();
+        let mut at = 0;
+        for (index, pattern) in self.segments.iter().enumerate() {
+            let segment = segments.get(at)?;
+            at += 1;
+            match pattern {
+                Segment::Literal(literal) => {
+                    if percent::decode(segment) != *literal {
+                        return None;
+                    }
+                }
+                Segment::Label(_) if segment.is_empty() => return None,
+                Segment::Label(name) => labels.push((name, (*segment).to_owned())),
+                Segment::Greedy(name) => {
+                    let after = self.segments.len() - index - 1;
+                    let end = segments.len().checked_sub(after).filter(|end| *end >= at)?;
+                    labels.push((name, segments[at - 1..end].join("/")));
+                    at = end;
+                }
+            }
+        }
+        (at == segments.len()).then_some(labels)
+    }
+
+    fn query_fits(&self, query: &str) -> bool {
+        self.query
+            .iter()
+            .all(|(key, value)| percent::query_pairs(query).any(|(k, v)| k == *key && v == *value))
+    }
+}
+
+#[cfg(test)]
+#[path = "routes_tests.rs"]
+mod tests;

@@ -1,0 +1,276 @@
+//! The path that serves an API call: identify → authenticate → route → authorize → decode → handler → encode → record.
+//!
+//! [`serve`] is the only way into a service. It takes a whole request (the server read the body, with a limit) and
+//! gives a whole response; it never fails: every error becomes the envelope of the service that was called.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{Request, Response, request::Parts};
+
+use crate::{
+    ApiError, Caller, Cx, Entropy, OperationInfo, RequestId, Service, Timestamp,
+    error::common,
+    protocol::{self, Labels},
+    routes::Served,
+    sigv4::{Claim, SignatureError},
+};
+
+/// What the server knows of a request before it is read.
+#[derive(Clone)]
+pub struct Arrival {
+    /// When it arrived.
+    pub now: Timestamp,
+    /// The address it came from.
+    pub source_ip: String,
+    /// Scheme, host and port under which it reached us, without a slash at the end.
+    pub endpoint: String,
+    /// Where random bytes come from.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl fmt::Debug for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Arrival")
+            .field("now", &self.now)
+            .field("source_ip", &self.source_ip)
+            .finish_non_exhaustive()
+    }
+}
+
+/// How far a key's signatures are checked.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Verification {
+    /// With this secret.
+    Secret(String),
+    /// Not at all: `gatemill dev` accepts any credentials, so there is no secret to check with.
+    AnySignature,
+}
+
+impl fmt::Debug for Verification {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Secret(_) => "Secret(…)",
+            Self::AnySignature => "AnySignature",
+        })
+    }
+}
+
+/// An access key as the server knows it.
+#[derive(Debug, Clone)]
+pub struct Credential {
+    /// Whose it is.
+    pub caller: Caller,
+    /// How its signatures are checked.
+    pub verification: Verification,
+}
+
+/// Finds access keys.
+pub trait Credentials: Send + Sync {
+    /// The key with this id, if there is one.
+    fn find(&self, access_key_id: &str) -> Option<Credential>;
+}
+
+/// Decides whether a caller may use an operation.
+pub trait Authorizer: Send + Sync {
+    /// `Err` with the reason for the client when the call is not allowed.
+    fn authorize(&self, cx: &Cx, operation: &OperationInfo) -> Result<(), ApiError>;
+}
+
+/// Told of every call that ended: metrics and the log.
+pub trait Recorder: Send + Sync {
+    /// One call: its operation where it was known, its status, and its error.
+    fn record(
+        &self,
+        request_id: RequestId,
+        operation: Option<&OperationInfo>,
+        status: u16,
+        error: Option<&ApiError>,
+    );
+}
+
+/// Everything [`serve`] dispatches to.
+pub struct Front {
+    /// The services, in the order in which an unsigned request looks for its own.
+    pub services: Vec<Box<dyn Served>>,
+    /// The access keys.
+    pub credentials: Arc<dyn Credentials>,
+    /// Who may do what.
+    pub authorizer: Arc<dyn Authorizer>,
+    /// Told of every call.
+    pub recorder: Arc<dyn Recorder>,
+    /// The one region whose scope is accepted; `None` accepts any and keeps their resources apart.
+    pub region: Option<String>,
+}
+
+impl fmt::Debug for Front {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.services.iter().map(|served| served.service().name).collect();
+        f.debug_struct("Front").field("services", &names).finish_non_exhaustive()
+    }
+}
+
+/// Serves one API call.
+pub async fn serve(front: &Front, arrival: Arrival, request: Request<Bytes>) -> Response<Bytes> {
+    let (parts, body) = request.into_parts();
+    let request_id = RequestId(arrival.entropy.uuid());
+    let claim = Claim::read(&parts);
+    let target = identify(front, claim.as_ref().ok(), &parts, &body);
+    let (response, error) = match answer(front, &target, claim, arrival, request_id, &parts, &body)
+        .await
+    {
+        Ok(response) => (response, None),
+        Err(error) => (protocol::encode_error(target.service(), request_id, &error), Some(error)),
+    };
+    front.recorder.record(
+        request_id,
+        target.operation(),
+        response.status().as_u16(),
+        error.as_ref(),
+    );
+    response
+}
+
+async fn answer(
+    front: &Front,
+    target: &Target<'_>,
+    claim: Result<Claim, SignatureError>,
+    arrival: Arrival,
+    request_id: RequestId,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Response<Bytes>, ApiError> {
+    let claim = claim.map_err(|error| signature_error(&error))?;
+    let caller = authenticate(front, &claim, arrival.now, parts, body)?;
+    let (served, operation, labels) = target.operation_or_error()?;
+    let cx = Cx {
+        request_id,
+        caller,
+        region: claim.region,
+        now: arrival.now,
+        endpoint: arrival.endpoint,
+        source_ip: arrival.source_ip,
+        entropy: arrival.entropy,
+    };
+    front.authorizer.authorize(&cx, operation)?;
+    // Decoding, the handler and encoding are one typed step behind the table.
+    served.call(&cx, operation, parts, labels, body).await
+}
+
+/// What a request is meant for.
+enum Target<'a> {
+    Operation(&'a dyn Served, &'static OperationInfo, Labels),
+    Service(&'a dyn Served),
+    Nothing,
+}
+
+impl<'a> Target<'a> {
+    fn service(&self) -> &'static Service {
+        match self {
+            Self::Operation(served, ..) | Self::Service(served) => served.service(),
+            Self::Nothing => &NOBODY,
+        }
+    }
+
+    fn operation(&self) -> Option<&'static OperationInfo> {
+        match self {
+            Self::Operation(_, operation, _) => Some(operation),
+            Self::Service(_) | Self::Nothing => None,
+        }
+    }
+
+    fn operation_or_error(
+        &self,
+    ) -> Result<(&'a dyn Served, &'static OperationInfo, &Labels), ApiError> {
+        match self {
+            Self::Operation(served, operation, labels) => Ok((*served, operation, labels)),
+            Self::Service(_) | Self::Nothing => Err(ApiError::new(
+                &common::UNKNOWN_OPERATION,
+                "The requested operation is not recognized by the service.",
+            )),
+        }
+    }
+}
+
+/// Answers what no service of ours was asked.
+static NOBODY: Service = Service {
+    name: "unknown",
+    signing_name: "unknown",
+    protocol: crate::Protocol::RestJson,
+    api_version: "",
+    validation: &common::VALIDATION,
+    malformed: &common::SERIALIZATION,
+    operations: &[],
+};
+
+/// Finds the service by the scope of the signature, and the operation by what that service's protocol says. A request
+/// without a readable signature is matched against every service, so that it is refused in the right envelope.
+fn identify<'a>(
+    front: &'a Front,
+    claim: Option<&Claim>,
+    parts: &Parts,
+    body: &Bytes,
+) -> Target<'a> {
+    let meant = |served: &&Box<dyn Served>| {
+        claim.is_none_or(|claim| served.service().signing_name == claim.service)
+    };
+    for served in front.services.iter().filter(meant) {
+        if let Some((operation, labels)) = served.route(parts, body) {
+            return Target::Operation(served.as_ref(), operation, labels);
+        }
+    }
+    match claim.and_then(|_| front.services.iter().find(meant)) {
+        Some(served) => Target::Service(served.as_ref()),
+        None => Target::Nothing,
+    }
+}
+
+fn authenticate(
+    front: &Front,
+    claim: &Claim,
+    now: Timestamp,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Caller, ApiError> {
+    let Some(credential) = front.credentials.find(&claim.access_key_id) else {
+        return Err(ApiError::new(
+            &common::UNRECOGNIZED_CLIENT,
+            "The security token included in the request is invalid.",
+        ));
+    };
+    if let Some(region) = front.region.as_ref().filter(|region| **region != claim.region) {
+        return Err(signature_error(&SignatureError::Scope(format!(
+            "Credential should be scoped to a valid region, not '{}'. This server is '{region}'.",
+            claim.region
+        ))));
+    }
+    let known = |served: &Box<dyn Served>| served.service().signing_name == claim.service;
+    if !front.services.iter().any(known) {
+        return Err(signature_error(&SignatureError::Scope(format!(
+            "Credential should be scoped to correct service; '{}' is not served here.",
+            claim.service
+        ))));
+    }
+    if let Verification::Secret(secret) = &credential.verification {
+        claim.check_time(now).map_err(|error| signature_error(&error))?;
+        claim.verify(parts, body, secret).map_err(|error| signature_error(&error))?;
+    }
+    Ok(credential.caller)
+}
+
+fn signature_error(error: &SignatureError) -> ApiError {
+    let shape = match error {
+        SignatureError::Missing => &common::MISSING_AUTHENTICATION_TOKEN,
+        SignatureError::Incomplete(_) => &common::INCOMPLETE_SIGNATURE,
+        SignatureError::Scope(_)
+        | SignatureError::Expired(_)
+        | SignatureError::NotYetCurrent(_)
+        | SignatureError::BodyHash
+        | SignatureError::Mismatch => &common::INVALID_SIGNATURE,
+    };
+    ApiError::new(shape, error.to_string())
+}
+
+#[cfg(test)]
+#[path = "serve_tests.rs"]
+mod tests;

@@ -1,0 +1,381 @@
+//! Signature Version 4: what a client signed, and whether it signed it with the key it claims.
+//!
+//! Both places of a signature are read: the `Authorization` header and the query of a presigned URL. The canonical
+//! request follows the AWS general reference ("Signature Version 4 signing process"): the path is encoded once more
+//! (every service but S3 does that), the query is sorted, header values are trimmed and folded.
+//!
+//! It does not look up keys and does not decide what a caller may do. Chunked (`STREAMING-…`) bodies come with S3.
+
+use std::fmt::Write as _;
+
+use aws_lc_rs::{digest, hmac};
+use http::{HeaderMap, request::Parts};
+
+use crate::{
+    Timestamp,
+    limits::{PRESIGNED_SECONDS_MAX, SIGNATURE_WINDOW_MS},
+    percent,
+};
+
+const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+/// The payload hash of a caller who does not sign the body.
+pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
+
+/// What a request claims about its signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose key.
+    pub access_key_id: String,
+    /// `YYYYMMDD`.
+    pub scope_date: String,
+    /// The region of the scope.
+    pub region: String,
+    /// The service of the scope.
+    pub service: String,
+    /// The lower-case names of the signed headers, sorted as they came.
+    pub signed_headers: Vec<String>,
+    /// The signature, in hexadecimal.
+    pub signature: String,
+    /// When it was signed.
+    pub signed_at: Timestamp,
+    /// How it is written in the string to sign.
+    pub amz_date: String,
+    /// The session token, if one was sent.
+    pub session_token: Option<String>,
+    /// Seconds for which a presigned URL holds; `None` for a signature in the header.
+    pub expires_s: Option<i64>,
+}
+
+/// Why a request is not authenticated. The texts are AWS's.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SignatureError {
+    /// Neither a header nor query parameters.
+    #[error("Missing Authentication Token")]
+    Missing,
+    /// Parts are missing or cannot be read.
+    #[error("{0}")]
+    Incomplete(String),
+    /// The scope ends otherwise than with `aws4_request`, or names another service, region or day.
+    #[error("{0}")]
+    Scope(String),
+    /// Signed too long ago.
+    #[error("{0}")]
+    Expired(String),
+    /// Signed too far ahead.
+    #[error("{0}")]
+    NotYetCurrent(String),
+    /// The body is not the one whose hash was signed.
+    #[error("The provided 'x-amz-content-sha256' header does not match what was computed.")]
+    BodyHash,
+    /// Everything reads well and the signature is another one.
+    #[error(
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
+    )]
+    Mismatch,
+}
+
+impl Claim {
+    /// Reads the claim from the header, or from the query of a presigned URL.
+    pub fn read(parts: &Parts) -> Result<Self, SignatureError> {
+        if let Some(header) = parts.headers.get("authorization") {
+            let text =
+                header.to_str().map_err(|_| incomplete("Authorization header is not ASCII."))?;
+            return Self::from_header(text, &parts.headers);
+        }
+        let query = parts.uri.query().unwrap_or("");
+        if percent::query_pairs(query).any(|(key, _)| key == "X-Amz-Algorithm") {
+            return Self::from_query(query);
+        }
+        Err(SignatureError::Missing)
+    }
+
+    fn from_header(text: &str, headers: &HeaderMap) -> Result<Self, SignatureError> {
+        let Some(rest) = text.strip_prefix(ALGORITHM) else {
+            return Err(incomplete(format!(
+                "Unsupported AWS 'algorithm': '{}'.",
+                first_word(text)
+            )));
+        };
+        let part = |name: &str| {
+            rest.split(',')
+                .filter_map(|part| part.trim().split_once('='))
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value)
+                .filter(|value| !value.is_empty())
+        };
+        let (credential, signed, signature) =
+            (part("Credential"), part("SignedHeaders"), part("Signature"));
+        let date = header(headers, "x-amz-date");
+        let mut missing = String::new();
+        for (name, there) in [
+            ("Credential", credential.is_some()),
+            ("Signature", signature.is_some()),
+            ("SignedHeaders", signed.is_some()),
+        ] {
+            if !there {
+                let _ = write!(missing, "Authorization header requires '{name}' parameter. ");
+            }
+        }
+        if date.is_none() {
+            missing.push_str(
+                "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. ",
+            );
+        }
+        let (Some(credential), Some(signed), Some(signature), Some(date)) =
+            (credential, signed, signature, date)
+        else {
+            return Err(incomplete(missing.trim_end()));
+        };
+        let token = header(headers, "x-amz-security-token");
+        Self::assemble(credential, signed, signature, date, token, None)
+    }
+
+    fn from_query(query: &str) -> Result<Self, SignatureError> {
+        let pairs: Vec<_> = percent::query_pairs(query).collect();
+        let part =
+            |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        if part("X-Amz-Algorithm") != Some(ALGORITHM) {
+            return Err(incomplete("Unsupported AWS 'algorithm'."));
+        }
+        let mut missing = String::new();
+        let mut need = |name: &str| {
+            let value = part(name);
+            if value.is_none() {
+                let _ = write!(missing, "AWS query-string parameters must include '{name}'. ");
+            }
+            value.unwrap_or("")
+        };
+        let (credential, signed) = (need("X-Amz-Credential"), need("X-Amz-SignedHeaders"));
+        let (signature, date, expires) =
+            (need("X-Amz-Signature"), need("X-Amz-Date"), need("X-Amz-Expires"));
+        if !missing.is_empty() {
+            return Err(incomplete(missing.trim_end()));
+        }
+        let expires = match expires.parse() {
+            Ok(seconds @ 0..=PRESIGNED_SECONDS_MAX) => seconds,
+            _ => return Err(incomplete("X-Amz-Expires must be between 0 and 604800 seconds.")),
+        };
+        let token = part("X-Amz-Security-Token");
+        Self::assemble(credential, signed, signature, date, token, Some(expires))
+    }
+
+    fn assemble(
+        credential: &str,
+        signed_headers: &str,
+        signature: &str,
+        amz_date: &str,
+        session_token: Option<&str>,
+        expires_s: Option<i64>,
+    ) -> Result<Self, SignatureError> {
+        // An access key id has no slash, so the scope is what follows the first.
+        let parts: Vec<&str> = credential.split('/').collect();
+        let [access_key_id, date, region, service, terminal] = parts[..] else {
+            return Err(incomplete(
+                "Credential must have at least 5 elements separated by '/' (KEY/date/region/service/aws4_request).",
+            ));
+        };
+        if terminal != "aws4_request" {
+            return Err(SignatureError::Scope(format!(
+                "Credential should be scoped with a valid terminator: 'aws4_request', not '{terminal}'."
+            )));
+        }
+        let Some(signed_at) = Timestamp::parse_amz_date(amz_date) else {
+            return Err(incomplete(
+                "Date must be in ISO-8601 'basic format'. See http://en.wikipedia.org/wiki/ISO_8601",
+            ));
+        };
+        if amz_date.get(..8) != Some(date) {
+            return Err(SignatureError::Scope(format!(
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{date}' != '{amz_date}'."
+            )));
+        }
+        Ok(Self {
+            access_key_id: access_key_id.to_owned(),
+            scope_date: date.to_owned(),
+            region: region.to_owned(),
+            service: service.to_owned(),
+            signed_headers: signed_headers.split(';').map(str::to_ascii_lowercase).collect(),
+            signature: signature.to_owned(),
+            signed_at,
+            amz_date: amz_date.to_owned(),
+            session_token: session_token.map(str::to_owned),
+            expires_s,
+        })
+    }
+
+    /// Checks the time of the signature against ours.
+    pub fn check_time(&self, now: Timestamp) -> Result<(), SignatureError> {
+        let (signed, ours) = (self.signed_at, now);
+        if signed.millis() - ours.millis() > SIGNATURE_WINDOW_MS {
+            let (a, b) = (signed.amz_date(), ours.plus_ms(SIGNATURE_WINDOW_MS).amz_date());
+            return Err(SignatureError::NotYetCurrent(format!(
+                "Signature not yet current: {a} is still later than {b} ({} + 5 min.)",
+                ours.amz_date()
+            )));
+        }
+        let lifetime_ms = self.expires_s.map_or(SIGNATURE_WINDOW_MS, |s| s * 1000);
+        if ours.millis() - signed.millis() > lifetime_ms {
+            let limit = ours.plus_ms(-lifetime_ms).amz_date();
+            return Err(SignatureError::Expired(match self.expires_s {
+                Some(_) => "Request has expired".to_owned(),
+                None => format!(
+                    "Signature expired: {} is now earlier than {limit} ({} - 5 min.)",
+                    self.amz_date,
+                    ours.amz_date()
+                ),
+            }));
+        }
+        Ok(())
+    }
+
+    /// Checks the body's hash where one was signed, and the signature itself.
+    pub fn verify(&self, parts: &Parts, body: &[u8], secret: &str) -> Result<(), SignatureError> {
+        let payload_hash = self.payload_hash(parts, body)?;
+        let canonical = canonical_request(self, parts, &payload_hash);
+        let expected = sign(self, &canonical, secret);
+        let given = unhex(&self.signature).ok_or(SignatureError::Mismatch)?;
+        aws_lc_rs::constant_time::verify_slices_are_equal(&expected, &given)
+            .map_err(|_| SignatureError::Mismatch)
+    }
+
+    fn payload_hash(&self, parts: &Parts, body: &[u8]) -> Result<String, SignatureError> {
+        let claimed = header(&parts.headers, "x-amz-content-sha256");
+        if claimed == Some(UNSIGNED_PAYLOAD) {
+            return Ok(UNSIGNED_PAYLOAD.to_owned());
+        }
+        let actual = hex(digest::digest(&digest::SHA256, body).as_ref());
+        match claimed {
+            Some(claimed) if !claimed.eq_ignore_ascii_case(&actual) => {
+                Err(SignatureError::BodyHash)
+            }
+            _ => Ok(actual),
+        }
+    }
+}
+
+/// The canonical request of the AWS general reference.
+fn canonical_request(claim: &Claim, parts: &Parts, payload_hash: &str) -> String {
+    let mut out = String::with_capacity(512);
+    out.push_str(parts.method.as_str());
+    out.push('\n');
+    out.push_str(&canonical_path(parts.uri.path()));
+    out.push('\n');
+    out.push_str(&canonical_query(parts.uri.query().unwrap_or("")));
+    out.push('\n');
+    for name in &claim.signed_headers {
+        out.push_str(name);
+        out.push(':');
+        for (at, value) in parts.headers.get_all(name).iter().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            fold_spaces(&String::from_utf8_lossy(value.as_bytes()), &mut out);
+        }
+        if name == "host" && !parts.headers.contains_key("host") {
+            // HTTP/2 has no Host header; what it means is the authority.
+            out.push_str(parts.uri.authority().map_or("", |authority| authority.as_str()));
+        }
+        out.push('\n');
+    }
+    out.push('\n');
+    out.push_str(&claim.signed_headers.join(";"));
+    out.push('\n');
+    out.push_str(payload_hash);
+    out
+}
+
+fn canonical_path(path: &str) -> String {
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    let mut out = String::from("/");
+    out.push_str(&percent::encode(segments.join("/").as_bytes(), b"/"));
+    if path.len() > 1 && path.ends_with('/') && !segments.is_empty() {
+        out.push('/');
+    }
+    out
+}
+
+fn canonical_query(query: &str) -> String {
+    let mut pairs: Vec<(String, String)> = query
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| part.split_once('=').unwrap_or((part, "")))
+        .map(|(key, value)| (recode(key), recode(value)))
+        .filter(|(key, _)| key != "X-Amz-Signature")
+        .collect();
+    pairs.sort();
+    let pairs: Vec<String> =
+        pairs.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+    pairs.join("&")
+}
+
+fn recode(text: &str) -> String {
+    percent::encode(&percent::decode_bytes(text), b"")
+}
+
+fn fold_spaces(value: &str, out: &mut String) {
+    for (at, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
+        if at > 0 {
+            out.push(' ');
+        }
+        out.push_str(word);
+    }
+}
+
+fn sign(claim: &Claim, canonical: &str, secret: &str) -> Vec<u8> {
+    let scope = format!("{}/{}/{}/aws4_request", claim.scope_date, claim.region, claim.service);
+    let canonical_hash = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
+    let to_sign = format!("{ALGORITHM}\n{}\n{scope}\n{canonical_hash}", claim.amz_date);
+    let mut key = format!("AWS4{secret}").into_bytes();
+    for part in [&claim.scope_date, &claim.region, &claim.service, "aws4_request"] {
+        key = hmac_sha256(&key, part.as_bytes());
+    }
+    hmac_sha256(&key, to_sign.as_bytes())
+}
+
+/// HMAC-SHA256.
+pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), message).as_ref().to_vec()
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let bytes = text.as_bytes();
+    let nibble =
+        |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    if !bytes.len().is_multiple_of(2) {
+        return None;
+    }
+    bytes.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn first_word(text: &str) -> &str {
+    text.split_whitespace().next().unwrap_or("")
+}
+
+fn incomplete(message: impl Into<String>) -> SignatureError {
+    SignatureError::Incomplete(message.into())
+}
+
+#[cfg(test)]
+#[path = "sigv4_tests.rs"]
+mod tests;
