@@ -14,6 +14,13 @@ pub trait Entropy: Send + Sync {
     fn fill(&self, buffer: &mut [u8]);
 }
 
+/// A source of the time, for workers and data paths that have no call's context. The server's reads the system's
+/// clock; a test's stands still.
+pub trait Clock: Send + Sync {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
 /// The id of a request: a UUID version 4, the same in the answer's header, the runtime and the logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct RequestId(pub Uuid);

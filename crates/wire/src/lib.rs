@@ -37,7 +37,7 @@ pub mod validate;
 
 pub use arn::Arn;
 pub use blob::Blob;
-pub use cx::{Caller, Cx, Entropy, RequestId};
+pub use cx::{Caller, Clock, Cx, Entropy, RequestId};
 pub use error::{ApiError, ErrorShape, Fault};
 pub use function_ref::{FunctionRef, Qualifier};
 pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};

@@ -211,16 +211,16 @@ fn identify<'a>(
     parts: &Parts,
     body: &Bytes,
 ) -> Target<'a> {
-    let meant = |served: &&Box<dyn Served>| {
+    let meant = |served: &&dyn Served| {
         claim.is_none_or(|claim| served.service().signing_name == claim.service)
     };
-    for served in front.services.iter().filter(meant) {
+    for served in front.services.iter().map(AsRef::as_ref).filter(meant) {
         if let Some((operation, labels)) = served.route(parts, body) {
-            return Target::Operation(served.as_ref(), operation, labels);
+            return Target::Operation(served, operation, labels);
         }
     }
-    match claim.and_then(|_| front.services.iter().find(meant)) {
-        Some(served) => Target::Service(served.as_ref()),
+    match claim.and_then(|_| front.services.iter().map(AsRef::as_ref).find(meant)) {
+        Some(served) => Target::Service(served),
         None => Target::Nothing,
     }
 }
@@ -244,8 +244,8 @@ fn authenticate(
             claim.region
         ))));
     }
-    let known = |served: &Box<dyn Served>| served.service().signing_name == claim.service;
-    if !front.services.iter().any(known) {
+    let mut names = front.services.iter().map(|served| served.service().signing_name);
+    if !names.any(|name| name == claim.service) {
         return Err(signature_error(&SignatureError::Scope(format!(
             "Credential should be scoped to correct service; '{}' is not served here.",
             claim.service
