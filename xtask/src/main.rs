@@ -1,2 +1,60 @@
-//! The project's own commands: codegen, tidy, ci, bench.
-fn main() {}
+//! The project's own commands: `cargo xtask <command>`.
+//!
+//! One file per command. This package depends on no crate of the product, so that `cargo xtask tidy` builds in
+//! seconds.
+
+mod codegen;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+/// A failed command says why in one text; nobody acts on the kind.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+struct Command {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Path, &[String]) -> Result<()>,
+}
+
+const COMMANDS: &[Command] = &[Command {
+    name: "codegen",
+    about: "write crates/api/src/generated from the service models [--check] [--models DIR]",
+    run: codegen::run,
+}];
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let Some(name) = arguments.next() else {
+        print_commands();
+        return ExitCode::SUCCESS;
+    };
+    let Some(command) = COMMANDS.iter().find(|command| command.name == name) else {
+        eprintln!("xtask: no command `{name}`");
+        print_commands();
+        return ExitCode::from(2);
+    };
+    let arguments: Vec<String> = arguments.collect();
+    match (command.run)(&repository(), &arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn print_commands() {
+    println!("cargo xtask <command>\n");
+    for command in COMMANDS {
+        println!("  {:<10} {}", command.name, command.about);
+    }
+}
+
+/// The root of the repository, which is where this package's directory lies.
+pub(crate) fn repository() -> PathBuf {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().expect("xtask lies in the repository").to_path_buf()
+}
