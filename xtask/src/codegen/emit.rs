@@ -63,6 +63,10 @@ pub(crate) fn index(services: &[ServiceConfig]) -> String {
     for service in services {
         let _ = writeln!(text, "&{}::SERVICE,", service.name);
     }
+    text.push_str("];\n\n#[cfg(test)]\npub(crate) static CHECKS: &[&[crate::tests::Check]] = &[\n");
+    for service in services {
+        let _ = writeln!(text, "{}::CHECKS,", service.name);
+    }
     text.push_str("];\n");
     text
 }
