@@ -4,6 +4,7 @@
 //! seconds.
 
 mod codegen;
+mod tidy;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,11 +20,14 @@ struct Command {
     run: fn(&Path, &[String]) -> Result<()>,
 }
 
-const COMMANDS: &[Command] = &[Command {
-    name: "codegen",
-    about: "write crates/api/src/generated from the service models [--check] [--models DIR]",
-    run: codegen::run,
-}];
+const COMMANDS: &[Command] = &[
+    Command {
+        name: "codegen",
+        about: "write crates/api/src/generated from the service models [--check] [--models DIR]",
+        run: codegen::run,
+    },
+    Command { name: "tidy", about: "check the rules that no other tool knows", run: tidy::run },
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -145,7 +145,9 @@ fn protocol(context: &Context<'_>) -> Result<String> {
             metadata.xml_namespace.as_ref().ok_or_else(|| missing("xmlNamespace"))?,
         ),
         other => {
-            return Err(format!("{}: the protocol {other} is not known", context.config.name).into());
+            return Err(
+                format!("{}: the protocol {other} is not known", context.config.name).into()
+            );
         }
     })
 }
