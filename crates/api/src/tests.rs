@@ -260,3 +260,26 @@ fn an_operation_without_types_is_named_all_the_same() {
     assert!(logs::START_QUERY.input.is_none());
     assert!(!generated::CHECKS.iter().flat_map(|c| c.iter()).any(|c| c.info.name == "StartQuery"));
 }
+
+#[test]
+fn debug_shows_no_sensitive_value() {
+    let request: lambda::CreateFunctionRequest = serde_json::from_value(json!({
+        "FunctionName": "mark",
+        "Role": "r",
+        "Code": { "ZipFile": "c2VjcmV0" },
+        "Environment": { "Variables": { "SECRET_NAME": "secret" } },
+    }))
+    .unwrap();
+    let shown = format!("{request:?}");
+    assert!(shown.contains("mark") && shown.contains("<hidden>"), "{shown}");
+    assert!(!shown.to_lowercase().contains("secret"), "{shown}");
+}
+
+#[test]
+fn enums_are_listed_in_the_order_of_the_services_messages() {
+    let operations = member(&apigateway::UPDATE_REST_API, "patchOperations");
+    let Kind::List { member: operation, .. } = operations.shape.kind else { panic!("not a list") };
+    let op = operation.members().iter().find(|m| m.name == "op").unwrap();
+    let expected = ["add", "remove", "move", "test", "replace", "copy"];
+    assert!(matches!(&op.shape.kind, Kind::String { values, .. } if **values == expected));
+}

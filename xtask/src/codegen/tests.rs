@@ -115,6 +115,22 @@ fn structs_have_the_types_that_the_model_asks_for() {
 }
 
 #[test]
+fn debug_hides_what_the_model_marks() {
+    assert_has(
+        "inputs.rs",
+        "#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]\npub struct PutToyRequest",
+    );
+    assert_has(
+        "inputs.rs",
+        ".field(\"type\", &crate::describe::Hidden)\n.field(\"body\", &self.body)",
+    );
+    assert_has(
+        "outputs.rs",
+        ".field(\"parts\", &crate::describe::Hidden)\n.field(\"made\", &self.made)",
+    );
+}
+
+#[test]
 fn event_streams_are_left_out() {
     for (name, content) in generated() {
         assert!(!content.contains("Stream") && !content.contains("Events"), "{name}:\n{content}");
