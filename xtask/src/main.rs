@@ -3,6 +3,8 @@
 //! One file per command. This package depends on no crate of the product, so that `cargo xtask tidy` builds in
 //! seconds.
 
+mod bench;
+mod ci;
 mod codegen;
 mod tidy;
 
@@ -21,6 +23,12 @@ struct Command {
 }
 
 const COMMANDS: &[Command] = &[
+    Command { name: "ci", about: "run what CI runs, or only the steps named", run: ci::run },
+    Command {
+        name: "bench",
+        about: "measure against the baselines in the same run [--quick] [--only NAME]",
+        run: bench::run,
+    },
     Command {
         name: "codegen",
         about: "write crates/api/src/generated from the service models [--check] [--models DIR]",
