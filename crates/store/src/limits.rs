@@ -32,5 +32,8 @@ pub const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Jobs that one call of [`Queue::lease`](crate::Queue::lease) hands out.
 pub const LEASE_JOBS_MAX: usize = 1000;
 
+/// Once the jobs that a lease hands out hold this many bytes, no further job is added.
+pub const LEASE_BYTES_MAX: usize = 32 * 1024 * 1024;
+
 /// Longest reason kept with a dead letter, in bytes; the rest is cut.
 pub const REASON_BYTES_MAX: usize = 1024;

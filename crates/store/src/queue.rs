@@ -22,7 +22,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use crate::limits::{LEASE_JOBS_MAX, REASON_BYTES_MAX};
+use crate::limits::{LEASE_BYTES_MAX, LEASE_JOBS_MAX, REASON_BYTES_MAX};
 use crate::record::decode_as;
 use crate::{Error, Key, Reader, Record, Table, Write};
 
@@ -112,7 +112,6 @@ struct Tally {
 #[derive(Serialize, Deserialize)]
 struct Job {
     enqueued_ms: u64,
-    not_before_ms: u64,
     version: u8,
     job: Box<serde_json::value::RawValue>,
 }
@@ -176,7 +175,7 @@ impl<J: Record> Queue<J> {
     ) -> Result<JobId, Error> {
         let job =
             serde_json::value::to_raw_value(job).map_err(|source| Error::Encode { source })?;
-        let job = Job { enqueued_ms: now_ms, not_before_ms, version: J::VERSION, job };
+        let job = Job { enqueued_ms: now_ms, version: J::VERSION, job };
         let mut id = JobId(0);
         self.count(tx, |tally| {
             id = JobId(tally.next);
@@ -189,7 +188,8 @@ impl<J: Record> Queue<J> {
     }
 
     /// Hands out at most `max` jobs that are due at `now_ms` (and at most [`LEASE_JOBS_MAX`]), the
-    /// longest due first. Until `now_ms + duration_ms` nobody else gets them.
+    /// longest due first; fewer once they hold [`LEASE_BYTES_MAX`]. Until `now_ms + duration_ms`
+    /// nobody else gets them.
     ///
     /// # Errors
     /// Those of the engine, and of decoding.
@@ -202,27 +202,38 @@ impl<J: Record> Queue<J> {
     ) -> Result<Vec<Leased<J>>, Error> {
         let due = self.dues().scan(tx, &Key::new([DUE]), None, max.min(LEASE_JOBS_MAX))?;
         let mut leased = Vec::new();
+        let mut bytes = 0;
         for (key, Due {}) in due {
             let (due_ms, id) = read_due_key(&key)?;
-            if due_ms > now_ms {
+            if due_ms > now_ms || bytes >= LEASE_BYTES_MAX {
                 break;
             }
-            let Some((job, state)) = self.find(tx, id)? else {
+            let Some(job) = self.jobs().get(tx, &job_key(id))? else {
                 return Err(Error::Damaged { what: "a due time of no job" });
             };
+            // Absent until the first lease, which saves enqueuing a key.
+            let before = self.states().get(tx, &state_key(id))?;
             let state = State {
-                epoch: state.epoch + 1,
-                attempt: state.attempt.saturating_add(1),
+                epoch: before.map_or(0, |state| state.epoch) + 1,
+                attempt: before.map_or(0, |state| state.attempt).saturating_add(1),
                 due_ms: now_ms.saturating_add(duration_ms),
             };
             self.move_due(tx, id, due_ms, state)?;
-            leased.push(Leased {
-                id,
-                epoch: state.epoch,
-                attempt: state.attempt,
-                enqueued_ms: job.enqueued_ms,
-                job: open(&job)?,
-            });
+            bytes += job.job.get().len();
+            match open(&job) {
+                Ok(content) => leased.push(Leased {
+                    id,
+                    epoch: state.epoch,
+                    attempt: state.attempt,
+                    enqueued_ms: job.enqueued_ms,
+                    job: content,
+                }),
+                // Of a version that is not known here: it waits, and holds up nothing behind it.
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::error!(queue = self.name, %id, error, "a job does not decode");
+                }
+            }
         }
         Ok(leased)
     }
@@ -238,7 +249,7 @@ impl<J: Record> Queue<J> {
         epoch: u64,
         until_ms: u64,
     ) -> Result<Settled, Error> {
-        let Some((_, state)) = self.held(tx, id, epoch)? else { return Ok(Settled::Stale) };
+        let Some(state) = self.held(tx, id, epoch)? else { return Ok(Settled::Stale) };
         self.move_due(tx, id, state.due_ms, State { due_ms: until_ms, ..state })?;
         Ok(Settled::Yes)
     }
@@ -248,7 +259,7 @@ impl<J: Record> Queue<J> {
     /// # Errors
     /// Those of the engine, and of decoding.
     pub fn ack(&self, tx: &mut Write, id: JobId, epoch: u64) -> Result<Settled, Error> {
-        let Some((_, state)) = self.held(tx, id, epoch)? else { return Ok(Settled::Stale) };
+        let Some(state) = self.held(tx, id, epoch)? else { return Ok(Settled::Stale) };
         self.remove(tx, id, state)?;
         self.count(tx, |tally| tally.acknowledged += 1)?;
         Ok(Settled::Yes)
@@ -265,7 +276,7 @@ impl<J: Record> Queue<J> {
         epoch: u64,
         not_before_ms: u64,
     ) -> Result<Settled, Error> {
-        let Some((_, state)) = self.held(tx, id, epoch)? else { return Ok(Settled::Stale) };
+        let Some(state) = self.held(tx, id, epoch)? else { return Ok(Settled::Stale) };
         let next = State { epoch: state.epoch + 1, due_ms: not_before_ms, ..state };
         self.move_due(tx, id, state.due_ms, next)?;
         Ok(Settled::Yes)
@@ -282,7 +293,10 @@ impl<J: Record> Queue<J> {
         epoch: u64,
         reason: &str,
     ) -> Result<Settled, Error> {
-        let Some((job, state)) = self.held(tx, id, epoch)? else { return Ok(Settled::Stale) };
+        let Some(state) = self.held(tx, id, epoch)? else { return Ok(Settled::Stale) };
+        let Some(job) = self.jobs().get(tx, &job_key(id))? else {
+            return Err(Error::Damaged { what: "a lease of no job" });
+        };
         let reason = reason[..reason.floor_char_boundary(REASON_BYTES_MAX)].to_owned();
         let grave = Grave { reason, attempts: state.attempt, epoch: state.epoch, job };
         self.remove(tx, id, state)?;
@@ -366,26 +380,9 @@ impl<J: Record> Queue<J> {
         })
     }
 
-    /// The job and where it stands; of one never leased, what it was enqueued with.
-    fn find(&self, from: &impl Reader, id: JobId) -> Result<Option<(Job, State)>, Error> {
-        let Some(job) = self.jobs().get(from, &job_key(id))? else { return Ok(None) };
-        let state = self.states().get(from, &state_key(id))?;
-        let fresh = State { epoch: 0, attempt: 0, due_ms: job.not_before_ms };
-        Ok(Some((job, state.unwrap_or(fresh))))
-    }
-
-    /// As [`Self::find`], if the lease `epoch` still stands. Epoch 0 is no lease.
-    fn held(
-        &self,
-        from: &impl Reader,
-        id: JobId,
-        epoch: u64,
-    ) -> Result<Option<(Job, State)>, Error> {
-        // The state first: an acknowledgement of a large job need not read it twice.
-        match self.states().get(from, &state_key(id))? {
-            Some(state) if state.epoch == epoch => self.find(from, id),
-            Some(_) | None => Ok(None),
-        }
+    /// Where the job stands, if the lease `epoch` is still its last.
+    fn held(&self, from: &impl Reader, id: JobId, epoch: u64) -> Result<Option<State>, Error> {
+        Ok(self.states().get(from, &state_key(id))?.filter(|state| state.epoch == epoch))
     }
 
     fn move_due(&self, tx: &mut Write, id: JobId, from_ms: u64, to: State) -> Result<(), Error> {
@@ -465,3 +462,6 @@ fn read_due_key(key: &Key) -> Result<(u64, JobId), Error> {
 fn open<J: Record>(job: &Job) -> Result<J, Error> {
     decode_as(job.version, job.job.get().as_bytes())
 }
+
+#[cfg(test)]
+mod tests;

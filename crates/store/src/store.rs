@@ -147,7 +147,8 @@ impl Store {
         self.ask(Message::Flush).await
     }
 
-    /// Removes everything: records and queues in one commit, then the blobs.
+    /// Removes everything: records and queues in one commit, then the blobs. A blob that is put while
+    /// it runs may go too.
     ///
     /// # Errors
     /// Those of the engine and of the files; [`Error::Closed`].

@@ -3,6 +3,8 @@
 //! An engine's test gives a way to make an empty store and calls [`run`]; what holds for one engine
 //! then holds for all. A failure panics, as tests do.
 
+mod blobs;
+mod queues;
 mod records;
 
 use crate::Store;
@@ -13,4 +15,6 @@ use crate::Store;
 /// If the engine does not do what the facade promises.
 pub async fn run(make: impl Fn() -> Store) {
     records::cases(&make).await;
+    queues::cases(&make).await;
+    blobs::cases(&make).await;
 }
