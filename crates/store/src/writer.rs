@@ -29,7 +29,9 @@ pub(crate) enum Message {
 
 /// A closure that waits, and the caller that waits for it.
 pub(crate) trait Job: Send {
-    /// Runs the closure and keeps its answer. May be called again if the engine asks for it.
+    /// Runs the closure and takes back what it did.
+    fn rehearse(&mut self, tx: &mut Write);
+    /// Runs the closure and keeps its answer.
     fn run(&mut self, tx: &mut Write);
     /// Gives the caller the answer, or the error of the commit.
     fn settle(self: Box<Self>, committed: Result<(), Arc<Error>>);
@@ -75,16 +77,28 @@ impl<T, E: From<Error>> Answer<T, E> {
     }
 }
 
+impl<F, T, E> Closure<F, T, E>
+where
+    F: Fn(&mut Write) -> Result<T, E>,
+{
+    fn call(&self, tx: &mut Write) -> Ended<T, E> {
+        // What a panic leaves half-done is the transaction, and `step` takes that back.
+        catch_unwind(AssertUnwindSafe(|| (self.f)(tx)))
+    }
+}
+
 impl<F, T, E> Job for Closure<F, T, E>
 where
     F: Fn(&mut Write) -> Result<T, E> + Send + 'static,
     T: Send + 'static,
     E: From<Error> + Send + 'static,
 {
+    fn rehearse(&mut self, tx: &mut Write) {
+        drop(tx.step(|tx| self.call(tx), |_| false));
+    }
+
     fn run(&mut self, tx: &mut Write) {
-        // What a panic leaves half-done is the transaction, and `step` takes that back.
-        let run = |tx: &mut Write| catch_unwind(AssertUnwindSafe(|| (self.f)(tx)));
-        let ended = tx.step(run, |ended| matches!(ended, Ok(Ok(_))));
+        let ended = tx.step(|tx| self.call(tx), |ended| matches!(ended, Ok(Ok(_))));
         self.ended = Some(ended);
     }
 
@@ -171,11 +185,11 @@ impl Writer {
         after: &mut Option<Message>,
     ) -> Result<(), Error> {
         let mut tx = Write::new(self.engine.snapshot()?);
-        jobs.iter_mut().for_each(|job| job.run(&mut tx));
+        jobs.iter_mut().for_each(|job| self.run_job(job.as_mut(), &mut tx));
         while jobs.len() < BATCH_WRITES_MAX && tx.bytes() < BATCH_BYTES_MAX {
             match self.messages.try_recv() {
                 Ok(Message::Write(mut job)) => {
-                    job.run(&mut tx);
+                    self.run_job(job.as_mut(), &mut tx);
                     jobs.push(job);
                 }
                 Ok(other) => {
@@ -186,6 +200,13 @@ impl Writer {
             }
         }
         self.commit(tx.finish())
+    }
+
+    fn run_job(&self, job: &mut dyn Job, tx: &mut Write) {
+        if self.engine.rehearses() {
+            job.rehearse(tx);
+        }
+        job.run(tx);
     }
 
     fn commit(&self, batch: Batch) -> Result<(), Error> {

@@ -67,8 +67,15 @@ fn transactions(most: usize) -> impl Strategy<Value = Vec<Transaction>> {
     vec(one, 1..most)
 }
 
-/// What a look must answer: forwards, backwards, how many, and the record at the prefix itself.
-fn expected(map: &Map, look: &Look) -> (Vec<(Key, Value)>, Vec<(Key, Value)>, usize, Option<u32>) {
+/// What a look must find.
+struct Found {
+    forward: Vec<(Key, Value)>,
+    reverse: Vec<(Key, Value)>,
+    count: usize,
+    at_prefix: Option<Value>,
+}
+
+fn expected(map: &Map, look: &Look) -> Found {
     let below = || map[look.table].iter().filter(|(key, _)| key.starts_with(&look.prefix));
     let entry = |(key, value): (&Parts, &u32)| (key_of(key), Value(*value));
     let forward = below()
@@ -82,17 +89,22 @@ fn expected(map: &Map, look: &Look) -> (Vec<(Key, Value)>, Vec<(Key, Value)>, us
         .take(look.limit)
         .map(entry)
         .collect();
-    (forward, reverse, below().count(), map[look.table].get(&look.prefix).copied())
+    let at_prefix = map[look.table].get(&look.prefix).copied().map(Value);
+    Found { forward, reverse, count: below().count(), at_prefix }
 }
 
 fn check_look(from: &impl Reader, map: &Map, look: &Look) -> Result<(), Error> {
     let table = &TABLES[look.table];
     let (prefix, after) = (key_of(&look.prefix), look.after.as_deref().map(key_of));
-    let (forward, reverse, count, at) = expected(map, look);
-    assert_eq!(table.scan(from, &prefix, after.as_ref(), look.limit)?, forward, "{look:?}");
-    assert_eq!(table.scan_reverse(from, &prefix, after.as_ref(), look.limit)?, reverse, "{look:?}");
-    assert_eq!(table.count(from, &prefix)?, count, "{look:?}");
-    assert_eq!(table.get(from, &prefix)?.map(|value| value.0), at, "{look:?}");
+    let found = expected(map, look);
+    assert_eq!(table.scan(from, &prefix, after.as_ref(), look.limit)?, found.forward, "{look:?}");
+    assert_eq!(
+        table.scan_reverse(from, &prefix, after.as_ref(), look.limit)?,
+        found.reverse,
+        "{look:?}"
+    );
+    assert_eq!(table.count(from, &prefix)?, found.count, "{look:?}");
+    assert_eq!(table.get(from, &prefix)?, found.at_prefix, "{look:?}");
     Ok(())
 }
 

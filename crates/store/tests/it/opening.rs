@@ -184,3 +184,21 @@ async fn what_is_too_large_is_refused_and_nothing_else() {
     put(&store, "fits").await;
     assert!(has(&store, "fits"));
 }
+
+/// What tests on the memory store rely on: a closure with side effects is found.
+#[tokio::test]
+async fn the_memory_store_rehearses_every_write() {
+    let store = Store::memory();
+    let runs = Arc::new(Mutex::new(0));
+    let (counting, hooks) = (Arc::clone(&runs), Arc::new(Mutex::new(0)));
+    let hooked = Arc::clone(&hooks);
+    let write = store.write(move |tx| -> Result<usize, Error> {
+        *counting.lock().unwrap() += 1;
+        let hooked = Arc::clone(&hooked);
+        tx.on_commit(move || *hooked.lock().unwrap() += 1);
+        TEXTS.put(tx, &Key::empty().and_u64(7), &Text(String::new()))?;
+        TEXTS.count(tx, &Key::empty())
+    });
+    assert_eq!(write.await.unwrap(), 1);
+    assert_eq!((*runs.lock().unwrap(), *hooks.lock().unwrap()), (2, 1));
+}
