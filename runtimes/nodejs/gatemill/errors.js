@@ -22,14 +22,22 @@ const StreamingNotSupported = runtimeError('StreamingNotSupported');
 const UnhandledPromiseRejection = runtimeError('UnhandledPromiseRejection');
 const UserCodeSyntaxError = runtimeError('UserCodeSyntaxError');
 
+const UNREADABLE =
+  'callback called with Error argument, but there was a problem while retrieving one or more of ' +
+  'its message, name, and stack';
+
 function isError(value) {
   if (isNativeError(value) || value instanceof Error) return true;
   return ['name', 'message', 'stack'].every((key) => value && typeof value[key] === 'string');
 }
 
-/** `value` itself when it is an error, else an error that says it. */
+/** `value` itself when it is an error, else an error that says it. Never throws. */
 function intoError(value) {
-  return isError(value) ? value : new Error(String(value));
+  try {
+    return isError(value) ? value : new Error(String(value));
+  } catch {
+    return new Error(UNREADABLE);
+  }
 }
 
 /** DEL may not stand in the header that AWS carries the type in; its runtime escapes it everywhere. */
@@ -51,9 +59,7 @@ function errorBody(value) {
   } catch {
     return {
       errorType: 'handled',
-      errorMessage:
-        'callback called with Error argument, but there was a problem while retrieving ' +
-        'one or more of its message, name, and stack',
+      errorMessage: UNREADABLE,
       trace: [],
     };
   }

@@ -15,7 +15,7 @@ const logs = require('./logs.js');
 const { KIND } = channel;
 const TRACE_VARIABLE = '_X_AMZN_TRACE_ID';
 // The statuses that AWS's runtime leaves with.
-const STATUS = { INIT_FAILED: 1, UNSETTLED: 13, UNHANDLED_REJECTION: 128, UNCAUGHT: 129 };
+const STATUS = { CHANNEL_LOST: 1, INIT_FAILED: 1, UNSETTLED: 13, UNHANDLED_REJECTION: 128, UNCAUGHT: 129 };
 
 const EXIT_MESSAGE =
   'The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly ' +
@@ -63,10 +63,20 @@ function failInit(error, heading) {
 function serveNext() {
   onEmptyLoop = () => {};
   setImmediate(() => {
-    const invocation = channel.receive();
+    const invocation = receive();
     if (invocation === null) process.exit(0);
     serve(invocation);
   });
+}
+
+/** Without a channel there is nobody to answer and nothing to go on with. */
+function receive() {
+  try {
+    return channel.receive();
+  } catch (error) {
+    logs.logError(error.constructor.name, error);
+    return process.exit(STATUS.CHANNEL_LOST);
+  }
 }
 
 function serve(invocation) {
