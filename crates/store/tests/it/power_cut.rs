@@ -6,7 +6,7 @@
 //! Then the store is opened on what is left, possibly cut again while it recovers, and must hold all
 //! that was acknowledged, and of the writes under way the first few, each whole.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -39,7 +39,7 @@ type Map = BTreeMap<(usize, u64), String>;
 struct Platter {
     bytes: Vec<u8>,
     /// Per sector: what it was at the last sync, and each state since, but for the present one.
-    unsynced: HashMap<usize, Vec<[u8; SECTOR]>>,
+    unsynced: BTreeMap<usize, Vec<[u8; SECTOR]>>,
     /// The lengths since the last sync, but for the present one.
     lengths: Vec<usize>,
     /// How many more operations there is power for.

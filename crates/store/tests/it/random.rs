@@ -31,7 +31,10 @@ impl Random {
     }
 }
 
-/// A seed that differs from run to run. Whoever takes one prints it.
+/// A seed that differs from run to run, unless `GATEMILL_SEED` sets it. Whoever takes one prints it.
 pub(crate) fn seed() -> u64 {
-    RandomState::new().hash_one("seed")
+    match std::env::var_os("GATEMILL_SEED") {
+        Some(seed) => seed.to_str().and_then(|seed| seed.parse().ok()).expect("a number"),
+        None => RandomState::new().hash_one("seed"),
+    }
 }
