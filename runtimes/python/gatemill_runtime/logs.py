@@ -128,8 +128,14 @@ def error(body):
 
 def flush():
     """Puts all that was printed into the pipe. A customer may have closed or replaced the streams."""
-    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
-        try:
-            stream.flush()
-        except Exception:
-            continue
+    for stream, original in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
+        _flush(original)
+        if stream is not original:
+            _flush(stream)
+
+
+def _flush(stream):
+    try:
+        stream.flush()
+    except Exception:
+        pass

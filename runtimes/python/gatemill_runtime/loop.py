@@ -61,5 +61,5 @@ def _invoke(function, invocation):
 def _set_trace(trace_id):
     if trace_id:
         os.environ[TRACE_VARIABLE] = trace_id
-    else:
-        os.environ.pop(TRACE_VARIABLE, None)
+    elif TRACE_VARIABLE in os.environ:
+        del os.environ[TRACE_VARIABLE]

@@ -14,7 +14,8 @@ import sys
 from .faults import Fault
 
 _CONTAINERS = (dict, list, tuple)
-_PLAIN = frozenset((str, int, float, bool, type(None), dict, list, tuple))
+_SCALARS = frozenset((str, int, float, bool, type(None)))
+_PLAIN = _SCALARS.union(_CONTAINERS)
 
 
 def _keeps_unicode():
@@ -93,7 +94,12 @@ def _needs_conversion(value):
 
     Goes level by level with calls that loop in C, and looks at each container once.
     """
-    level = [value]
+    if type(value) in _SCALARS:
+        return False
+    level = gc.get_referents(value) if type(value) in _PLAIN else [value]
+    # The ordinary answer ends here: one container of text and numbers.
+    if _SCALARS.issuperset(map(type, level)):
+        return False
     seen = set()
     while level:
         kinds = set(map(type, level))
