@@ -1,9 +1,10 @@
 // The framed channel to the server (protocol version 1) on descriptor 3.
 //
-// A frame is `u32 LE body length | u8 kind | body`. Reads and writes are blocking on purpose: a warm
-// invocation then costs one of each, an answer is in the kernel before the process can exit, and the
-// event loop knows nothing of the channel, so that it empties when the customer's work has. While the
-// process waits, nothing of the customer's runs, just as an execution environment is frozen then.
+// A frame is `u32 LE body length | u8 kind | body`. Reads and writes are blocking on purpose: a
+// warm invocation then costs one of each, an answer is in the kernel before the process can exit,
+// and the event loop knows nothing of the channel, so that it empties when the customer's work has.
+// While the process waits, nothing of the customer's runs, just as an execution environment is
+// frozen then.
 
 'use strict';
 
@@ -58,7 +59,9 @@ function parse(frame, end) {
   const middle = start + frame.readUInt32LE(HEADER_BYTES);
   if (middle > end) throw new ProtocolError('the fields of an INVOKE frame pass its end');
   const fields = frame.toString('utf8', start, middle).split('\0');
-  if (fields.length < 6) throw new ProtocolError(`an INVOKE frame with ${fields.length} of 6 fields`);
+  if (fields.length < 6) {
+    throw new ProtocolError(`an INVOKE frame with ${fields.length} of 6 fields`);
+  }
   return {
     requestId: fields[0],
     deadlineMs: Number(fields[1]),

@@ -13,7 +13,7 @@ const environment = {
   logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
 };
 
-/** Adds AWS's fields for `invocation` to `context` and returns it. Throws when its JSON is broken. */
+/** Adds AWS's fields for `invocation` to `context` and returns it. Throws on broken JSON. */
 function fill(context, invocation) {
   const clientContext = parse(invocation.clientContext, 'ClientContext');
   const w3c = takeW3c(clientContext);

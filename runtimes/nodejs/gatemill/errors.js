@@ -40,7 +40,7 @@ function intoError(value) {
   }
 }
 
-/** DEL may not stand in the header that AWS carries the type in; its runtime escapes it everywhere. */
+/** DEL may not stand in the header that AWS carries the type in; it is escaped everywhere. */
 function escapeDelete(text) {
   return typeof text === 'string' ? text.replace(/\x7F/g, '%7F') : text;
 }

@@ -43,9 +43,9 @@ function check(handler, name) {
   if (handler[STREAMING]) throw streamingError();
   if (dropsCallbacks && handler.length >= 3) {
     throw new errors.CallbackHandlerDeprecated(
-      'ERROR: AWS Lambda has removed support for callback-based function handlers starting with ' +
-        'Node.js 24. You need to modify this function to use a supported handler signature to use ' +
-        'Node.js 24 or later. For more information see ' +
+      'ERROR: AWS Lambda has removed support for callback-based function handlers starting ' +
+        'with Node.js 24. You need to modify this function to use a supported handler signature ' +
+        'to use Node.js 24 or later. For more information see ' +
         'https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.',
     );
   }
@@ -88,7 +88,7 @@ async function loadModule(root, folder, name) {
   }
 }
 
-/** AWS's order: the bare file, `.js` as its package says, `.mjs`, `.cjs`, then Node's own lookup. */
+/** AWS's order: the bare file, `.js` as its package says, `.mjs`, `.cjs`, then Node's lookup. */
 async function resolveModule(root, folder, name) {
   const stem = path.resolve(root, folder, name);
   if (isFile(stem)) return customerRequire(stem);

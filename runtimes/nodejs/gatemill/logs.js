@@ -1,8 +1,8 @@
 // What the function prints and logs, in AWS's text and JSON formats.
 //
-// Every line is written at once and in full: what a function said before it died is there, and all of
-// it is in the pipe before the answer is on the channel. A record of several lines stays one event
-// because its inner line ends become carriage returns.
+// Every line is written at once and in full: what a function said before it died is there, and all
+// of it is in the pipe before the answer is on the channel. A record of several lines stays one
+// event because its inner line ends become carriage returns.
 
 'use strict';
 

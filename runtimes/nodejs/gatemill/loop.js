@@ -15,7 +15,13 @@ const logs = require('./logs.js');
 const { KIND } = channel;
 const TRACE_VARIABLE = '_X_AMZN_TRACE_ID';
 // The statuses that AWS's runtime leaves with.
-const STATUS = { CHANNEL_LOST: 1, INIT_FAILED: 1, UNSETTLED: 13, UNHANDLED_REJECTION: 128, UNCAUGHT: 129 };
+const STATUS = {
+  CHANNEL_LOST: 1,
+  INIT_FAILED: 1,
+  UNSETTLED: 13,
+  UNHANDLED_REJECTION: 128,
+  UNCAUGHT: 129,
+};
 
 const EXIT_MESSAGE =
   'The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly ' +
@@ -155,7 +161,7 @@ class Answer {
     serveNext();
   }
 
-  /** Nothing is left that could answer: `null`, and since Node.js 24 an error that ends the process. */
+  /** Nothing is left that could answer: `null`; since Node.js 24 an error that ends the process. */
   emptyLoop() {
     if (this.given) return;
     if (!dropsCallbacks) {

@@ -1,8 +1,8 @@
 """What the function prints and logs, in AWS's text and JSON formats.
 
 Standard output and error are one pipe, written line by line: a line costs one write, and what a
-function printed before it died is there. A record of several lines stays one event because its inner
-line ends are carriage returns.
+function printed before it died is there. A record of several lines stays one event because its
+inner line ends are carriage returns.
 """
 
 import json
@@ -106,7 +106,8 @@ def set_up():
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
     logging.Formatter.converter = time.gmtime
     handler = LambdaLoggerHandler()
-    handler.setFormatter(JsonFormatter() if is_json() else logging.Formatter(TEXT_FORMAT, DATE_FORMAT))
+    text = logging.Formatter(TEXT_FORMAT, DATE_FORMAT)
+    handler.setFormatter(JsonFormatter() if is_json() else text)
     handler.addFilter(_stamp)
     root = logging.getLogger()
     root.addHandler(handler)
@@ -127,7 +128,7 @@ def error(body):
 
 
 def flush():
-    """Puts all that was printed into the pipe. A customer may have closed or replaced the streams."""
+    """Puts all that was printed into the pipe, if the streams are still there."""
     for stream, original in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
         _flush(original)
         if stream is not original:

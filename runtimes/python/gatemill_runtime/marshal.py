@@ -1,8 +1,9 @@
 """Events from JSON, results to JSON, with the liberties that AWS's runtime takes.
 
-AWS encodes with a library that the standard one differs from: decimals become numbers, named tuples
-become objects, bytes become text. The standard encoder is the fast one, so a result goes to it as it
-is unless it holds one of those; finding that out is two calls into C for an ordinary answer.
+AWS encodes with a library that the standard one differs from: decimals become numbers, named
+tuples become objects, bytes become text. The standard encoder is the fast one, so a result goes to
+it as it is unless it holds one of those; finding that out is two calls into C for an ordinary
+answer.
 """
 
 import gc
