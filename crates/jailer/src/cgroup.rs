@@ -8,9 +8,14 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use rustix::event::epoll::EventFlags;
+use rustix::event::{EventfdFlags, eventfd};
+
 use crate::limits;
+use crate::memory::{self, Used, hard_limit};
 use crate::spec::Spec;
 
 mod hierarchy;
@@ -79,6 +84,37 @@ impl Cgroup {
         self.peak_file().and_then(number).unwrap_or(0)
     }
 
+    /// Memory in use now; `None` where nothing counts it.
+    pub(crate) fn memory_used(&self) -> Option<Used> {
+        let dir = self.with(Controller::Memory)?;
+        let file = if dir.version == 2 { "memory.current" } else { "memory.usage_in_bytes" };
+        let total = fs::read_to_string(dir.path.join(file)).ok()?.trim().parse().ok()?;
+        Some(Used { total, page_cache: memory::page_cache(&dir.path.join("memory.stat")) })
+    }
+
+    /// A descriptor that becomes ready (how, is said beside it) when the use of memory passes
+    /// `limit` bytes; `None` where no cgroup counts it.
+    pub(crate) fn watch_memory(&self, limit: u64) -> io::Result<Option<(OwnedFd, EventFlags)>> {
+        let Some(dir) = self.with(Controller::Memory) else { return Ok(None) };
+        if dir.version == 2 {
+            // The counter `high` in it changes; see `limit_memory_v2`.
+            let events = fs::File::open(dir.path.join("memory.events"))?;
+            return Ok(Some((events.into(), EventFlags::PRI | EventFlags::ET)));
+        }
+        let usage = fs::File::open(dir.path.join("memory.usage_in_bytes"))?;
+        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let line = format!("{} {} {limit}", event.as_raw_fd(), usage.as_raw_fd());
+        dir.write("cgroup.event_control", &line)?;
+        Ok(Some((event, EventFlags::IN | EventFlags::ET)))
+    }
+
+    /// Lets a version 2 cgroup use this much before it is slowed down; version 1 slows nobody.
+    pub(crate) fn tolerate(&self, bytes: u64) {
+        if let Some(dir) = self.with(Controller::Memory).filter(|dir| dir.version == 2) {
+            let _ = dir.write("memory.high", &bytes.to_string());
+        }
+    }
+
     /// How many processes the memory limit has killed.
     pub(crate) fn oom_kills(&self) -> u64 {
         let Some(dir) = self.with(Controller::Memory) else { return 0 };
@@ -145,13 +181,15 @@ impl Dir {
     }
 
     fn limit_memory_v2(&self, spec: &Spec) -> io::Result<()> {
-        self.write("memory.max", &spec.memory_bytes.to_string())?;
+        self.write("memory.max", &hard_limit(spec).to_string())?;
+        // Passing it is an event; until sandboxd has looked, the program is only slowed down.
+        self.write("memory.high", &spec.memory_bytes.to_string())?;
         self.write_if_there("memory.swap.max", "0")?;
         self.write_if_there("memory.oom.group", "1")
     }
 
     fn limit_memory_v1(&self, spec: &Spec) -> io::Result<()> {
-        let limit = spec.memory_bytes.to_string();
+        let limit = hard_limit(spec).to_string();
         self.write("memory.limit_in_bytes", &limit)?;
         // With swap counted and equal, no byte of it can be used.
         self.write_if_there("memory.memsw.limit_in_bytes", &limit)

@@ -93,6 +93,12 @@ pub(crate) fn session(fds: Descriptors) -> io::Result<RawFd> {
     Ok(STATUS)
 }
 
+/// `/dev/null` for descriptors 0, 1 and 2.
+pub(crate) fn forget_standard_streams() -> io::Result<()> {
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    (0..=2).try_for_each(|fd| sys::duplicate_to(null.as_raw_fd(), fd))
+}
+
 fn close_on_exec(fd: RawFd) -> io::Result<()> {
     // SAFETY: F_SETFD changes one flag of a descriptor that this process owns.
     let result = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };

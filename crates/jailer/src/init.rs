@@ -169,6 +169,7 @@ fn live(plan: &Plan<'_>, program: u32) -> Result<Never, Failure> {
         Ids::Root { init, .. } => init,
         Ids::User { .. } => INSIDE_ID,
     };
+    confine::forget_standard_streams().at(Step::Session)?;
     let report = sys::duplicate_above(plan.report, 10).at(Step::Session)?;
     let status = sys::duplicate_above(plan.fds.status, 10).at(Step::Session)?;
     sys::duplicate_to(report, REPORT).at(Step::Session)?;

@@ -11,6 +11,7 @@ mod confine;
 mod init;
 mod launch;
 pub mod limits;
+mod memory;
 pub mod process_tree;
 pub mod protocol;
 mod root_fs;
@@ -34,8 +35,7 @@ pub fn run_if_called() {
     if std::env::args_os().nth(1).is_none_or(|role| role != ROLE) {
         return;
     }
-    let control = std::os::fd::AsFd::as_fd(&std::io::stdin()).try_clone_to_owned();
-    let code = match control.and_then(sandboxd::run) {
+    let code = match sandboxd::take_control_socket().and_then(sandboxd::run) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("gatemill sandboxd: {error}");

@@ -48,3 +48,11 @@ pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 pub const MAX_PROCESSES: usize = 131_072;
 /// Most passes over a process tree when it is killed without a pid namespace.
 pub const KILL_PASSES: u32 = 64;
+/// Above what is in `/tmp`, how much more a version 2 cgroup may take before it is slowed down.
+pub const TMP_STEP: u64 = 16 * 1024 * 1024;
+/// How fast a program is assumed to fill memory: 4 GiB/s.
+pub const FILL_BYTES_PER_US: u64 = 4096;
+/// The pauses between looks at a sandbox that is above its limit because of `/tmp` and cache.
+pub const LOOK_SOONEST: Duration = Duration::from_millis(5);
+/// See [`LOOK_SOONEST`].
+pub const LOOK_LATEST: Duration = Duration::from_millis(500);

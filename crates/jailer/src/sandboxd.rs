@@ -5,19 +5,20 @@
 //! and sandboxd. It keeps nothing durable and opens nothing to the network. What it does not do is
 //! decide: which function runs when, and what a limit is, is the server's business.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use rustix::event::epoll;
+use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, Controller, Hierarchies};
 use crate::init::{EXITED, SIGNALED};
 use crate::launch::{Gifts, Launcher};
 use crate::limits;
+use crate::memory::MemoryWatch;
 use crate::process_tree;
 use crate::protocol::{ExitStatus, Reply, Request};
 use crate::socket;
@@ -25,12 +26,21 @@ use crate::spec::{Bind, Enforced, Isolation, Spec};
 use crate::step::{At, Failure, Step};
 use crate::sys;
 
-const CONTROL: u64 = 0;
-const SIGNALS: u64 = 1;
 /// Tickets of the server are counted from 1; the trial is ours.
 const TRIAL: u64 = 0;
-/// Status pipes have their ticket above this as their event's data.
-const FIRST_STATUS: u64 = 2;
+/// Above this a ticket would not fit into a [`Token`].
+const MAX_TICKET: u64 = 1 << 48;
+
+/// What an event is about, packed into its 64 bits.
+#[derive(Clone, Copy)]
+enum Token {
+    Control,
+    Signals,
+    /// The status pipe of this ticket.
+    Status(u64),
+    /// The memory event of this ticket.
+    Memory(u64),
+}
 
 /// The server is gone or asked for the end.
 struct Ended;
@@ -42,11 +52,11 @@ struct Sandboxd {
     launcher: Launcher,
     hierarchies: Hierarchies,
     isolation: Isolation,
-    memory_by_cgroup: bool,
     server: u32,
     living: HashMap<u64, Living>,
     by_pid: HashMap<u32, u64>,
-    last_look: Instant,
+    /// Whose memory is to be looked at again.
+    watched: HashSet<u64>,
 }
 
 struct Living {
@@ -57,11 +67,21 @@ struct Living {
     cgroup: Cgroup,
     about_to_exec: bool,
     failure: Option<Failure>,
-    over_memory: bool,
-    watched_peak: u64,
+    memory: MemoryWatch,
+    /// Where the kernel tells that the memory limit was passed.
+    memory_event: Option<OwnedFd>,
 }
 
-/// The whole life of sandboxd; its socket is descriptor 0. Returns when it is over.
+/// The socket to the server, which is our standard input at first: moved out of the way, so that no
+/// child inherits it by that number.
+pub(crate) fn take_control_socket() -> io::Result<OwnedFd> {
+    let control = io::stdin().as_fd().try_clone_to_owned()?;
+    let null = std::fs::File::open("/dev/null")?;
+    sys::duplicate_to(null.as_raw_fd(), 0)?;
+    Ok(control)
+}
+
+/// The whole life of sandboxd. Returns when it is over.
 pub(crate) fn run(control: OwnedFd) -> io::Result<()> {
     quiet_surroundings()?;
     let mut buffer = vec![0; limits::MAX_MESSAGE_BYTES];
@@ -108,8 +128,8 @@ impl Sandboxd {
     ) -> io::Result<Self> {
         let signals = sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM])?;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        for (fd, data) in [(control.as_fd(), CONTROL), (signals.as_fd(), SIGNALS)] {
-            epoll::add(&epoll, fd, epoll::EventData::new_u64(data), epoll::EventFlags::IN)?;
+        for (fd, data) in [(control.as_fd(), Token::Control), (signals.as_fd(), Token::Signals)] {
+            epoll::add(&epoll, fd, data.data(), epoll::EventFlags::IN)?;
         }
         let hierarchies = Hierarchies::prepare();
         Ok(Self {
@@ -117,13 +137,12 @@ impl Sandboxd {
             signals,
             epoll,
             launcher: Launcher::new(isolation, state_dir, uid_base)?,
-            memory_by_cgroup: hierarchies.version_with(Controller::Memory).is_some(),
             hierarchies,
             isolation,
             server: std::os::unix::process::parent_id(),
             living: HashMap::new(),
             by_pid: HashMap::new(),
-            last_look: Instant::now(),
+            watched: HashSet::new(),
         })
     }
 
@@ -188,16 +207,17 @@ impl Sandboxd {
                 Err(_) => return Ended,
             }
             for event in &events {
-                let handled = match event.data.u64() {
-                    CONTROL => self.requests(buffer),
-                    SIGNALS => self.signalled(),
-                    other => self.progressed(other - FIRST_STATUS),
+                let handled = match Token::of(event.data) {
+                    Token::Control => self.requests(buffer),
+                    Token::Signals => self.signalled(),
+                    Token::Status(ticket) => self.progressed(ticket),
+                    Token::Memory(ticket) => self.passed_memory(ticket),
                 };
                 if let Err(ended) = handled {
                     return ended;
                 }
             }
-            self.watch_memory();
+            self.look_at_memory();
         }
     }
 
@@ -237,7 +257,7 @@ impl Sandboxd {
         let invalid = Failure { step: Step::Request, errno: libc::EINVAL };
         spec.validate().map_err(|_| invalid)?;
         let [channel, output] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| invalid)?;
-        if ticket == TRIAL || self.living.contains_key(&ticket) {
+        if !(1..MAX_TICKET).contains(&ticket) || self.living.contains_key(&ticket) {
             return Err(invalid);
         }
         if self.living.len() >= limits::MAX_LIVING {
@@ -256,13 +276,16 @@ impl Sandboxd {
         // The ticket makes the name unique, whatever the server thinks of ids.
         let name = format!("{}.{ticket}", spec.id);
         let cgroup = Cgroup::create(&self.hierarchies, &name, spec).at(Step::Cgroup)?;
+        let memory_event =
+            self.watch_memory(ticket, spec, &cgroup).inspect_err(|_| cgroup.remove())?;
         let procs: Vec<PathBuf> = cgroup.procs_files().collect();
         let launched =
             self.launcher.launch(spec, gifts, procs, trial).inspect_err(|_| cgroup.remove())?;
-        let data = epoll::EventData::new_u64(ticket + FIRST_STATUS);
+        let readable = epoll::EventFlags::IN;
         if !trial {
             // Should this fail, the sandbox's end still tells.
-            let _ = epoll::add(&self.epoll, &launched.status, data, epoll::EventFlags::IN);
+            let _ =
+                epoll::add(&self.epoll, &launched.status, Token::Status(ticket).data(), readable);
         }
         self.by_pid.insert(launched.pid, ticket);
         let living = Living {
@@ -272,16 +295,20 @@ impl Sandboxd {
             cgroup,
             about_to_exec: false,
             failure: None,
-            over_memory: false,
-            watched_peak: 0,
+            memory: MemoryWatch::new(spec, memory_event.is_some()),
+            memory_event,
         };
+        if living.memory.due().is_some() {
+            self.watched.insert(ticket);
+        }
         self.living.insert(ticket, living);
         Ok(())
     }
 
     /// News on a status pipe.
     fn progressed(&mut self, ticket: u64) -> Result<(), Ended> {
-        match self.living.get_mut(&ticket).and_then(|living| living.progress(ticket)) {
+        let epoll = &self.epoll;
+        match self.living.get_mut(&ticket).and_then(|living| living.progress(ticket, epoll)) {
             Some(reply) => self.reply(&reply),
             None => Ok(()),
         }
@@ -306,7 +333,10 @@ impl Sandboxd {
             let Some(ticket) = self.by_pid.remove(&pid) else { continue };
             let Some(mut living) = self.living.remove(&ticket) else { continue };
             // A quick program is exec'd and gone before its status pipe was looked at.
-            replies.extend(living.progress(ticket));
+            replies.extend(living.progress(ticket, &self.epoll));
+            if let Some(event) = &living.memory_event {
+                let _ = epoll::delete(&self.epoll, event);
+            }
             living.cgroup.kill();
             replies.extend(living.finish(ticket, status));
             living.cgroup.remove();
@@ -341,25 +371,51 @@ impl Sandboxd {
         process_tree::signal(&process_tree::descendants(living.pid), signal);
     }
 
-    /// When the memory of sandboxes without a cgroup is to be summed next.
-    fn next_look(&self) -> Option<rustix::event::Timespec> {
-        if self.memory_by_cgroup || self.living.is_empty() {
-            return None;
-        }
-        let left = limits::WATCHDOG_PERIOD.saturating_sub(self.last_look.elapsed());
-        rustix::event::Timespec::try_from(left).ok()
+    fn watch_memory(
+        &self,
+        ticket: u64,
+        spec: &Spec,
+        cgroup: &Cgroup,
+    ) -> Result<Option<OwnedFd>, Failure> {
+        let watch = cgroup.watch_memory(spec.memory_bytes).at(Step::Cgroup)?;
+        let Some((event, flags)) = watch else { return Ok(None) };
+        epoll::add(&self.epoll, &event, Token::Memory(ticket).data(), flags).at(Step::Cgroup)?;
+        Ok(Some(event))
     }
 
-    fn watch_memory(&mut self) {
-        if self.memory_by_cgroup || self.last_look.elapsed() < limits::WATCHDOG_PERIOD {
-            return;
+    fn passed_memory(&mut self, ticket: u64) -> Result<(), Ended> {
+        if let Some(living) = self.living.get_mut(&ticket) {
+            living.memory.passed();
+            self.watched.insert(ticket);
         }
-        self.last_look = Instant::now();
+        Ok(())
+    }
+
+    /// How long until some sandbox's memory is to be looked at.
+    fn next_look(&self) -> Option<Timespec> {
+        let watched = self.watched.iter().filter_map(|ticket| self.living.get(ticket));
+        let due = watched.filter_map(|living| living.memory.due()).min()?;
+        Timespec::try_from(due.saturating_duration_since(Instant::now())).ok()
+    }
+
+    fn look_at_memory(&mut self) {
+        let now = Instant::now();
+        let mut over = Vec::new();
+        self.watched.retain(|ticket| {
+            let Some(living) = self.living.get_mut(ticket) else { return false };
+            if living.memory.due().is_some_and(|due| due <= now)
+                && living.memory.look(&living.cgroup, living.pid, now)
+            {
+                over.push(*ticket);
+            }
+            living.memory.due().is_some()
+        });
+        over.into_iter().for_each(|ticket| self.kill(ticket));
     }
 
     fn wait_readable(&self, fd: impl AsFd) {
         use rustix::event::{PollFd, PollFlags, poll};
-        let tick = rustix::event::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
         let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&tick));
         let mut record = [0; 512];
         let _ = rustix::io::read(&self.signals, &mut record);
@@ -385,9 +441,29 @@ impl Sandboxd {
     }
 }
 
+impl Token {
+    fn data(self) -> epoll::EventData {
+        epoll::EventData::new_u64(match self {
+            Self::Control => 0,
+            Self::Signals => 1,
+            Self::Status(ticket) => ticket * 2 + 2,
+            Self::Memory(ticket) => ticket * 2 + 3,
+        })
+    }
+
+    fn of(data: epoll::EventData) -> Self {
+        match data.u64() {
+            0 => Self::Control,
+            1 => Self::Signals,
+            other if other % 2 == 0 => Self::Status(other / 2 - 1),
+            other => Self::Memory((other - 3) / 2),
+        }
+    }
+}
+
 impl Living {
     /// Reads the status pipe; a reply when the start is decided.
-    fn progress(&mut self, ticket: u64) -> Option<Reply> {
+    fn progress(&mut self, ticket: u64, epoll: &OwnedFd) -> Option<Reply> {
         let mut record = [0; 8];
         loop {
             match rustix::io::read(self.status.as_ref()?, &mut record) {
@@ -398,7 +474,10 @@ impl Living {
                 _ => return None,
             }
         }
-        self.status = None;
+        // Explicitly: a child that is being made still has a copy, and would keep the event alive.
+        if let Some(status) = self.status.take() {
+            let _ = epoll::delete(epoll, status);
+        }
         // Of a failed start the end is told, when nothing of it is left.
         let started = self.about_to_exec && self.failure.is_none();
         let peak_file = self.cgroup.peak_file().unwrap_or_default();
@@ -424,8 +503,8 @@ impl Living {
         Some(Reply::Exited {
             ticket,
             status,
-            oom_killed: self.over_memory || self.cgroup.oom_kills() > 0,
-            memory_peak_bytes: self.cgroup.peak_bytes().max(self.watched_peak),
+            oom_killed: self.memory.was_over() || self.cgroup.oom_kills() > 0,
+            memory_peak_bytes: self.memory.peak_bytes(&self.cgroup),
         })
     }
 }

@@ -129,6 +129,7 @@ fn live(plan: &Plan<'_>, program: u32) -> ! {
 /// Keeps the report and the three standard descriptors.
 fn own_descriptors(report: RawFd) -> io::Result<RawFd> {
     const REPORT: RawFd = 3;
+    confine::forget_standard_streams()?;
     let report = sys::duplicate_above(report, 10)?;
     sys::duplicate_to(report, REPORT)?;
     sys::close_from(REPORT + 1)?;

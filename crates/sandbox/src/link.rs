@@ -116,8 +116,8 @@ impl Link {
     }
 
     /// Sends a request that carries nothing but its ticket.
-    pub(crate) fn send_later(&self, request: Request) {
-        let ticket = match request {
+    pub(crate) fn send_later(&self, request: &Request) {
+        let ticket = match *request {
             Request::Kill(ticket) | Request::Freeze(ticket) | Request::Thaw(ticket) => ticket,
             Request::Configure { .. } | Request::Start { .. } | Request::Shutdown => 0,
         };

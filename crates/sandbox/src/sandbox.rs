@@ -38,6 +38,7 @@ pub struct Sandbox {
     pub(crate) ticket: u64,
     pub(crate) link: Arc<Link>,
     pub(crate) exit: watch::Receiver<Option<Exit>>,
+    pub(crate) memory_bytes: u64,
     /// Empty without a memory cgroup.
     pub(crate) peak_file: PathBuf,
     pub(crate) peak_seen: AtomicU64,
@@ -73,24 +74,26 @@ impl Sandbox {
             let text = fs::read_to_string(&self.peak_file).unwrap_or_default();
             text.trim().parse().unwrap_or(0)
         };
+        // What the cgroup counted above the limit was `/tmp` and page cache.
+        let now = now.min(self.memory_bytes);
         self.peak_seen.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
     /// Ends the whole tree at once. May be called again and after the end.
     pub fn kill(&self) {
         if self.exit.borrow().is_none() {
-            self.link.send_later(Request::Kill(self.ticket));
+            self.link.send_later(&Request::Kill(self.ticket));
         }
     }
 
     /// Stops all processes of the tree.
     pub fn freeze(&self) {
-        self.link.send_later(Request::Freeze(self.ticket));
+        self.link.send_later(&Request::Freeze(self.ticket));
     }
 
     /// Lets them go on.
     pub fn thaw(&self) {
-        self.link.send_later(Request::Thaw(self.ticket));
+        self.link.send_later(&Request::Thaw(self.ticket));
     }
 }
 

@@ -34,8 +34,7 @@ pub struct Config {
     pub uid_base: u32,
 }
 
-/// Makes sandboxes. Cheap to clone; sandboxd ends when the last clone and the last
-/// [`Sandbox`] is gone.
+/// Makes sandboxes. Cheap to clone. sandboxd ends with [`Sandboxes::shutdown`] or with this process.
 #[derive(Debug, Clone)]
 pub struct Sandboxes {
     link: Arc<Link>,
@@ -115,6 +114,7 @@ impl Sandboxes {
             .map_err(|e| Error::Descriptors(e.into()))?;
 
         let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
+        let memory_bytes = spec.memory_bytes;
         let request = Request::Start { ticket, spec: Box::new(spec) };
         let bytes = request.encode().map_err(|_| Error::TooLong);
         let mut begun = Begun { link: Arc::clone(&self.link), ticket, done: false };
@@ -135,6 +135,7 @@ impl Sandboxes {
             ticket,
             link: Arc::clone(&self.link),
             exit,
+            memory_bytes,
             peak_file,
             peak_seen: AtomicU64::new(0),
         })
@@ -147,7 +148,7 @@ impl Sandboxes {
 
     /// Ends all sandboxes and sandboxd; returns when nothing of them is left, or after a bound.
     pub async fn shutdown(&self) {
-        self.link.send_later(Request::Shutdown);
+        self.link.send_later(&Request::Shutdown);
         let _ = tokio::time::timeout(limits::SHUTDOWN_WAIT, self.link.ended()).await;
     }
 }
@@ -182,7 +183,7 @@ struct Begun {
 impl Drop for Begun {
     fn drop(&mut self) {
         if !self.done {
-            self.link.send_later(Request::Kill(self.ticket));
+            self.link.send_later(&Request::Kill(self.ticket));
         }
     }
 }
