@@ -1,31 +1,72 @@
-//! Real sandboxes and what tries to get out of them. A `main` of our own, because this program is
-//! sandboxd, too, and because sandboxd is spawned before any thread exists.
-use gatemill_sandbox::*;
-fn main() {
+//! Real sandboxes, and what tries to get out of them.
+//!
+//! A `main` of our own and not libtest's, because this program is sandboxd, too, and because
+//! sandboxd is spawned before any thread exists. Arguments filter by name, as with libtest.
+//! As root, the core of the suite runs a second time as an unprivileged user, and a third time
+//! without isolation.
+
+mod escapes;
+mod figures;
+mod kernel;
+mod lifecycle;
+mod resources;
+mod role;
+mod survival;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use world::World;
+
+/// A test: its name, whether it also has to hold without root, and its body.
+struct Case {
+    name: &'static str,
+    without_root: bool,
+    body: fn(&World),
+}
+
+const fn case(name: &'static str, body: fn(&World)) -> Case {
+    Case { name, without_root: true, body }
+}
+
+const fn root_case(name: &'static str, body: fn(&World)) -> Case {
+    Case { name, without_root: false, body }
+}
+
+fn main() -> ExitCode {
     gatemill_jailer::run_if_called();
-    let dir = tempfile::tempdir().unwrap();
-    let iso = if std::env::args().any(|a| a == "process") {
-        Isolation::Process
-    } else {
-        Isolation::Sandbox
-    };
-    let s = Sandboxes::spawn(&Config {
-        isolation: iso,
-        state_dir: dir.path().into(),
-        ..Default::default()
-    })
-    .unwrap();
-    println!("{}", s.enforced());
-    let rt = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    rt.block_on(async {
-        let spec = |prog: &str, args: &[&str]| Spec { id: "a".into(), program: prog.into(), args: args.iter().map(|s| s.to_string()).collect(), env: vec![("PATH".into(), "/usr/bin".into())], cwd: "/tmp".into(),
-            binds: ["/usr", "/lib", "/lib64", "/bin"].iter().map(|p| Bind { host: p.into(), inside: p.into() }).collect(), uid: 7, memory_bytes: 128 << 20, cpu_millis: 1000, tmp_bytes: 16 << 20, pids_max: 64, nofile: 1024 };
-        for (p, a) in [("/bin/sh", vec!["-c", "id; ls -la / /dev /etc /tmp /proc; cat /proc/self/status | egrep 'Cap|Uid|Secc|NoNew'; ls -l /proc/self/fd; cat /proc/self/cgroup; cat /proc/mounts; hostname; exit 3"]), ("/usr/bin/python3", vec!["-c", "import os,socket; print(os.listdir('/proc')); print(os.getpid(), os.getuid()); socket.create_connection(('127.0.0.1', 22))"]), ("/nope", vec![])] {
-            let t = std::time::Instant::now();
-            match s.start(spec(p, &a)).await { Ok(sb) => { println!("started in {:?} pid {}", t.elapsed(), sb.pid); let e = sb.exited().await; println!("{e:?} after {:?}", t.elapsed());
-                let mut buf = vec![0; 65536]; let n = rustix::io::read(&sb.output, &mut buf).unwrap_or(0); println!("{}", String::from_utf8_lossy(&buf[..n])); }
-                Err(e) => println!("{e}") }
+    if let Some(code) = role::play() {
+        return code;
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let filter: Vec<&String> = arguments.iter().filter(|a| !a.starts_with('-')).collect();
+    let world = World::new(gatemill_sandbox::Isolation::Sandbox);
+    println!("{}", world.sandboxes.enforced());
+    let is_root = rustix::process::geteuid().is_root();
+    let cases = [escapes::CASES, kernel::CASES, resources::CASES, lifecycle::CASES];
+    let alone = [survival::CASES, figures::CASES];
+    let mut failed = 0;
+    for case in cases.iter().chain(&alone).flat_map(|cases| cases.iter()) {
+        let wanted = filter.is_empty() || filter.iter().any(|f| case.name.contains(f.as_str()));
+        if !wanted || (!is_root && !case.without_root) {
+            continue;
         }
-        s.shutdown().await;
-    });
+        failed += u32::from(!run(case, &world));
+    }
+    world.end();
+    if is_root && filter.is_empty() {
+        failed += role::run_as_nobody() + role::run_without_isolation();
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(case: &Case, world: &World) -> bool {
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        (case.body)(world);
+        // Whatever was tried: the neighbour, the handle and sandboxd go on.
+        world.check_neighbour();
+    }));
+    println!("test {} ... {}", case.name, if outcome.is_ok() { "ok" } else { "FAILED" });
+    outcome.is_ok()
 }
