@@ -7,7 +7,7 @@
 //! Parents that a killed sandboxd left behind are removed at the next start.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -35,6 +35,35 @@ pub(crate) enum Controller {
     Cpu,
     Pids,
     Freezer,
+}
+
+/// The kernel's word that memory use passed a limit.
+#[derive(Debug)]
+pub(crate) struct MemoryEvent {
+    /// Becomes ready, edge-triggered, with these flags.
+    pub(crate) ready: OwnedFd,
+    pub(crate) flags: EventFlags,
+    /// What is left to do for it.
+    pub(crate) registration: Option<Registration>,
+}
+
+/// A version 1 event that is not registered yet. Registering waits for every CPU, for milliseconds;
+/// so a sandbox's first process does it, which has nothing else to do, while its program starts.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    control: fs::File,
+    _usage: fs::File,
+    line: String,
+}
+
+impl MemoryEvent {
+    /// Registers the event, and lets it happen once, because the limit may have been passed before.
+    pub(crate) fn register(&self) -> io::Result<()> {
+        let Some(registration) = &self.registration else { return Ok(()) };
+        (&registration.control).write_all(registration.line.as_bytes())?;
+        rustix::io::write(&self.ready, &1_u64.to_ne_bytes())?;
+        Ok(())
+    }
 }
 
 #[derive(Debug)]
@@ -66,9 +95,17 @@ impl Cgroup {
         }
     }
 
-    /// The files into which the first process writes itself.
-    pub(crate) fn procs_files(&self) -> impl Iterator<Item = PathBuf> {
-        self.dirs.iter().map(|dir| dir.path.join("cgroup.procs"))
+    /// The version 1 files into which the first process, while it has one thread, writes 0. Not
+    /// `cgroup.procs`: moving a whole process waits for every CPU (10 ms and more), moving the
+    /// writing thread does not.
+    pub(crate) fn tasks_files(&self) -> Vec<PathBuf> {
+        self.dirs.iter().filter(|d| d.version == 1).map(|d| d.path.join("tasks")).collect()
+    }
+
+    /// The version 2 directory in which the first process is made.
+    pub(crate) fn birthplace(&self) -> io::Result<Option<OwnedFd>> {
+        let dir = self.dirs.iter().find(|dir| dir.version == 2);
+        dir.map(|dir| fs::File::open(&dir.path).map(OwnedFd::from)).transpose()
     }
 
     /// The file that holds the highest memory use in bytes.
@@ -92,20 +129,23 @@ impl Cgroup {
         Some(Used { total, page_cache: memory::page_cache(&dir.path.join("memory.stat")) })
     }
 
-    /// A descriptor that becomes ready (how, is said beside it) when the use of memory passes
-    /// `limit` bytes; `None` where no cgroup counts it.
-    pub(crate) fn watch_memory(&self, limit: u64) -> io::Result<Option<(OwnedFd, EventFlags)>> {
+    /// How the kernel tells that the use of memory passes `limit` bytes; `None` where no cgroup
+    /// counts it.
+    pub(crate) fn watch_memory(&self, limit: u64) -> io::Result<Option<MemoryEvent>> {
         let Some(dir) = self.with(Controller::Memory) else { return Ok(None) };
         if dir.version == 2 {
             // The counter `high` in it changes; see `limit_memory_v2`.
-            let events = fs::File::open(dir.path.join("memory.events"))?;
-            return Ok(Some((events.into(), EventFlags::PRI | EventFlags::ET)));
+            let ready = fs::File::open(dir.path.join("memory.events"))?.into();
+            let flags = EventFlags::PRI | EventFlags::ET;
+            return Ok(Some(MemoryEvent { ready, flags, registration: None }));
         }
         let usage = fs::File::open(dir.path.join("memory.usage_in_bytes"))?;
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let line = format!("{} {} {limit}", event.as_raw_fd(), usage.as_raw_fd());
-        dir.write("cgroup.event_control", &line)?;
-        Ok(Some((event, EventFlags::IN | EventFlags::ET)))
+        let control =
+            fs::OpenOptions::new().write(true).open(dir.path.join("cgroup.event_control"))?;
+        let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let line = format!("{} {} {limit}", ready.as_raw_fd(), usage.as_raw_fd());
+        let registration = Some(Registration { control, _usage: usage, line });
+        Ok(Some(MemoryEvent { ready, flags: EventFlags::IN | EventFlags::ET, registration }))
     }
 
     /// Lets a version 2 cgroup use this much before it is slowed down; version 1 slows nobody.

@@ -13,6 +13,7 @@ use std::path::PathBuf;
 
 use libc::sock_filter;
 
+use crate::cgroup::MemoryEvent;
 use crate::confine::{self, Descriptors, INSIDE_ID, Image};
 use crate::root_fs;
 use crate::spec::Spec;
@@ -24,7 +25,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) image: Image,
     pub(crate) filter: &'a [sock_filter],
-    pub(crate) procs_files: Vec<PathBuf>,
+    pub(crate) tasks_files: &'a [PathBuf],
+    pub(crate) memory_event: Option<&'a MemoryEvent>,
     pub(crate) mount_point: &'a std::ffi::CStr,
     pub(crate) ids: Ids,
     pub(crate) landlock: bool,
@@ -51,18 +53,15 @@ pub(crate) const SIGNALED: u8 = 2;
 
 /// The init's whole life.
 pub(crate) fn run(plan: &Plan<'_>) -> ! {
-    let failure = match prepare(plan).and_then(|()| start_program(plan)) {
-        Ok(program) => match live(plan, program) {
-            Ok(never) => match never {},
-            Err(failure) => failure,
-        },
-        Err(failure) => failure,
-    };
-    confine::report(plan.fds.status, failure.step as u8, failure.errno);
+    match prepare(plan).and_then(|()| start_program(plan)) {
+        Ok(program) => {
+            // An init that cannot confine itself ends, and the program with it.
+            let _ = live(plan, program);
+        }
+        Err(failure) => confine::report(plan.fds.status, failure.step as u8, failure.errno),
+    }
     sys::exit_now(1)
 }
-
-enum Never {}
 
 fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
     die_with_parent().at(Step::Clone)?;
@@ -72,7 +71,7 @@ fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
     } else {
         sys::drop_groups().at(Step::Identity)?;
     }
-    join_cgroups(&plan.procs_files).at(Step::JoinCgroup)?;
+    join_cgroups(plan.tasks_files).at(Step::JoinCgroup)?;
     unshare_cgroup().at(Step::CgroupNamespace)?;
     sys::set_host_name(c"sandbox").at(Step::HostName)?;
     loopback_up().at(Step::Loopback)?;
@@ -81,9 +80,14 @@ fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
     root_fs::enter(plan.spec, plan.mount_point)
 }
 
-/// Joins the cgroups by writing 0, which means the writer.
-pub(crate) fn join_cgroups(procs_files: &[PathBuf]) -> io::Result<()> {
-    procs_files.iter().try_for_each(|file| fs::write(file, "0"))
+/// Joins the version 1 cgroups by writing 0, which means the writer.
+pub(crate) fn join_cgroups(tasks_files: &[PathBuf]) -> io::Result<()> {
+    tasks_files.iter().try_for_each(|file| fs::write(file, "0"))
+}
+
+/// Tells the kernel to tell sandboxd when the memory limit is passed.
+pub(crate) fn register(event: Option<&MemoryEvent>) -> io::Result<()> {
+    event.map_or(Ok(()), MemoryEvent::register)
 }
 
 /// After joining, so that our own cgroup is the root of what can be seen.
@@ -103,7 +107,7 @@ fn loopback_up() -> io::Result<()> {
 /// mapped and the file system is sealed. Returns its pid.
 fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {
     let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Session)?;
-    match sys::clone_into(libc::CLONE_NEWUSER).at(Step::UserNamespace)? {
+    match sys::clone_into(libc::CLONE_NEWUSER, None).at(Step::UserNamespace)? {
         Forked::Child => {
             drop(go);
             let mut byte = [0];
@@ -162,24 +166,23 @@ fn become_program(plan: &Plan<'_>) -> (Failure, RawFd) {
 }
 
 /// The init after the program's start: confined like the program, holding nothing but its report.
-fn live(plan: &Plan<'_>, program: u32) -> Result<Never, Failure> {
+fn live(plan: &Plan<'_>, program: u32) -> Result<(), Failure> {
     const REPORT: RawFd = 3;
-    const STATUS: RawFd = 4;
+    // From here on the status pipe is the program's alone: its end is the `execve`.
+    sys::close(plan.fds.status);
+    register(plan.memory_event).at(Step::Cgroup)?;
     let id = match plan.ids {
         Ids::Root { init, .. } => init,
         Ids::User { .. } => INSIDE_ID,
     };
     confine::forget_standard_streams().at(Step::Session)?;
     let report = sys::duplicate_above(plan.report, 10).at(Step::Session)?;
-    let status = sys::duplicate_above(plan.fds.status, 10).at(Step::Session)?;
     sys::duplicate_to(report, REPORT).at(Step::Session)?;
-    sys::duplicate_to(status, STATUS).at(Step::Session)?;
+    sys::close_from(REPORT + 1).at(Step::Session)?;
     confine::become_plain_user(id).at(Step::Identity)?;
     // A change of identity had cleared it.
     die_with_parent().at(Step::Identity)?;
     sys::set_filter(plan.filter).at(Step::Seccomp)?;
-    // From here on the status pipe is the program's alone.
-    sys::close_from(STATUS).at(Step::Session)?;
     loop {
         if let Some((kind, value)) = reap(program) {
             confine::report(REPORT, kind, value);

@@ -2,13 +2,14 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
 use libc::sock_filter;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
+use crate::cgroup::MemoryEvent;
 use crate::confine::{Descriptors, Image, c_path};
 use crate::init::{self, Ids};
 use crate::limits;
@@ -36,6 +37,14 @@ pub(crate) struct Launched {
     pub(crate) status: OwnedFd,
     /// Says how the program ended.
     pub(crate) report: OwnedFd,
+}
+
+/// How the first process gets into its cgroups.
+pub(crate) struct Joined<'a> {
+    pub(crate) tasks_files: Vec<PathBuf>,
+    pub(crate) birthplace: Option<OwnedFd>,
+    /// The memory event that is to be registered.
+    pub(crate) memory_event: Option<&'a MemoryEvent>,
 }
 
 /// The descriptors that came with a request.
@@ -68,7 +77,7 @@ impl Launcher {
         &self,
         spec: &Spec,
         gifts: &Gifts,
-        procs_files: Vec<PathBuf>,
+        cgroup: &Joined<'_>,
         trial: bool,
     ) -> Result<Launched, Failure> {
         let (status, status_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
@@ -84,8 +93,8 @@ impl Launcher {
         };
         let report_fd = report_end.as_raw_fd();
         let pid = match self.isolation {
-            Isolation::Sandbox => self.confined(spec, procs_files, fds, report_fd, trial)?,
-            Isolation::Process => plain(spec, procs_files, fds, report_fd, trial)?,
+            Isolation::Sandbox => self.confined(spec, cgroup, fds, report_fd, trial)?,
+            Isolation::Process => plain(spec, cgroup, fds, report_fd, trial)?,
         };
         Ok(Launched { pid, status, report })
     }
@@ -93,7 +102,7 @@ impl Launcher {
     fn confined(
         &self,
         spec: &Spec,
-        procs_files: Vec<PathBuf>,
+        cgroup: &Joined<'_>,
         fds: Descriptors,
         report: i32,
         trial: bool,
@@ -102,7 +111,8 @@ impl Launcher {
             spec,
             image: Image::of(spec).at(Step::Request)?,
             filter: &self.filter,
-            procs_files,
+            tasks_files: &cgroup.tasks_files,
+            memory_event: cgroup.memory_event,
             mount_point: &self.mount_point,
             ids: self.ids(spec.uid),
             landlock: self.landlock,
@@ -118,7 +128,7 @@ impl Launcher {
         if !self.is_root {
             flags |= libc::CLONE_NEWUSER;
         }
-        match sys::clone_into(flags).at(Step::Clone)? {
+        match sys::clone_into(flags, cgroup.birthplace.as_ref().map(AsFd::as_fd)).at(Step::Clone)? {
             Forked::Child => init::run(&plan),
             Forked::Parent(pid) => Ok(pid),
         }
@@ -139,15 +149,23 @@ impl Launcher {
 
 fn plain(
     spec: &Spec,
-    procs_files: Vec<PathBuf>,
+    cgroup: &Joined<'_>,
     fds: Descriptors,
     report: i32,
     trial: bool,
 ) -> Result<u32, Failure> {
     let spec = supervisor::on_host(spec);
     let image = Image::of(&spec).at(Step::Request)?;
-    let plan = supervisor::Plan { spec: &spec, image, procs_files, fds, report, trial };
-    match sys::clone_into(0).at(Step::Clone)? {
+    let plan = supervisor::Plan {
+        spec: &spec,
+        image,
+        tasks_files: &cgroup.tasks_files,
+        memory_event: cgroup.memory_event,
+        fds,
+        report,
+        trial,
+    };
+    match sys::clone_into(0, cgroup.birthplace.as_ref().map(AsFd::as_fd)).at(Step::Clone)? {
         Forked::Child => supervisor::run(&plan),
         Forked::Parent(pid) => Ok(pid),
     }

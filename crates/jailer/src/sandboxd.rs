@@ -8,15 +8,15 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
-use crate::cgroup::{Cgroup, Controller, Hierarchies};
+use crate::cgroup::{Cgroup, Controller, Hierarchies, MemoryEvent};
 use crate::init::{EXITED, SIGNALED};
-use crate::launch::{Gifts, Launcher};
+use crate::launch::{Gifts, Joined, Launched, Launcher};
 use crate::limits;
 use crate::memory::MemoryWatch;
 use crate::process_tree;
@@ -69,7 +69,7 @@ struct Living {
     failure: Option<Failure>,
     memory: MemoryWatch,
     /// Where the kernel tells that the memory limit was passed.
-    memory_event: Option<OwnedFd>,
+    memory_event: Option<MemoryEvent>,
 }
 
 /// The socket to the server, which is our standard input at first: moved out of the way, so that no
@@ -276,11 +276,11 @@ impl Sandboxd {
         // The ticket makes the name unique, whatever the server thinks of ids.
         let name = format!("{}.{ticket}", spec.id);
         let cgroup = Cgroup::create(&self.hierarchies, &name, spec).at(Step::Cgroup)?;
-        let memory_event =
+        let mut memory_event =
             self.watch_memory(ticket, spec, &cgroup).inspect_err(|_| cgroup.remove())?;
-        let procs: Vec<PathBuf> = cgroup.procs_files().collect();
-        let launched =
-            self.launcher.launch(spec, gifts, procs, trial).inspect_err(|_| cgroup.remove())?;
+        let launched = self
+            .launch_first(spec, gifts, &cgroup, memory_event.as_ref(), trial)
+            .inspect_err(|_| cgroup.remove())?;
         let readable = epoll::EventFlags::IN;
         if !trial {
             // Should this fail, the sandbox's end still tells.
@@ -288,6 +288,10 @@ impl Sandboxd {
                 epoll::add(&self.epoll, &launched.status, Token::Status(ticket).data(), readable);
         }
         self.by_pid.insert(launched.pid, ticket);
+        if let Some(event) = &mut memory_event {
+            // The child has it; here it would only cost descriptors.
+            event.registration = None;
+        }
         let living = Living {
             pid: launched.pid,
             status: Some(launched.status),
@@ -335,7 +339,7 @@ impl Sandboxd {
             // A quick program is exec'd and gone before its status pipe was looked at.
             replies.extend(living.progress(ticket, &self.epoll));
             if let Some(event) = &living.memory_event {
-                let _ = epoll::delete(&self.epoll, event);
+                let _ = epoll::delete(&self.epoll, &event.ready);
             }
             living.cgroup.kill();
             replies.extend(living.finish(ticket, status));
@@ -371,15 +375,29 @@ impl Sandboxd {
         process_tree::signal(&process_tree::descendants(living.pid), signal);
     }
 
+    fn launch_first(
+        &self,
+        spec: &Spec,
+        gifts: &Gifts,
+        cgroup: &Cgroup,
+        memory_event: Option<&MemoryEvent>,
+        trial: bool,
+    ) -> Result<Launched, Failure> {
+        let birthplace = cgroup.birthplace().at(Step::Cgroup)?;
+        let joined = Joined { tasks_files: cgroup.tasks_files(), birthplace, memory_event };
+        self.launcher.launch(spec, gifts, &joined, trial)
+    }
+
     fn watch_memory(
         &self,
         ticket: u64,
         spec: &Spec,
         cgroup: &Cgroup,
-    ) -> Result<Option<OwnedFd>, Failure> {
+    ) -> Result<Option<MemoryEvent>, Failure> {
         let watch = cgroup.watch_memory(spec.memory_bytes).at(Step::Cgroup)?;
-        let Some((event, flags)) = watch else { return Ok(None) };
-        epoll::add(&self.epoll, &event, Token::Memory(ticket).data(), flags).at(Step::Cgroup)?;
+        let Some(event) = watch else { return Ok(None) };
+        let data = Token::Memory(ticket).data();
+        epoll::add(&self.epoll, &event.ready, data, event.flags).at(Step::Cgroup)?;
         Ok(Some(event))
     }
 

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
+use crate::cgroup::MemoryEvent;
 use crate::confine::{self, Descriptors, Image};
 use crate::init::{self, join_cgroups};
 use crate::limits;
@@ -20,7 +21,8 @@ use crate::sys::{self, Forked};
 pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) image: Image,
-    pub(crate) procs_files: Vec<PathBuf>,
+    pub(crate) tasks_files: &'a [PathBuf],
+    pub(crate) memory_event: Option<&'a MemoryEvent>,
     pub(crate) fds: Descriptors,
     pub(crate) report: RawFd,
     pub(crate) trial: bool,
@@ -73,8 +75,8 @@ fn start(plan: &Plan<'_>) -> Result<u32, Failure> {
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM.cast_unsigned().into()).at(Step::Clone)?;
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1).at(Step::Clone)?;
     sys::set_blocked(&[libc::SIGTERM, libc::SIGCHLD], libc::SIG_BLOCK).at(Step::Clone)?;
-    join_cgroups(&plan.procs_files).at(Step::JoinCgroup)?;
-    match sys::clone_into(0).at(Step::Clone)? {
+    join_cgroups(plan.tasks_files).at(Step::JoinCgroup)?;
+    match sys::clone_into(0, None).at(Step::Clone)? {
         Forked::Child => {
             let (failure, status) = become_program(plan);
             confine::report(status, failure.step as u8, failure.errno);
@@ -105,9 +107,12 @@ fn become_program(plan: &Plan<'_>) -> (Failure, RawFd) {
 }
 
 fn live(plan: &Plan<'_>, program: u32) -> ! {
-    let report = match own_descriptors(plan.report) {
-        Ok(report) => report,
-        Err(_) => sys::exit_now(1),
+    // From here on the status pipe is the program's alone: its end is the `execve`.
+    sys::close(plan.fds.status);
+    let registered = init::register(plan.memory_event);
+    let Ok(report) = registered.and_then(|()| own_descriptors(plan.report)) else {
+        end_tree();
+        sys::exit_now(1)
     };
     loop {
         let signal = sys::wait_signal(&[libc::SIGCHLD, libc::SIGTERM]);

@@ -16,11 +16,17 @@ pub(crate) enum Forked {
     Parent(u32),
 }
 
-/// `clone3` with these `CLONE_NEW…` flags and nothing shared; the end of the child is `SIGCHLD`.
-pub(crate) fn clone_into(flags: c_int) -> io::Result<Forked> {
+/// `clone3` with these `CLONE_NEW…` flags and nothing shared; the end of the child is `SIGCHLD`. With
+/// a descriptor of a version 2 cgroup's directory, the child begins in that cgroup.
+pub(crate) fn clone_into(flags: c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Forked> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     // SAFETY: clone_args is a plain C struct of integers; zero is its documented default.
     let mut args: libc::clone_args = unsafe { zeroed() };
     args.flags = u64::from(flags.cast_unsigned());
+    if let Some(cgroup) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(cgroup.as_raw_fd().cast_unsigned());
+    }
     args.exit_signal = u64::from(libc::SIGCHLD.cast_unsigned());
     // SAFETY: neither CLONE_VM nor a stack is asked for, so this is a fork: the child goes on with
     // its own copy of everything. The process has one thread, so no lock is held by another.
@@ -99,6 +105,12 @@ pub(crate) fn duplicate_above(from: RawFd, at_least: RawFd) -> io::Result<RawFd>
     // SAFETY: F_DUPFD_CLOEXEC makes a new descriptor and touches no other.
     let fd = unsafe { libc::fcntl(from, libc::F_DUPFD_CLOEXEC, at_least) };
     check(fd.into()).map(|()| fd)
+}
+
+/// Closes one descriptor that the caller owns by number.
+pub(crate) fn close(fd: RawFd) {
+    // SAFETY: only children call this, which never drop the owner that they inherited.
+    unsafe { libc::close(fd) };
 }
 
 /// Closes every descriptor from `first` on.

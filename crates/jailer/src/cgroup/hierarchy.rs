@@ -90,7 +90,8 @@ fn make_in(dir: &Path, mount: &Mount) -> io::Result<Parent> {
     }
     // Without the right to join them, cgroups are of no use (a directory that may be made but not
     // entered exists where only a part is delegated).
-    match fs::OpenOptions::new().write(true).open(path.join("cgroup.procs")) {
+    let entrance = if mount.version == 2 { "cgroup.procs" } else { "tasks" };
+    match fs::OpenOptions::new().write(true).open(path.join(entrance)) {
         Ok(_) => Ok(Parent { path, version: mount.version, controllers }),
         Err(error) => {
             let _ = fs::remove_dir(&path);

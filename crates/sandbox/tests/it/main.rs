@@ -4,6 +4,10 @@
 //! sandboxd is spawned before any thread exists. Arguments filter by name, as with libtest.
 //! As root, the core of the suite runs a second time as an unprivileged user, and a third time
 //! without isolation.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; without libtest clippy cannot tell"
+)]
 
 mod escapes;
 mod figures;
