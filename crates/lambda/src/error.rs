@@ -105,7 +105,7 @@ pub enum Error {
     Sandbox(#[source] gatemill_sandbox::Error),
     /// A package that was taken cannot be unpacked.
     #[error("a package could not be unpacked")]
-    Unpack(#[source] crate::zip_intake::BadZip),
+    Unpack(#[source] crate::BadZip),
     /// A file of ours could not be read or written.
     #[error("could not {doing}")]
     Io {
@@ -125,6 +125,15 @@ impl Error {
     /// A member of a request that this version refuses rather than store it without effect.
     pub(crate) fn field_not_built(field: &str) -> Self {
         Self::NotBuilt(format!("{field} is not built in this version of Gatemill."))
+    }
+
+    pub(crate) fn runtime_missing(
+        runtime: &str,
+        missing: &gatemill_sandbox::runtime::NoSuchRuntime,
+    ) -> Self {
+        let installed = missing.installed.join(", ");
+        let installed = if installed.is_empty() { "none".to_owned() } else { installed };
+        Self::RuntimeMissing { runtime: runtime.to_owned(), installed }
     }
 
     /// This level and those below, for the log.

@@ -127,11 +127,6 @@ impl Reader {
         Self { header: [0; HEADER_BYTES], have: 0, body: BytesMut::new(), skipped: 0, keep_max }
     }
 
-    /// Whether a frame has begun.
-    pub(crate) fn in_frame(&self) -> bool {
-        self.have > 0
-    }
-
     /// Takes bytes; gives the frame when they complete it. There is one frame per question, so bytes behind it are
     /// garbage.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<Option<Frame>, Garbage> {

@@ -17,6 +17,8 @@ pub(crate) const FUNCTIONS: Table<FunctionRecord> = Table::new("lambda-functions
 pub(crate) const WORK: Table<Mark> = Table::new("lambda-work");
 /// Which functions use a package: by its digest, account, region and name.
 pub(crate) const CODE_USES: Table<Mark> = Table::new("lambda-code-uses");
+/// Packages that were put into the store, by digest: what may be removed once no function names it.
+pub(crate) const PACKAGES: Table<Mark> = Table::new("lambda-packages");
 /// What an account has in a region.
 pub(crate) const USAGE: Table<UsageRecord> = Table::new("lambda-usage");
 /// Resource policies by account, region, name and qualifier (empty for none).

@@ -184,10 +184,7 @@ fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
             }
             Ok(pack)
         }
-        Err(missing) => Err(Error::RuntimeMissing {
-            runtime: name.clone(),
-            installed: missing.installed.join(", "),
-        }),
+        Err(missing) => Err(Error::runtime_missing(name, &missing)),
     }
 }
 

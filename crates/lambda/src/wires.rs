@@ -115,19 +115,24 @@ impl Wires {
     /// Registers both with the reactor of this thread.
     pub(crate) fn register(sandbox: &Arc<Sandbox>) -> io::Result<Self> {
         let (channel, output) = (Channel(Arc::clone(sandbox)), Output(Arc::clone(sandbox)));
-        Ok(Self {
-            channel: AsyncFd::new(channel)?,
-            output: AsyncFd::with_interest(output, Interest::READABLE)?,
-            output_open: true,
-        })
+        Self::watch(channel, output, true)
     }
 
     /// Moves both to the reactor of this thread.
     pub(crate) fn move_here(self) -> io::Result<Self> {
+        Self::watch(self.channel.into_inner(), self.output.into_inner(), self.output_open)
+    }
+
+    #[allow(
+        deprecated,
+        reason = "its successor is an unsafe function for descriptors that might be closed while they are watched; \
+                  these two are owned by the sandbox, which the watched value itself keeps"
+    )]
+    fn watch(channel: Channel, output: Output, output_open: bool) -> io::Result<Self> {
         Ok(Self {
-            channel: AsyncFd::new(self.channel.into_inner())?,
-            output: AsyncFd::with_interest(self.output.into_inner(), Interest::READABLE)?,
-            output_open: self.output_open,
+            channel: AsyncFd::new(channel)?,
+            output: AsyncFd::with_interest(output, Interest::READABLE)?,
+            output_open,
         })
     }
 

@@ -13,7 +13,7 @@ use crate::{
     control::function,
     invoke::resolve::Serving,
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE},
-    record::{CODE_USES, FUNCTIONS, FunctionRecord, WORK},
+    record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, WORK},
     target::FunctionKey,
 };
 
@@ -22,7 +22,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// How many marks are read at one time.
 const MARKS_AT_ONCE: usize = 100;
 /// Packages that are looked at in one go.
-const BLOBS_AT_ONCE: usize = 1_000;
+const PACKAGES_AT_ONCE: usize = 1_000;
 /// How often unused packages are looked for.
 const SWEEP: Duration = Duration::from_secs(60);
 
@@ -205,15 +205,35 @@ async fn try_sweep_blobs(lambda: &Lambda) -> Result<(), Error> {
     let put_before = u64::try_from(lambda.clock.now().plus_ms(-BLOB_AGE_MS).millis()).unwrap_or(0);
     let mut after = None;
     loop {
-        let digests = lambda.store.blobs().list(after.as_ref(), BLOBS_AT_ONCE).await?;
-        let Some(last) = digests.last() else { return Ok(()) };
-        after = Some(*last);
-        for digest in &digests {
-            if !lambda.store.read(|tx| is_named(tx, digest))? {
-                lambda.store.blobs().delete_unused(digest, put_before).await?;
+        let page = lambda.store.read(|tx| {
+            let all = gatemill_store::Key::empty();
+            Ok::<_, Error>(PACKAGES.scan(tx, &all, after.as_ref(), PACKAGES_AT_ONCE)?)
+        })?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, _) in page {
+            let Some(digest) = key.text(0).and_then(|text| text.parse().ok()) else { continue };
+            if !lambda.store.read(|tx| is_named(tx, &digest))? {
+                sweep_blob(lambda, key, digest, put_before).await?;
             }
         }
     }
+}
+
+/// Removes a package that is old enough and that nothing names, and then its mark.
+async fn sweep_blob(
+    lambda: &Lambda,
+    key: gatemill_store::Key,
+    digest: Digest,
+    put_before: u64,
+) -> Result<(), Error> {
+    let blobs = lambda.store.blobs();
+    blobs.delete_unused(&digest, put_before).await?;
+    if blobs.contains(&digest).await? {
+        return Ok(());
+    }
+    // Whoever puts the package again puts its mark again first.
+    lambda.store.write(move |tx| Ok::<_, Error>(PACKAGES.delete(tx, &key).map(drop)?)).await
 }
 
 fn is_named(tx: &gatemill_store::Read, digest: &Digest) -> Result<bool, Error> {

@@ -19,7 +19,7 @@ use crate::limits::{
 
 /// Why a zip is not taken.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum BadZip {
+pub enum BadZip {
     /// Not a zip, a damaged one, or one that would write where it must not.
     #[error("Could not unzip uploaded file. Please check your file, then try to upload again.")]
     Unreadable(&'static str),

@@ -53,12 +53,8 @@ pub struct Written {
 
 impl Store {
     /// A store that forgets everything with the process: for tests alone. Its blobs are in a
-<<<<<<< HEAD
-    /// temporary directory, removed with the store.
-=======
     /// temporary directory, removed with the store. It runs every closure twice, and takes back what
     /// the first run did, so that a closure with side effects fails here.
->>>>>>> main
     ///
     /// # Panics
     /// If the machine cannot start a thread.
@@ -73,19 +69,7 @@ impl Store {
     /// # Errors
     /// [`Error::InUse`], [`Error::Format`], [`Error::Io`] or [`Error::Engine`].
     pub fn open(dir: &Path) -> Result<Store, Error> {
-<<<<<<< HEAD
-        let made = !dir.exists();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|error| Error::io("create", dir, error))?;
-        if made {
-            files::sync_parent(dir)?;
-        }
-=======
         make_dir(dir)?;
->>>>>>> main
         let lock = lock(dir)?;
         let engine = Embedded::open(&dir.join(RECORDS))?;
         let blobs = Blobs::open(&dir.join(BLOBS))?;
@@ -241,8 +225,6 @@ impl Drop for Shared {
     }
 }
 
-<<<<<<< HEAD
-=======
 /// Makes the directory and those above it, for its owner alone, each durably named.
 fn make_dir(dir: &Path) -> Result<(), Error> {
     let missing: Vec<_> = dir.ancestors().take_while(|above| !above.exists()).collect();
@@ -254,7 +236,6 @@ fn make_dir(dir: &Path) -> Result<(), Error> {
     missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(files::sync_parent)
 }
 
->>>>>>> main
 /// Takes the directory for this process. The kernel lets go of it when the process ends.
 fn lock(dir: &Path) -> Result<File, Error> {
     let path = dir.join(LOCK);

@@ -1,11 +1,7 @@
 //! The engine without files: for tests alone, since it forgets everything with the process.
 //!
-<<<<<<< HEAD
-//! A snapshot shares the tables; a commit copies a table only while a snapshot still holds it.
-=======
 //! A snapshot shares the tables; a commit copies a table only while a snapshot still holds it. Every
 //! closure is rehearsed, since this is the engine that tests run on.
->>>>>>> main
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -56,13 +52,10 @@ impl Engine for Memory {
         Ok(())
     }
 
-<<<<<<< HEAD
-=======
     fn rehearses(&self) -> bool {
         true
     }
 
->>>>>>> main
     fn close(&self) -> Result<(), Error> {
         self.lock().take();
         Ok(())
