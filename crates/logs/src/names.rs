@@ -1,4 +1,5 @@
-//! The forms in which a group is named: its name, and its ARN with or without `:*`.
+//! The forms in which a group is named: its name, and its ARN without `:*` at the end (the shapes refuse that form, as
+//! AWS does).
 
 use gatemill_store::Reader;
 use gatemill_wire::{Arn, Cx};
@@ -18,7 +19,6 @@ pub(crate) fn group_of_arn(cx: &Cx, text: &str) -> Option<String> {
     let arn: Arn = text.parse().ok()?;
     let ours = arn.service == "logs" && arn.region == cx.region && arn.account == cx.account();
     let name = arn.resource.strip_prefix("log-group:")?;
-    let name = name.strip_suffix(":*").unwrap_or(name);
     (ours && !name.is_empty() && !name.contains(':')).then(|| name.to_owned())
 }
 

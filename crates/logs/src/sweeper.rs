@@ -181,3 +181,113 @@ fn shrink(tx: &mut Write, group: u64, bytes: usize) -> Result<(), Error> {
     size.bytes = size.bytes.saturating_sub(bytes as u64);
     SIZES.put(tx, &key, &size)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use gatemill_store::Store;
+    use gatemill_wire::{Clock, Entropy, Timestamp};
+
+    use super::*;
+    use crate::{Event, records::TrashRecord};
+
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now(&self) -> Timestamp {
+            Timestamp(1_795_379_214_123)
+        }
+    }
+
+    struct Counting(AtomicU64);
+
+    impl Entropy for Counting {
+        fn fill(&self, buffer: &mut [u8]) {
+            let n = self.0.fetch_add(1, Ordering::Relaxed);
+            buffer.copy_from_slice(&n.to_be_bytes()[..buffer.len()]);
+        }
+    }
+
+    /// Two groups of two streams, with more chunks than one write removes.
+    async fn filled() -> Arc<Logs> {
+        let entropy = Arc::new(Counting(AtomicU64::new(1)));
+        let logs = Logs::new(Store::memory(), Arc::new(Fixed), entropy);
+        let writer = logs.workers().remove(0).future;
+        tokio::spawn(writer);
+        for (group, stream) in [("g", "a"), ("g", "b"), ("h", "a"), ("h", "b")] {
+            let minute = |n| Event { timestamp: n * 60_000, message: "x".to_owned() };
+            let events = (0..300).map(minute).collect();
+            logs.append("000000000000", "r", group, stream, events).await.unwrap();
+        }
+        logs.flush().await.unwrap();
+        logs
+    }
+
+    fn counts(logs: &Logs) -> [usize; 4] {
+        let all = Key::empty();
+        logs.store
+            .read(|read| {
+                Ok::<_, Error>([
+                    STREAMS.count(read, &all)?,
+                    CHUNKS.count(read, &all)?,
+                    TIMELINE.count(read, &all)?,
+                    TRASH.count(read, &all)?,
+                ])
+            })
+            .unwrap()
+    }
+
+    async fn delete_group(logs: &Logs, name: &'static str) -> u64 {
+        let key = crate::records::group_key("000000000000", "r", name);
+        logs.store
+            .write(move |tx| {
+                let id = GROUPS.get(tx, &key)?.expect("it was made").id;
+                GROUPS.delete(tx, &key)?;
+                TRASH.put(tx, &id_key(id), &TrashRecord {})?;
+                Ok::<_, Error>(id)
+            })
+            .await
+            .unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_deleted_group_leaves_nothing_and_its_neighbour_everything() {
+        let logs = filled().await;
+        assert_eq!(counts(&logs), [4, 1200, 1200, 0]);
+        delete_group(&logs, "g").await;
+        sweep(&logs).await.unwrap();
+        assert_eq!(counts(&logs), [2, 600, 600, 0]);
+    }
+
+    #[tokio::test]
+    async fn a_deleted_stream_leaves_nothing_and_its_bytes_are_given_back() {
+        let logs = filled().await;
+        let key = crate::records::group_key("000000000000", "r", "g");
+        let group = logs.store.read(|read| GROUPS.get(read, &key)).unwrap().unwrap();
+        logs.store
+            .write(move |tx| {
+                let key = stream_key(group.id, "a");
+                let stream = STREAMS.get(tx, &key)?.expect("it was made");
+                STREAMS.delete(tx, &key)?;
+                TRASH.put(tx, &id_key(group.id).and_u64(stream.id), &TrashRecord {})
+            })
+            .await
+            .unwrap();
+        sweep(&logs).await.unwrap();
+        assert_eq!(counts(&logs), [3, 900, 900, 0]);
+        let size = logs.store.read(|read| SIZES.get(read, &id_key(group.id))).unwrap();
+        assert_eq!(size.unwrap().bytes, 300 * 27);
+    }
+
+    #[tokio::test]
+    async fn expired_chunks_go_and_the_others_stay() {
+        let logs = filled().await;
+        let key = crate::records::group_key("000000000000", "r", "g");
+        let group = logs.store.read(|read| GROUPS.get(read, &key)).unwrap().unwrap();
+        remove_expired(&logs, group.id, 280 * 60_000).await.unwrap();
+        assert_eq!(counts(&logs), [4, 640, 640, 0]);
+        let stream = logs.store.read(|read| STREAMS.get(read, &stream_key(group.id, "b"))).unwrap();
+        assert_eq!(stream.unwrap().first_ms, Some(280 * 60_000));
+    }
+}
