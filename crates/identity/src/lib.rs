@@ -22,7 +22,7 @@ use gatemill_api::sts as api;
 use gatemill_store::{Key, Store};
 use gatemill_wire::{
     ApiError, Authorizer, Blob, Caller, Credential, Credentials, Cx, Entropy, OperationInfo,
-    Routes, Served, Verification, arn::is_account, error::common,
+    Served, Table, Verification, arn::is_account, error::common,
 };
 
 pub use error::Error;
@@ -125,11 +125,13 @@ impl Identity {
 
     /// The operations of the Security Token Service and their handlers.
     pub fn routes(self: &Arc<Self>) -> Box<dyn Served> {
-        Box::new(
-            Routes::<Self, Error>::new(&api::SERVICE, Arc::clone(self))
-                .on::<api::GetCallerIdentity>(sts::get_caller_identity),
-        )
+        Box::new(table().serve(Arc::clone(self)))
     }
+}
+
+/// Which operation of the Security Token Service is served by which handler.
+pub fn table() -> Table<Identity, Error> {
+    Table::new(&api::SERVICE).on::<api::GetCallerIdentity>(sts::get_caller_identity)
 }
 
 impl Credentials for Identity {

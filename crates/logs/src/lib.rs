@@ -49,7 +49,7 @@ use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
 use gatemill_api::logs as api;
 use gatemill_store::{Read, Store};
-use gatemill_wire::{Clock, Entropy, Routes, Served};
+use gatemill_wire::{Clock, Entropy, Served, Table};
 
 pub use error::Error;
 pub use ingest::Event;
@@ -60,6 +60,26 @@ pub struct Logs {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     queue: writer::Queue,
+}
+
+/// Which operation is served by which handler.
+pub fn table() -> Table<Logs, Error> {
+    Table::new(&api::SERVICE)
+        .on::<api::CreateLogGroup>(groups::create)
+        .on::<api::DeleteLogGroup>(groups::delete)
+        .on::<api::DescribeLogGroups>(groups::describe)
+        .on::<api::PutRetentionPolicy>(groups::put_retention)
+        .on::<api::DeleteRetentionPolicy>(groups::delete_retention)
+        .on::<api::CreateLogStream>(streams::create)
+        .on::<api::DeleteLogStream>(streams::delete)
+        .on::<api::DescribeLogStreams>(streams::describe)
+        .on::<api::PutLogEvents>(put_events::put)
+        .on::<api::GetLogEvents>(get_events::get)
+        .on::<api::FilterLogEvents>(filter_events::filter)
+        .on::<api::ListTagsForResource>(tags::list)
+        .on::<api::ListTagsLogGroup>(tags::list_of_group)
+        .on::<api::TagResource>(tags::tag)
+        .on::<api::UntagResource>(tags::untag)
 }
 
 impl fmt::Debug for Logs {
@@ -90,24 +110,7 @@ impl Logs {
 
     /// The operations and their handlers.
     pub fn routes(self: &Arc<Self>) -> Box<dyn Served> {
-        Box::new(
-            Routes::<Self, Error>::new(&api::SERVICE, Arc::clone(self))
-                .on::<api::CreateLogGroup>(groups::create)
-                .on::<api::DeleteLogGroup>(groups::delete)
-                .on::<api::DescribeLogGroups>(groups::describe)
-                .on::<api::PutRetentionPolicy>(groups::put_retention)
-                .on::<api::DeleteRetentionPolicy>(groups::delete_retention)
-                .on::<api::CreateLogStream>(streams::create)
-                .on::<api::DeleteLogStream>(streams::delete)
-                .on::<api::DescribeLogStreams>(streams::describe)
-                .on::<api::PutLogEvents>(put_events::put)
-                .on::<api::GetLogEvents>(get_events::get)
-                .on::<api::FilterLogEvents>(filter_events::filter)
-                .on::<api::ListTagsForResource>(tags::list)
-                .on::<api::ListTagsLogGroup>(tags::list_of_group)
-                .on::<api::TagResource>(tags::tag)
-                .on::<api::UntagResource>(tags::untag),
-        )
+        Box::new(table().serve(Arc::clone(self)))
     }
 
     /// The background tasks. May be called again to replace one that died: what it had not written is written then.

@@ -149,13 +149,21 @@ fn run(
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, index, "a data-plane thread has no reactor"),
     };
+    let closing = phase.clone();
     runtime.block_on(async {
-        match tokio::net::TcpListener::from_std(socket) {
-            Ok(listener) => accept_all(listener, connections, server, phase.clone()).await,
-            Err(error) => tracing::error!(%error, index, "a listener cannot be watched"),
+        let serving = async {
+            match tokio::net::TcpListener::from_std(socket) {
+                Ok(listener) => accept_all(listener, connections, server, closing).await,
+                Err(error) => tracing::error!(%error, index, "a listener cannot be watched"),
+            }
+            // What calls have started may still need this thread's reactor.
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = serving => {}
+            // The sender lives as long as the data plane does: its loss ends the thread as well.
+            _ = phase.wait_for(|phase| *phase == Phase::Ended) => {}
         }
-        // The sender lives as long as the data plane does: its loss ends the thread as well.
-        let _ = phase.wait_for(|phase| *phase == Phase::Ended).await;
     });
 }
 

@@ -64,6 +64,6 @@ fn run(command: Command) -> Result<(), Error> {
         Command::Generate(command) => commands::generate::generate(&command),
         Command::Demo(options) => commands::demo::demo(options),
         Command::Runtime(command) => commands::runtime::runtime(command),
-        Command::Operations(_) => Ok(()),
+        Command::Operations(options) => commands::operations::operations(&options),
     }
 }

@@ -6,7 +6,7 @@ use gatemill_identity::{Identity, NewRootCredentials};
 use gatemill_logs::Logs;
 use gatemill_sandbox::{Config as SandboxConfig, Isolation, Sandboxes};
 use gatemill_store::Store;
-use gatemill_wire::{Clock, Entropy, Front};
+use gatemill_wire::{Clock, Entropy, Front, OperationInfo};
 
 use crate::{
     clock::{SystemClock, SystemEntropy},
@@ -175,6 +175,19 @@ async fn open_identity(
     Identity::open(store, mode, entropy, dir)
         .await
         .map_err(|source| Error::Identity { dir: dir.clone(), source })
+}
+
+/// Every operation of every service that is known, and whether it is built. A service whose crate is not wired in has
+/// none that is.
+pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
+    let mut built: Vec<&'static OperationInfo> = Vec::new();
+    for table in [gatemill_logs::table().operations(), gatemill_identity::table().operations()] {
+        built.extend(table.into_iter().filter(|(_, built)| *built).map(|(operation, _)| operation));
+    }
+    let is_built =
+        |operation: &'static OperationInfo| built.iter().any(|it| std::ptr::eq(*it, operation));
+    let operations = gatemill_api::services().iter().flat_map(|service| service.operations);
+    operations.map(|operation| (*operation, is_built(operation))).collect()
 }
 
 /// Every worker, and how to make it again: the services give a new one of the same name when asked again.

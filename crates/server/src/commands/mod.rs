@@ -3,5 +3,6 @@
 pub(crate) mod check_config;
 pub(crate) mod demo;
 pub(crate) mod generate;
+pub(crate) mod operations;
 pub(crate) mod run;
 pub(crate) mod runtime;

@@ -147,7 +147,7 @@ mod tests {
         }
         let bytes = zip(dir.path()).unwrap();
         let archive = zip::ZipArchive::new(Cursor::new(bytes)).unwrap();
-        let mut names: Vec<&str> = archive.file_names().collect();
+        let mut names: Vec<_> = archive.file_names().map(Result::unwrap).collect();
         names.sort_unstable();
         assert_eq!(names, ["app.py", "lib/a.py"]);
     }

@@ -21,7 +21,10 @@ fn a_busy_port_says_how_to_choose_another() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = busy.local_addr().unwrap().to_string();
     let data = data.to_str().unwrap();
-    fails(&["dev", "--listen", &address, "--data-dir", data], &["is in use", "--listen 127.0.0.1:PORT"]);
+    fails(
+        &["dev", "--listen", &address, "--data-dir", data],
+        &["is in use", "--listen 127.0.0.1:PORT"],
+    );
     assert!(!dir.path().join("data").exists(), "nothing is touched when the port is busy");
 }
 
@@ -71,7 +74,8 @@ fn usage_errors_have_status_2() {
 fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     let dir = directory();
     let file = dir.path().join("gatemill.toml");
-    std::fs::write(&file, "region = \"eu-west-1\"\naccount = \"111111111111\"\nthreads = 3\n").unwrap();
+    std::fs::write(&file, "region = \"eu-west-1\"\naccount = \"111111111111\"\nthreads = 3\n")
+        .unwrap();
     let (status, stdout, _) = said(
         gatemill()
             .args(["check-config", "--account", "333333333333", "--config"])
@@ -103,7 +107,8 @@ fn the_man_page_and_completions_are_derived() {
 fn runtimes_are_listed_with_their_programs() {
     let dir = directory();
     let data = dir.path().join("data");
-    let (status, stdout, stderr) = said(gatemill().args(["runtime", "list", "--data-dir"]).arg(data));
+    let (status, stdout, stderr) =
+        said(gatemill().args(["runtime", "list", "--data-dir"]).arg(data));
     assert_eq!(status, Some(0), "{stderr}");
     assert!(stdout.contains("PROGRAM") || stdout.contains("apt install"), "{stdout}");
 }

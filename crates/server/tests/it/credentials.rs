@@ -21,6 +21,6 @@ fn a_key_that_nobody_has_is_refused() {
     let dir = directory();
     let server = Server::start("serve", dir.path());
     let answer = server.logs("DescribeLogGroups", "{}");
-    assert_eq!(answer.status, 400);
+    assert_eq!(answer.status, 403);
     assert!(answer.body.contains("UnrecognizedClientException"), "{answer:?}");
 }

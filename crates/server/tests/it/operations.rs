@@ -9,7 +9,8 @@ fn every_operation_is_listed_as_built_or_501() {
     let services: serde_json::Value = serde_json::from_str(&text).unwrap();
     let operations = services.as_array().unwrap();
     let built = |service: &str, name: &str| {
-        let found = operations.iter().find(|it| it["service"] == service && it["operation"] == name);
+        let found =
+            operations.iter().find(|it| it["service"] == service && it["operation"] == name);
         found.unwrap_or_else(|| panic!("{service}:{name} is not listed"))["built"].clone()
     };
     assert_eq!(built("sts", "GetCallerIdentity"), true);
