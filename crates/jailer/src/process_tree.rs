@@ -8,6 +8,23 @@ use crate::limits;
 
 /// All processes below `root`, without it.
 pub fn descendants(root: u32) -> Vec<u32> {
+    let mut children = by_parent();
+    let mut found = Vec::new();
+    let mut look = vec![root];
+    while let Some(pid) = look.pop() {
+        let below = children.remove(&pid).unwrap_or_default();
+        found.extend(&below);
+        look.extend(below);
+    }
+    found
+}
+
+/// The processes whose parent is `parent`.
+pub(crate) fn children(parent: u32) -> Vec<u32> {
+    by_parent().remove(&parent).unwrap_or_default()
+}
+
+fn by_parent() -> HashMap<u32, Vec<u32>> {
     let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
     for entry in fs::read_dir("/proc").into_iter().flatten().flatten().take(limits::MAX_PROCESSES) {
         let pid = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok());
@@ -15,15 +32,7 @@ pub fn descendants(root: u32) -> Vec<u32> {
             children.entry(parent).or_default().push(pid);
         }
     }
-    let mut found = Vec::new();
-    let mut look = vec![root];
-    while let Some(pid) = look.pop() {
-        for child in children.remove(&pid).unwrap_or_default() {
-            found.push(child);
-            look.push(child);
-        }
-    }
-    found
+    children
 }
 
 /// Resident memory of a process in bytes now, and the highest it ever was. Zero when it is gone.

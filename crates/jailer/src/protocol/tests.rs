@@ -89,7 +89,7 @@ fn lengths_are_not_believed() {
     }
     let mut many = vec![1; 9];
     many.extend([0; 8]); // empty id and program
-    many.extend((limits::MAX_ARGS as u32 + 1).to_le_bytes());
+    many.extend(u32::try_from(limits::MAX_ARGS + 1).unwrap().to_le_bytes());
     many.extend(vec![0; 4 * (limits::MAX_ARGS + 1)]);
     assert_eq!(Request::decode(&many), Err(Malformed));
 }

@@ -10,6 +10,7 @@ pub(crate) const CASES: &[Case] = &[
     case("makes_no_namespaces", makes_no_namespaces),
     case("traces_nobody", traces_nobody),
     case("kernel_interfaces_are_refused", kernel_interfaces_are_refused),
+    case("the_32_bit_interface_is_closed", the_32_bit_interface_is_closed),
     case("threads_and_processes_work", threads_and_processes_work),
 ];
 
@@ -118,6 +119,27 @@ fn kernel_interfaces_are_refused(world: &World) {
         outcome.expect(&[(name, &["EPERM"])]);
     }
     outcome.expect(&[("unknown", &["ENOSYS"]), ("x32", &["ENOSYS"])]);
+}
+
+/// `int 0x80` enters the kernel with other numbers, which the filter does not list.
+fn the_32_bit_interface_is_closed(world: &World) {
+    if !cfg!(target_arch = "x86_64") {
+        return;
+    }
+    let outcome = world.run_python(
+        r#"
+import mmap
+m = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+m.write(bytes([0xB8, 20, 0, 0, 0, 0xCD, 0x80, 0xC3])) # mov eax, getpid; int 0x80; ret
+call = ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(m)))
+print("before=yes", flush=True)
+print("pid=%d" % call(), flush=True)
+"#,
+    );
+    outcome.expect(&[("before", &["yes"])]);
+    // SIGSYS by the filter, or SIGSEGV by a kernel without that interface.
+    let killed = [ExitStatus::Signal(31), ExitStatus::Signal(11)].contains(&outcome.exit.status);
+    assert!(killed && !outcome.output.contains("pid="), "{outcome:?}");
 }
 
 /// What must go on working under the filter.
