@@ -12,6 +12,7 @@ pub(crate) const CASES: &[Case] = &[
     case("kernel_interfaces_are_refused", kernel_interfaces_are_refused),
     case("the_32_bit_interface_is_closed", the_32_bit_interface_is_closed),
     case("threads_and_processes_work", threads_and_processes_work),
+    case("node_works_where_it_is_installed", node_works_where_it_is_installed),
 ];
 
 fn mounts_nothing(world: &World) {
@@ -158,5 +159,22 @@ print("cpus=%d" % os.cpu_count())
     );
     assert_eq!(outcome.exit.status, ExitStatus::Code(0), "{}", outcome.output);
     outcome.expect(&[("works", &["8 hi"])]);
+    assert!(outcome.number("cpus") > 0);
+}
+
+fn node_works_where_it_is_installed(world: &World) {
+    if !std::path::Path::new("/usr/bin/node").exists() {
+        return;
+    }
+    let code = "const os = require('os'), fs = require('fs'); \
+                fs.writeFileSync('/tmp/a', 'b'); \
+                crypto.subtle.digest('SHA-256', Buffer.from('x')).then(d => \
+                  console.log('cpus=' + os.cpus().length + '\\nhash=' + d.byteLength + \
+                              '\\nuser=' + os.userInfo().username + '\\nhost=' + os.hostname()))";
+    let mut spec = world.program("/usr/bin/node", &["-e", code]);
+    spec.memory_bytes = 512 << 20;
+    let outcome = world.run(spec);
+    assert_eq!(outcome.exit.status, ExitStatus::Code(0), "{}", outcome.output);
+    outcome.expect(&[("hash", &["32"]), ("user", &["sbx_user1051"]), ("host", &["sandbox"])]);
     assert!(outcome.number("cpus") > 0);
 }
