@@ -65,7 +65,9 @@ impl MemoryWatch {
     pub(crate) fn look(&mut self, cgroup: &Cgroup, pid: u32, now: Instant) -> bool {
         let counted = if let Some(used) = cgroup.memory_used() {
             if used.total <= self.limit {
-                self.next = None; // the kernel will tell when that changes
+                // The kernel will tell when that changes, once it minds again.
+                cgroup.tolerate(self.limit);
+                self.next = None;
                 return false;
             }
             let Some(tmp) = tmp_used(pid) else {
