@@ -41,7 +41,7 @@ pub use cx::{Caller, Clock, Cx, Entropy, RequestId};
 pub use error::{ApiError, ErrorShape, Fault};
 pub use function_ref::{FunctionRef, Qualifier};
 pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};
-pub use routes::{Routes, Served};
+pub use routes::{Routes, Served, Table};
 pub use serve::{
     Arrival, Authorizer, Credential, Credentials, Front, Recorder, Verification, serve,
 };
