@@ -1,0 +1,210 @@
+//! The one thread that writes: it joins the writes that wait into one commit.
+//!
+//! A commit costs a disk's sync whatever it holds. While one is under way, the next writes gather;
+//! the writer takes all of them (within [`limits`](crate::limits)), runs their closures one after the
+//! other on one [`Write`], commits once, and only then answers each. So one thread's order is the
+//! order of all writes, and 64 callers share a sync instead of standing in line for 64.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::Error;
+use crate::engine::Engine;
+use crate::limits::{BATCH_BYTES_MAX, BATCH_WRITES_MAX, WRITES_WAITING_MAX};
+use crate::transaction::{Batch, Write};
+use crate::watch::Watches;
+
+/// What the writer may be asked, in the order of asking.
+pub(crate) enum Message {
+    Write(Box<dyn Job>),
+    Flush(oneshot::Sender<Result<(), Error>>),
+    Clear(oneshot::Sender<Result<(), Error>>),
+    Close(oneshot::Sender<Result<(), Error>>),
+}
+
+/// A closure that waits, and the caller that waits for it.
+pub(crate) trait Job: Send {
+    /// Runs the closure and keeps its answer. May be called again if the engine asks for it.
+    fn run(&mut self, tx: &mut Write);
+    /// Gives the caller the answer, or the error of the commit.
+    fn settle(self: Box<Self>, committed: Result<(), Arc<Error>>);
+}
+
+/// How a closure ended: its answer, or the panic that it raised.
+type Ended<T, E> = thread::Result<Result<T, E>>;
+
+/// The caller's side of a job.
+pub(crate) struct Answer<T, E>(oneshot::Receiver<Ended<T, E>>);
+
+struct Closure<F, T, E> {
+    f: F,
+    ended: Option<Ended<T, E>>,
+    caller: oneshot::Sender<Ended<T, E>>,
+}
+
+/// Counts what the writer did, so that tests and metrics can tell group commit from none.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) writes: AtomicU64,
+    pub(crate) commits: AtomicU64,
+}
+
+pub(crate) fn job<F, T, E>(f: F) -> (Box<dyn Job>, Answer<T, E>)
+where
+    F: Fn(&mut Write) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
+    let (caller, answer) = oneshot::channel();
+    (Box::new(Closure { f, ended: None, caller }), Answer(answer))
+}
+
+impl<T, E: From<Error>> Answer<T, E> {
+    /// The closure's answer after its commit. A panic of the closure goes on in the caller.
+    pub(crate) async fn wait(self) -> Result<T, E> {
+        match self.0.await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(panic)) => resume_unwind(panic),
+            Err(_) => Err(Error::Closed.into()),
+        }
+    }
+}
+
+impl<F, T, E> Job for Closure<F, T, E>
+where
+    F: Fn(&mut Write) -> Result<T, E> + Send + 'static,
+    T: Send + 'static,
+    E: From<Error> + Send + 'static,
+{
+    fn run(&mut self, tx: &mut Write) {
+        // What a panic leaves half-done is the transaction, and `step` takes that back.
+        let run = |tx: &mut Write| catch_unwind(AssertUnwindSafe(|| (self.f)(tx)));
+        let ended = tx.step(run, |ended| matches!(ended, Ok(Ok(_))));
+        self.ended = Some(ended);
+    }
+
+    fn settle(self: Box<Self>, committed: Result<(), Arc<Error>>) {
+        let ended = match (committed, self.ended) {
+            (Ok(()), Some(ended)) => ended,
+            // A panic is told as it is. A refusal is not: it may rest on what was not committed.
+            (Err(_), Some(Err(panic))) => Err(panic),
+            (Err(source), _) => Ok(Err(Error::NotConfirmed { source }.into())),
+            (Ok(()), None) => Ok(Err(Error::Closed.into())),
+        };
+        // A caller that left does not want to know.
+        let _ = self.caller.send(ended);
+    }
+}
+
+/// Starts the writer. It ends when it is told to close, or when every sender is gone.
+pub(crate) fn start(
+    engine: Arc<dyn Engine>,
+    watches: Arc<Watches>,
+    tally: Arc<Tally>,
+) -> std::io::Result<(mpsc::Sender<Message>, JoinHandle<()>)> {
+    let (sender, messages) = mpsc::channel(WRITES_WAITING_MAX);
+    let writer = Writer { engine, watches, tally, messages };
+    let thread = thread::Builder::new().name("store-writer".into()).spawn(|| writer.run())?;
+    Ok((sender, thread))
+}
+
+struct Writer {
+    engine: Arc<dyn Engine>,
+    watches: Arc<Watches>,
+    tally: Arc<Tally>,
+    messages: mpsc::Receiver<Message>,
+}
+
+impl Writer {
+    fn run(mut self) {
+        let mut next = self.messages.blocking_recv();
+        while let Some(message) = next.take() {
+            match message {
+                Message::Write(first) => next = self.batch(first),
+                Message::Flush(caller) => drop(caller.send(Ok(()))),
+                Message::Clear(caller) => drop(caller.send(self.clear())),
+                Message::Close(caller) => {
+                    self.messages.close();
+                    drop(caller.send(self.engine.close()));
+                    return;
+                }
+            }
+            next = next.or_else(|| self.messages.blocking_recv());
+        }
+        // All stores are gone without a close; the files must be free when the last one's drop ends.
+        if let Err(error) = self.engine.close() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the store did not close");
+        }
+    }
+
+    /// Runs `first` and the writes that wait behind it as one commit. Answers the message that ended
+    /// the batch, if one did.
+    fn batch(&mut self, first: Box<dyn Job>) -> Option<Message> {
+        let mut jobs = vec![first];
+        let mut after = None;
+        let committed = match self.engine.snapshot() {
+            Ok(snapshot) => {
+                let mut tx = Write::new(snapshot);
+                jobs[0].run(&mut tx);
+                while jobs.len() < BATCH_WRITES_MAX && tx.bytes() < BATCH_BYTES_MAX {
+                    match self.messages.try_recv() {
+                        Ok(Message::Write(mut job)) => {
+                            job.run(&mut tx);
+                            jobs.push(job);
+                        }
+                        Ok(other) => {
+                            after = Some(other);
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                self.commit(tx.finish())
+            }
+            Err(error) => Err(error),
+        };
+        self.tally.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+        let committed = committed.map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "a commit failed");
+            Arc::new(error)
+        });
+        for job in jobs {
+            job.settle(committed.clone());
+        }
+        after
+    }
+
+    fn commit(&self, batch: Batch) -> Result<(), Error> {
+        if !batch.changes.is_empty() {
+            self.engine.commit(&batch.changes)?;
+            self.tally.commits.fetch_add(1, Ordering::Relaxed);
+        }
+        for hook in batch.hooks {
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(hook)) {
+                tracing::error!(panic = said(panic.as_ref()), "a hook of a commit panicked");
+            }
+        }
+        self.watches.touch(batch.changes.tables().map(|(table, _)| table));
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), Error> {
+        self.engine.clear()?;
+        self.watches.touch_all();
+        Ok(())
+    }
+}
+
+/// What a panic said, if it said it in words.
+fn said(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("without words")
+}

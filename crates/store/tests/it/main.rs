@@ -1,0 +1,3 @@
+//! The store's tests: one program, one link step.
+
+mod engines;
