@@ -216,7 +216,7 @@ mod tests {
         let writer = logs.workers().remove(0).future;
         tokio::spawn(writer);
         for (group, stream) in [("g", "a"), ("g", "b"), ("h", "a"), ("h", "b")] {
-            let minute = |n| Event { timestamp: n * 60_000, message: "x".to_owned() };
+            let minute = |n: i64| Event { timestamp: n * 60_000, message: "x".to_owned() };
             let events = (0..300).map(minute).collect();
             logs.append("000000000000", "r", group, stream, events).await.unwrap();
         }

@@ -1,5 +1,7 @@
 //! Identity from the outside: signed calls of the Security Token Service through `wire::serve`.
 
+#![expect(clippy::unwrap_used, reason = "a test's own functions panic as its test does")]
+
 use std::sync::{
     Arc,
     atomic::{AtomicU8, Ordering},

@@ -1,0 +1,47 @@
+//! The route table of `apigatewayv2`: which operation is served by which handler. What is not here answers 501.
+
+use std::sync::Arc;
+
+use gatemill_api::apigatewayv2 as aws;
+use gatemill_wire::{Routes, Served};
+
+use crate::{
+    Error, Gateway,
+    control::{api, cors, deployment, integration, route, stage, tag},
+};
+
+/// The table.
+pub(crate) fn routes(gateway: Arc<Gateway>) -> Box<dyn Served> {
+    let routes = Routes::<Gateway, Error>::new(&aws::SERVICE, gateway)
+        .on::<aws::CreateApi>(api::create)
+        .on::<aws::GetApi>(api::get)
+        .on::<aws::GetApis>(api::list)
+        .on::<aws::UpdateApi>(api::update)
+        .on::<aws::DeleteApi>(api::delete)
+        .on::<aws::DeleteCorsConfiguration>(cors::delete)
+        .on::<aws::CreateRoute>(route::create)
+        .on::<aws::GetRoute>(route::get)
+        .on::<aws::GetRoutes>(route::list)
+        .on::<aws::UpdateRoute>(route::update)
+        .on::<aws::DeleteRoute>(route::delete)
+        .on::<aws::CreateIntegration>(integration::create)
+        .on::<aws::GetIntegration>(integration::get)
+        .on::<aws::GetIntegrations>(integration::list)
+        .on::<aws::UpdateIntegration>(integration::update)
+        .on::<aws::DeleteIntegration>(integration::delete)
+        .on::<aws::CreateStage>(stage::create)
+        .on::<aws::GetStage>(stage::get)
+        .on::<aws::GetStages>(stage::list)
+        .on::<aws::UpdateStage>(stage::update)
+        .on::<aws::DeleteStage>(stage::delete)
+        .on::<aws::DeleteRouteSettings>(stage::delete_route_settings)
+        .on::<aws::CreateDeployment>(deployment::create)
+        .on::<aws::GetDeployment>(deployment::get)
+        .on::<aws::GetDeployments>(deployment::list)
+        .on::<aws::UpdateDeployment>(deployment::update)
+        .on::<aws::DeleteDeployment>(deployment::delete)
+        .on::<aws::TagResource>(tag::tag)
+        .on::<aws::UntagResource>(tag::untag)
+        .on::<aws::GetTags>(tag::get);
+    Box::new(routes)
+}
