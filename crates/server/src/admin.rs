@@ -2,6 +2,7 @@
 //!
 //! * `GET /_gatemill/health`: whether it is ready, and what it is made of.
 //! * `POST /_gatemill/reset`: empties the server; in `dev` alone.
+//! * `GET /_gatemill/lambda/code/…`: the package behind the `Code.Location` of a function, by a signed address.
 //!
 //! A web page that a developer has open can send requests to loopback, too. So a reset that a browser sent for
 //! another site is refused; the AWS APIs need no such rule, since a page cannot send their signature header unasked.
@@ -18,6 +19,12 @@ use crate::{configuration::Mode, server::Server};
 /// Where the paths start.
 pub(crate) const PREFIX: &str = "/_gatemill/";
 
+/// Where the addresses of packages start, below [`PREFIX`].
+const CODE: &str = "lambda/code/";
+
+/// What a proxy adds, our own gateway's HTTP integrations among them: the client behind it is not on this machine.
+const PROXY_HEADERS: [&str; 3] = ["forwarded", "via", "x-forwarded-for"];
+
 /// Answers a request below [`PREFIX`].
 pub(crate) async fn answer(
     server: &Arc<Server>,
@@ -26,18 +33,40 @@ pub(crate) async fn answer(
 ) -> Response<Bytes> {
     let path = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default();
     match (path, &parts.method) {
-        ("health", &Method::GET | &Method::HEAD) => health(server, peer),
+        ("health", &Method::GET | &Method::HEAD) => health(server, peer, parts),
         ("health", _) => not_allowed("GET, HEAD"),
+        (path, &Method::GET) if path.starts_with(CODE) => {
+            code(server, &path[CODE.len()..], parts.uri.query().unwrap_or_default()).await
+        }
+        (path, _) if path.starts_with(CODE) => not_allowed("GET"),
         ("reset", &Method::POST) => reset(server, parts).await,
         ("reset", _) => not_allowed("POST"),
         _ => message(StatusCode::NOT_FOUND, "There is nothing here; try GET /_gatemill/health."),
     }
 }
 
-fn health(server: &Server, peer: SocketAddr) -> Response<Bytes> {
+async fn code(server: &Server, path: &str, query: &str) -> Response<Bytes> {
+    match server.lambda.code_download(path, query).await {
+        Ok(zip) => Response::builder()
+            .header(header::CONTENT_TYPE, "application/zip")
+            .body(zip)
+            .expect("this header is valid"),
+        Err(error) => {
+            let status = StatusCode::from_u16(error.status());
+            if error.status() >= 500 {
+                tracing::error!(error = %crate::error::Chain(&error), "a package cannot be given out");
+            }
+            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            message(status, &error.to_string())
+        }
+    }
+}
+
+fn health(server: &Server, peer: SocketAddr, parts: &Parts) -> Response<Bytes> {
     let mut health = json!({ "status": "ready", "version": env!("CARGO_PKG_VERSION") });
     // What a stranger could use to choose an attack is for the machine itself alone.
-    if peer.ip().to_canonical().is_loopback() {
+    let came_directly = PROXY_HEADERS.iter().all(|name| !parts.headers.contains_key(*name));
+    if peer.ip().to_canonical().is_loopback() && came_directly {
         let more = details(server);
         if let (Value::Object(health), Value::Object(more)) = (&mut health, more) {
             health.extend(more);
@@ -55,12 +84,37 @@ fn details(server: &Server) -> Value {
         "started": server.started.iso8601_millis(),
         "calls": server.recorder.counts(),
         "inFlight": server.in_flight.count(),
+        "functions": functions(server),
+        "requests": requests(server),
         "isolation": holds.isolation,
         "enforced": enforced(&server.sandboxes.enforced()),
         "runtimes": server.runtimes.list().iter().map(|pack| json!({
             "name": pack.name,
             "version": pack.version.to_string(),
         })).collect::<Vec<_>>(),
+    })
+}
+
+/// What runs of functions.
+fn functions(server: &Server) -> Value {
+    let status = server.lambda.status();
+    json!({
+        "callsInFlight": status.calls_in_flight,
+        "environments": {
+            "initialising": status.initialising,
+            "idle": status.idle,
+            "busy": status.busy,
+        },
+    })
+}
+
+/// What the URLs of APIs were asked for.
+fn requests(server: &Server) -> Value {
+    let counts = server.gateway.counts();
+    json!({
+        "requests": counts.requests,
+        "clientErrors": counts.client_errors,
+        "serverErrors": counts.server_errors,
     })
 }
 

@@ -101,6 +101,27 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "SECONDS", env = "GATEMILL_DRAIN_SECONDS", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drain_seconds: Option<u64>,
+
+    /// Calls of one account that run at one time; further ones get 429, as with AWS [default: 1000]
+    #[arg(long, value_name = "N", env = "GATEMILL_CONCURRENCY", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) concurrency: Option<u32>,
+
+    /// How long an execution environment without calls is kept [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "GATEMILL_IDLE_SECONDS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle_seconds: Option<u64>,
+
+    /// Memory that idle execution environments may hold together; the oldest go first [default: 4096]
+    #[arg(long, value_name = "MB", env = "GATEMILL_IDLE_MEMORY_MB", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle_memory_mb: Option<u64>,
+
+    /// A domain of yours, below which every name <api-id>.execute-api.DOMAIN leads here: the ApiEndpoint of answers
+    /// is made of it
+    #[arg(long, value_name = "DOMAIN", env = "GATEMILL_API_DOMAIN", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_domain: Option<String>,
 }
 
 /// How functions are isolated.
@@ -159,6 +180,15 @@ pub(crate) struct Configuration {
     pub(crate) pin_threads: bool,
     /// How long stopping waits for running calls.
     pub(crate) drain_seconds: u64,
+    /// Calls of one account at one time.
+    pub(crate) concurrency: u32,
+    /// How long an idle environment is kept.
+    pub(crate) idle_seconds: u64,
+    /// Memory of idle environments together.
+    pub(crate) idle_memory_mb: u64,
+    /// The domain of `ApiEndpoint`, where one is ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_domain: Option<String>,
 }
 
 impl Settings {
@@ -191,6 +221,10 @@ impl Settings {
             threads: self.threads.or(lower.threads),
             pin_threads: self.pin_threads.or(lower.pin_threads),
             drain_seconds: self.drain_seconds.or(lower.drain_seconds),
+            concurrency: self.concurrency.or(lower.concurrency),
+            idle_seconds: self.idle_seconds.or(lower.idle_seconds),
+            idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
+            api_domain: self.api_domain.or(lower.api_domain),
         }
     }
 
@@ -203,21 +237,10 @@ impl Settings {
         if !listen.ip().is_loopback() && !self.insecure_public.unwrap_or(false) {
             return Err(Error::PublicAddress { address: listen });
         }
-        let account = self.account.unwrap_or_else(|| "000000000000".to_owned());
-        if account.len() != 12 || !account.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(wrong("account", "an account id has twelve digits", &account));
-        }
-        let region = self.region.unwrap_or_else(|| "us-east-1".to_owned());
-        let region_byte =
-            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if region.is_empty() || region.len() > 32 || !region.bytes().all(region_byte) {
-            return Err(wrong("region", "a region is named like us-east-1", &region));
-        }
-        let log_level = self.log_level.unwrap_or_else(|| "info".to_owned());
-        if tracing_subscriber::EnvFilter::try_new(&log_level).is_err() {
-            let rule = "use error, warn, info, debug, trace, or a filter such as info,hyper=debug";
-            return Err(wrong("log-level", rule, &log_level));
-        }
+        let account = account(self.account)?;
+        let region = region(self.region)?;
+        let log_level = log_level(self.log_level)?;
+        let api_domain = self.api_domain.map(api_domain).transpose()?;
         let threads = self.threads.unwrap_or(cores.min(limits::THREADS_MAX));
         if !(1..=limits::THREADS_MAX).contains(&threads) {
             let rule = format!("there can be 1 to {} threads", limits::THREADS_MAX);
@@ -240,6 +263,10 @@ impl Settings {
             threads,
             pin_threads: self.pin_threads.unwrap_or(cores >= 2),
             drain_seconds,
+            concurrency: self.concurrency.unwrap_or(1_000),
+            idle_seconds: self.idle_seconds.unwrap_or(600),
+            idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
+            api_domain,
         })
     }
 }
@@ -249,6 +276,43 @@ impl Configuration {
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
     }
+}
+
+fn account(given: Option<String>) -> Result<String, Error> {
+    let account = given.unwrap_or_else(|| "000000000000".to_owned());
+    if gatemill_wire::arn::is_account(&account) {
+        return Ok(account);
+    }
+    Err(wrong("account", "an account id has twelve digits", &account))
+}
+
+fn region(given: Option<String>) -> Result<String, Error> {
+    let region = given.unwrap_or_else(|| "us-east-1".to_owned());
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=32).contains(&region.len()) && region.bytes().all(fits) {
+        return Ok(region);
+    }
+    Err(wrong("region", "a region is named like us-east-1", &region))
+}
+
+fn log_level(given: Option<String>) -> Result<String, Error> {
+    let level = given.unwrap_or_else(|| "info".to_owned());
+    if tracing_subscriber::EnvFilter::try_new(&level).is_ok() {
+        return Ok(level);
+    }
+    let rule = "use error, warn, info, debug, trace, or a filter such as info,hyper=debug";
+    Err(wrong("log-level", rule, &level))
+}
+
+fn api_domain(domain: String) -> Result<String, Error> {
+    let label = |label: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(fits)
+    };
+    if domain.len() <= 200 && domain.split('.').all(label) {
+        return Ok(domain);
+    }
+    Err(wrong("api-domain", "a domain is named like apis.example.com", &domain))
 }
 
 fn wrong(setting: &'static str, rule: &str, value: &str) -> Error {

@@ -25,7 +25,8 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 fn every_setting_of_the_file_wins_over_a_lower_one() {
     let all = "listen = \"127.0.0.1:1\"\ndata-dir = \"d\"\naccount = \"111111111111\"\nregion = \"r\"\n\
                log-level = \"warn\"\nisolation = \"process\"\nruntime-dir = [\"/opt\"]\n\
-               insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5";
+               insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5\n\
+               concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\napi-domain = \"a.example\"";
     let all = file(all).unwrap();
     assert_eq!(all.clone().over(Settings::default()), all);
     assert_eq!(Settings::default().over(all.clone()), all);
@@ -50,6 +51,7 @@ fn each_rule_says_what_it_wants() {
     check(Settings { threads: Some(0), ..none() }, "threads");
     check(Settings { drain_seconds: Some(901), ..none() }, "900");
     check(Settings { listen: Some("0.0.0.0:1".parse().unwrap()), ..none() }, "--insecure-public");
+    check(Settings { api_domain: Some("a..b".to_owned()), ..none() }, "api-domain");
     let public = Settings {
         listen: Some("0.0.0.0:1".parse().unwrap()),
         insecure_public: Some(true),

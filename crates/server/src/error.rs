@@ -61,6 +61,12 @@ pub(crate) enum Error {
     /// A step of the demo failed.
     #[error("the demo stopped")]
     Demo(#[source] DemoError),
+    /// Lambda cannot be set up.
+    #[error("the functions in {} cannot be opened", .dir.display())]
+    Lambda { dir: PathBuf, source: gatemill_lambda::Error },
+    /// The gateway cannot be set up.
+    #[error("the gateway cannot be set up")]
+    Gateway { source: gatemill_gateway::Error },
     /// The access keys cannot be opened.
     #[error("the access keys in {} cannot be opened", .dir.display())]
     Identity { dir: PathBuf, source: gatemill_identity::Error },

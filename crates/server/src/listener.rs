@@ -144,6 +144,7 @@ fn run(
     if let Some(core) = core {
         machine::keep_to(core);
     }
+    gatemill_lambda::enter_shard(index);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {
         Ok(runtime) => runtime,

@@ -7,6 +7,7 @@
 //! | `cli`, `configuration`, `commands` | what can be said, what then holds, what is done |
 //! | `wiring` | how the server is put together, and the way back |
 //! | `listener`, `dispatch`, `api_call`, `admin` | a request, from the socket to a service |
+//! | `functions`, `log_lines` | what one service is for another |
 //! | `supervisor`, `recorder`, `in_flight` | background work, what is counted, what a stop waits for |
 //! | `demo` | the example, deployed through the server's own API |
 //! | `runtimes`, `clock`, `machine`, `signals`, `logging`, `output` | the machine around it |
@@ -20,9 +21,11 @@ mod configuration;
 mod demo;
 mod dispatch;
 mod error;
+mod functions;
 mod in_flight;
 mod limits;
 mod listener;
+mod log_lines;
 mod logging;
 mod machine;
 mod output;

@@ -2,6 +2,8 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use gatemill_gateway::Gateway;
+use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
 use gatemill_sandbox::{Sandboxes, runtime::Runtimes};
 use gatemill_wire::{Arrival, Clock, Entropy, Front, Timestamp};
@@ -34,6 +36,10 @@ pub(crate) struct Server {
     pub(crate) runtimes: Runtimes,
     /// Where customer code runs.
     pub(crate) sandboxes: Sandboxes,
+    /// Functions.
+    pub(crate) lambda: Arc<Lambda>,
+    /// HTTP APIs.
+    pub(crate) gateway: Arc<Gateway>,
     /// CloudWatch Logs.
     pub(crate) logs: Arc<Logs>,
     /// Durable records.
@@ -67,7 +73,15 @@ impl Server {
     /// # Errors
     /// When the store cannot be emptied.
     pub(crate) async fn reset(&self) -> Result<(), gatemill_store::Error> {
-        self.store.clear().await
+        self.store.clear().await?;
+        self.lambda.reset().await;
+        // The environments that ended have said their last words by now; those go, too.
+        if let Err(error) = self.logs.reset().await {
+            tracing::warn!(%error, "log lines from before the reset may stay");
+        }
+        self.store.clear().await?;
+        self.gateway.reset().await;
+        Ok(())
     }
 
     /// The base URL of the server's own address.

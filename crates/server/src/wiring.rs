@@ -1,8 +1,10 @@
 //! How the server is put together, as a script: each part in the order in which it needs the others, and the way back.
 
-use std::{fs, io, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::Duration};
+use std::{fs, io, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::{Duration, Instant}};
 
+use gatemill_gateway::Gateway;
 use gatemill_identity::{Identity, NewRootCredentials};
+use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
 use gatemill_sandbox::{Config as SandboxConfig, Isolation, Sandboxes};
 use gatemill_store::Store;
@@ -12,9 +14,11 @@ use crate::{
     clock::{SystemClock, SystemEntropy},
     configuration::{Configuration, IsolationClass, Mode},
     error::Error,
+    functions::GatewayFunctions,
     in_flight::InFlight,
     limits,
     listener::{DataPlane, Listeners},
+    log_lines::FunctionLogs,
     recorder::CallRecorder,
     runtimes,
     server::Server,
@@ -78,9 +82,29 @@ impl Running {
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let (identity, new_credentials) = open_identity(&configuration, &store, &*entropy).await?;
         let logs = Logs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+        let lambda = Lambda::new(gatemill_lambda::Parts {
+            store: store.clone(),
+            sandboxes: sandboxes.clone(),
+            runtimes: Arc::new(runtimes.clone()),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            logs: Arc::new(FunctionLogs(Arc::clone(&logs))),
+            code_dir: configuration.data_dir.join("code"),
+            settings: lambda_settings(&configuration),
+        });
+        let dir = &configuration.data_dir;
+        let lambda = lambda.map_err(|source| Error::Lambda { dir: dir.clone(), source })?;
+        let gateway = Gateway::new(gatemill_gateway::Parts {
+            store: store.clone(),
+            functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            settings: gateway_settings(&configuration),
+        });
+        let gateway = gateway.map_err(|source| Error::Gateway { source })?;
         let recorder = Arc::new(CallRecorder::default());
         let front = Front {
-            services: vec![logs.routes(), identity.routes()],
+            services: vec![lambda.routes(), gateway.routes(), logs.routes(), identity.routes()],
             credentials: Arc::clone(&identity) as _,
             authorizer: identity,
             recorder: Arc::clone(&recorder) as _,
@@ -92,7 +116,9 @@ impl Running {
             clock,
             entropy,
             front,
-            logs: Arc::clone(&logs),
+            lambda,
+            gateway,
+            logs,
             recorder,
             in_flight: InFlight::default(),
             bodies: Server::room_for_bodies(),
@@ -101,7 +127,7 @@ impl Running {
             store,
             configuration,
         });
-        let supervisor = Supervisor::start(workers(&logs))?;
+        let supervisor = Supervisor::start(workers(&server))?;
         let data_plane = DataPlane::start(listeners, &server)?;
         Ok(Self { server, new_credentials, data_plane, supervisor })
     }
@@ -121,10 +147,15 @@ impl Running {
         let Self { server, new_credentials: _, data_plane, supervisor } = self;
         tracing::info!("no longer accepting connections");
         data_plane.close();
+        let deadline = Instant::now() + server.configuration.drain();
         let drain = server.configuration.drain();
         if !step("calls", drain, data_plane.drained()).await {
             tracing::warn!(in_flight = server.in_flight.count(), "calls are cut off");
         }
+        // Calls whose clients hung up run on; what is left of the time is theirs.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let limit = left + limits::STOP_STEP_MAX;
+        step("environments", limit, server.lambda.drain(left)).await;
         step("logs", limits::STOP_STEP_MAX, async {
             if let Err(error) = server.logs.flush().await {
                 tracing::error!(%error, "the last log lines could not be written");
@@ -181,7 +212,12 @@ async fn open_identity(
 /// none that is.
 pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
     let mut built: Vec<&'static OperationInfo> = Vec::new();
-    for table in [gatemill_logs::table().operations(), gatemill_identity::table().operations()] {
+    for table in [
+        gatemill_lambda::table().operations(),
+        gatemill_gateway::table().operations(),
+        gatemill_logs::table().operations(),
+        gatemill_identity::table().operations(),
+    ] {
         built.extend(table.into_iter().filter(|(_, built)| *built).map(|(operation, _)| operation));
     }
     let is_built =
@@ -190,16 +226,50 @@ pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
     operations.map(|operation| (*operation, is_built(operation))).collect()
 }
 
-/// Every worker, and how to make it again: the services give a new one of the same name when asked again.
-fn workers(logs: &Arc<Logs>) -> Vec<Worker> {
+/// Every worker, and how to make it again: a service gives a new one of the same name when it is asked again.
+fn workers(server: &Arc<Server>) -> Vec<Worker> {
     let mut workers = Vec::new();
-    for name in logs.workers().iter().map(|worker| worker.name) {
-        let logs = Arc::clone(logs);
-        let make = move || -> Work {
+    for name in server.logs.workers().iter().map(|worker| worker.name) {
+        let logs = Arc::clone(&server.logs);
+        let make = move || {
             let named = logs.workers().into_iter().find(|worker| worker.name == name);
-            named.map_or_else(|| Box::pin(std::future::pending()) as Work, |worker| worker.future)
+            named.map_or_else(gone, |worker| worker.future)
         };
         workers.push(Worker { name, make: Arc::new(make) });
     }
+    for name in server.lambda.workers().iter().map(|worker| worker.name) {
+        let lambda = Arc::clone(&server.lambda);
+        let make = move || {
+            let named = lambda.workers().into_iter().find(|worker| worker.name == name);
+            named.map_or_else(gone, |worker| worker.future)
+        };
+        workers.push(Worker { name, make: Arc::new(make) });
+    }
+    for worker in server.gateway.workers() {
+        workers.push(Worker { name: worker.name, make: Arc::from(worker.run) });
+    }
     workers
+}
+
+/// In place of a worker that its service does not have any more, which cannot be: their names are constants.
+fn gone() -> Work {
+    Box::pin(std::future::pending())
+}
+
+fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
+    gatemill_lambda::Settings {
+        shards: configuration.threads,
+        account_concurrency: configuration.concurrency,
+        idle_max: Duration::from_secs(configuration.idle_seconds),
+        idle_memory_max: configuration.idle_memory_mb.saturating_mul(1024 * 1024),
+        nearest_runtime: configuration.mode == Mode::Dev,
+        ..gatemill_lambda::Settings::default()
+    }
+}
+
+fn gateway_settings(configuration: &Configuration) -> gatemill_gateway::Settings {
+    gatemill_gateway::Settings {
+        base_domain: configuration.api_domain.clone(),
+        ..gatemill_gateway::Settings::default()
+    }
 }
