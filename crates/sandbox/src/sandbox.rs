@@ -1,7 +1,7 @@
 //! One living sandbox: its channel, its output, its end.
 
 use std::fs;
-use std::os::fd::OwnedFd;
+use std::io::PipeReader;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub struct Sandbox {
     /// Our end of the channel; the program has the other one as descriptor 3. Nonblocking.
     pub channel: UnixStream,
     /// The reading end of the pipe that is the program's standard output and error. Nonblocking.
-    pub output: OwnedFd,
+    pub output: PipeReader,
     /// Host pid of the sandbox's first process, the parent of the program.
     pub pid: u32,
     pub(crate) ticket: u64,

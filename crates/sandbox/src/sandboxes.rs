@@ -130,7 +130,7 @@ impl Sandboxes {
         Ok(Sandbox {
             id: id.keep(),
             channel,
-            output,
+            output: output.into(),
             pid,
             ticket,
             link: Arc::clone(&self.link),
