@@ -1,6 +1,12 @@
 //! How the server is put together, as a script: each part in the order in which it needs the others, and the way back.
 
-use std::{fs, io, os::unix::fs::DirBuilderExt as _, path::Path, sync::Arc, time::{Duration, Instant}};
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use gatemill_gateway::Gateway;
 use gatemill_identity::{Identity, NewRootCredentials};
