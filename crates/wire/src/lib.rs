@@ -32,6 +32,8 @@ pub mod routes;
 pub mod serve;
 pub mod shape;
 pub mod sigv4;
+#[cfg(test)]
+mod test_service;
 pub mod time;
 pub mod validate;
 

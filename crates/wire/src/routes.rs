@@ -1,6 +1,6 @@
 //! The route table of a service: which operation is served by which handler.
 //!
-//! ```ignore
+//! ```text
 //! Table::<Lambda, Error>::new(&api::SERVICE).on::<api::CreateAlias>(alias::create).serve(state)
 //! ```
 //!

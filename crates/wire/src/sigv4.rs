@@ -295,7 +295,7 @@ impl Claim {
 }
 
 /// The canonical request of the AWS general reference. Bytes, because header values need not be text.
-fn canonical_request(claim: &Claim, parts: &Parts, payload_hash: &str) -> Vec<u8> {
+pub(crate) fn canonical_request(claim: &Claim, parts: &Parts, payload_hash: &str) -> Vec<u8> {
     let presigned = claim.expires_s.is_some();
     let mut out = Vec::with_capacity(512);
     for line in [
@@ -374,7 +374,7 @@ fn fold_spaces(value: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-fn sign(claim: &Claim, canonical: &[u8], secret: &str) -> Vec<u8> {
+pub(crate) fn sign(claim: &Claim, canonical: &[u8], secret: &str) -> Vec<u8> {
     let scope = format!("{}/{}/{}/aws4_request", claim.scope_date, claim.region, claim.service);
     let canonical_hash = hex(digest::digest(&digest::SHA256, canonical).as_ref());
     let to_sign = format!("{ALGORITHM}\n{}\n{scope}\n{canonical_hash}", claim.amz_date);
