@@ -28,8 +28,11 @@ static GET_LAYER_BY_ARN: OperationInfo =
     operation("GetLayerVersionByArn", "GET", "/2018-10-31/layers?find=LayerVersion");
 static GET_PROVISIONED: OperationInfo =
     operation("GetProvisioned", "GET", "/2019-09-30/functions/{FunctionName}/provisioned");
-static LIST_PROVISIONED: OperationInfo =
-    operation("ListProvisioned", "GET", "/2019-09-30/functions/{FunctionName}/provisioned?List=ALL");
+static LIST_PROVISIONED: OperationInfo = operation(
+    "ListProvisioned",
+    "GET",
+    "/2019-09-30/functions/{FunctionName}/provisioned?List=ALL",
+);
 static LIST_FUNCTIONS: OperationInfo = operation("ListFunctions", "GET", "/2015-03-31/functions");
 static GET_FUNCTION: OperationInfo =
     operation("GetFunction", "GET", "/2015-03-31/functions/{FunctionName}");
@@ -144,10 +147,10 @@ fn the_most_literal_path_wins() {
 
 #[test]
 fn greedy_labels() {
-    check("GET /tags/arn:aws:apigateway:r::/apis/a", Some((
-        "Tags",
-        "ResourceArn=arn:aws:apigateway:r::/apis/a",
-    )));
+    check(
+        "GET /tags/arn:aws:apigateway:r::/apis/a",
+        Some(("Tags", "ResourceArn=arn:aws:apigateway:r::/apis/a")),
+    );
     check("GET /tags/a", Some(("Tags", "ResourceArn=a")));
     check("GET /tags/a/keys", Some(("TagKeys", "ResourceArn=a")));
     check("GET /tags/a/b/keys", Some(("TagKeys", "ResourceArn=a/b")));

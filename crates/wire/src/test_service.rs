@@ -95,7 +95,7 @@ static REST_MEMBERS: [Member; 15] = with_body([
     at("X-Amz-Kind", "Kind", Location::Header, &TEXT),
 ]);
 static BODY_ONLY_MEMBERS: [Member; 15] = with_body([
-    body("Name", &NAME),
+    Member { name: "Name", wire: "Name", location: Location::Body, required: true, shape: &NAME },
     body("mode", &TEXT),
     body("limit", &SIZE),
     body("keys", &TEXTS),
@@ -137,10 +137,8 @@ static SENT: Shape = shape(
         ],
     },
 );
-static NAME_ONLY: Shape = shape(
-    "DropRequest",
-    Kind::Structure { members: &[at("Name", "Name", Location::Uri, &NAME)] },
-);
+static NAME_ONLY: Shape =
+    shape("DropRequest", Kind::Structure { members: &[at("Name", "Name", Location::Uri, &NAME)] });
 
 // --- Services ------------------------------------------------------------------------------------------------------
 
@@ -167,11 +165,8 @@ const fn service(
     }
 }
 
-pub(crate) static REST: Service = service(
-    "rest",
-    Protocol::RestJson,
-    &[&REST_MAKE, &REST_SEND, &REST_DROP, &REST_UNBUILT],
-);
+pub(crate) static REST: Service =
+    service("rest", Protocol::RestJson, &[&REST_MAKE, &REST_SEND, &REST_DROP, &REST_UNBUILT]);
 pub(crate) static JSON: Service = service(
     "json",
     Protocol::Json { target_prefix: "Things_2020", version: "1.1" },
@@ -277,7 +272,9 @@ pub(crate) async fn make((): &(), _: &Cx, input: Make) -> Result<Made, ApiError>
             .with_member("Reason", "Because")
             .with_header("retry-after", "7")
             .with_internal("row 17")),
-        Some("split") => Err(ApiError::new(&INVALID, "a\r\nb").with_header("x-split", "a\r\nset-cookie: b")),
+        Some("split") => {
+            Err(ApiError::new(&INVALID, "a\r\nb").with_header("x-split", "a\r\nset-cookie: b"))
+        }
         Some("accepted") => {
             Ok(Made { status: Some(202), kind: input.kind, seen: json!("accepted") })
         }
@@ -446,9 +443,7 @@ pub(crate) fn sign(
     let names = names.join(";");
     let authorization = |signature: &str| {
         let scope = format!("{key}/{}/{region}/{service}/aws4_request", &date[..8]);
-        format!(
-            "AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}"
-        )
+        format!("AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders={names}, Signature={signature}")
     };
     let signature = signature(&parts, &body, &authorization("00"), secret);
     parts.headers.insert("authorization", authorization(&signature).parse().unwrap());
