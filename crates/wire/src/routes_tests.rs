@@ -23,9 +23,9 @@ const fn operation(name: &'static str, method: &'static str, uri: &'static str) 
     }
 }
 
-static LIST_LAYERS: OperationInfo = operation("ListLayers", "GET", "/2018-10-31/layers");
+static LIST_LAYERS: OperationInfo = operation("Layers", "GET", "/2018-10-31/layers");
 static GET_LAYER_BY_ARN: OperationInfo =
-    operation("GetLayerVersionByArn", "GET", "/2018-10-31/layers?find=LayerVersion");
+    operation("LayerByArn", "GET", "/2018-10-31/layers?find=LayerVersion");
 static GET_PROVISIONED: OperationInfo =
     operation("GetProvisioned", "GET", "/2019-09-30/functions/{FunctionName}/provisioned");
 static LIST_PROVISIONED: OperationInfo = operation(
@@ -33,16 +33,13 @@ static LIST_PROVISIONED: OperationInfo = operation(
     "GET",
     "/2019-09-30/functions/{FunctionName}/provisioned?List=ALL",
 );
-static LIST_FUNCTIONS: OperationInfo = operation("ListFunctions", "GET", "/2015-03-31/functions");
+static LIST_FUNCTIONS: OperationInfo = operation("List", "GET", "/2015-03-31/functions");
 static GET_FUNCTION: OperationInfo =
-    operation("GetFunction", "GET", "/2015-03-31/functions/{FunctionName}");
+    operation("Get", "GET", "/2015-03-31/functions/{FunctionName}");
 static DELETE_FUNCTION: OperationInfo =
-    operation("DeleteFunction", "DELETE", "/2015-03-31/functions/{FunctionName}");
-static REMOVE_PERMISSION: OperationInfo = operation(
-    "RemovePermission",
-    "DELETE",
-    "/2015-03-31/functions/{FunctionName}/policy/{StatementId}",
-);
+    operation("Delete", "DELETE", "/2015-03-31/functions/{FunctionName}");
+static REMOVE_PERMISSION: OperationInfo =
+    operation("Remove", "DELETE", "/2015-03-31/functions/{FunctionName}/policy/{StatementId}");
 static GET_CONFIGURATION: OperationInfo =
     operation("GetConfiguration", "GET", "/2015-03-31/functions/{FunctionName}/configuration");
 static SETTINGS: OperationInfo = operation("Settings", "GET", "/2015-03-31/functions/settings");
@@ -99,18 +96,18 @@ fn check(request: &str, expected: Option<(&str, &str)>) {
 
 #[test]
 fn paths_and_labels() {
-    check("GET /2015-03-31/functions", Some(("ListFunctions", "")));
-    check("GET /2015-03-31/functions/", Some(("ListFunctions", "")));
-    check("GET /2015-03-31/functions/f", Some(("GetFunction", "FunctionName=f")));
-    check("GET /2015-03-31/functions/f/", Some(("GetFunction", "FunctionName=f")));
-    check("DELETE /2015-03-31/functions/f", Some(("DeleteFunction", "FunctionName=f")));
+    check("GET /2015-03-31/functions", Some(("List", "")));
+    check("GET /2015-03-31/functions/", Some(("List", "")));
+    check("GET /2015-03-31/functions/f", Some(("Get", "FunctionName=f")));
+    check("GET /2015-03-31/functions/f/", Some(("Get", "FunctionName=f")));
+    check("DELETE /2015-03-31/functions/f", Some(("Delete", "FunctionName=f")));
     check(
         "GET /2015-03-31/functions/f/configuration",
         Some(("GetConfiguration", "FunctionName=f")),
     );
     check(
         "DELETE /2015-03-31/functions/f/policy/s",
-        Some(("RemovePermission", "FunctionName=f StatementId=s")),
+        Some(("Remove", "FunctionName=f StatementId=s")),
     );
     check("POST /@connections/a%2Fb%3D", Some(("PostConnection", "ConnectionId=a%2Fb%3D")));
     check("GET /", Some(("Root", "")));
@@ -122,22 +119,22 @@ fn labels_stay_encoded_and_literals_may_be() {
     let arn = "arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Af";
     check(
         &format!("GET /2015-03-31/functions/{arn}"),
-        Some(("GetFunction", &format!("FunctionName={arn}"))),
+        Some(("Get", &format!("FunctionName={arn}"))),
     );
     // An encoded slash divides nothing.
-    check("GET /2015-03-31/functions/a%2Fb", Some(("GetFunction", "FunctionName=a%2Fb")));
+    check("GET /2015-03-31/functions/a%2Fb", Some(("Get", "FunctionName=a%2Fb")));
     check("POST /%40connections/c", Some(("PostConnection", "ConnectionId=c")));
-    check("GET /2015-03-31/f%75nctions", Some(("ListFunctions", "")));
+    check("GET /2015-03-31/f%75nctions", Some(("List", "")));
 }
 
 #[test]
 fn the_most_literal_path_wins() {
     check("GET /2015-03-31/functions/settings", Some(("Settings", "")));
-    check("GET /2018-10-31/layers", Some(("ListLayers", "")));
-    check("GET /2018-10-31/layers?find=LayerVersion&Arn=a", Some(("GetLayerVersionByArn", "")));
-    check("GET /2018-10-31/layers?Arn=a&find=LayerVersion", Some(("GetLayerVersionByArn", "")));
-    check("GET /2018-10-31/layers?find=layerversion", Some(("ListLayers", "")));
-    check("GET /2018-10-31/layers?find", Some(("ListLayers", "")));
+    check("GET /2018-10-31/layers", Some(("Layers", "")));
+    check("GET /2018-10-31/layers?find=LayerVersion&Arn=a", Some(("LayerByArn", "")));
+    check("GET /2018-10-31/layers?Arn=a&find=LayerVersion", Some(("LayerByArn", "")));
+    check("GET /2018-10-31/layers?find=layerversion", Some(("Layers", "")));
+    check("GET /2018-10-31/layers?find", Some(("Layers", "")));
     let (get, list) = ("GetProvisioned", "ListProvisioned");
     check("GET /2019-09-30/functions/f/provisioned", Some((get, "FunctionName=f")));
     check("GET /2019-09-30/functions/f/provisioned?List=ALL", Some((list, "FunctionName=f")));
@@ -163,12 +160,12 @@ fn greedy_labels() {
 fn what_is_routed_is_what_is_signed() {
     // The canonical path of a signature resolves dots and drops empty segments. Were these requests routed otherwise,
     // the signature of one operation would hold for another.
-    check("DELETE /2015-03-31/functions/f/policy/..", Some(("DeleteFunction", "FunctionName=f")));
-    check("GET /2015-03-31/x/../functions/./f", Some(("GetFunction", "FunctionName=f")));
-    check("GET //2015-03-31//functions//f", Some(("GetFunction", "FunctionName=f")));
-    check("GET /../2015-03-31/functions", Some(("ListFunctions", "")));
+    check("DELETE /2015-03-31/functions/f/policy/..", Some(("Delete", "FunctionName=f")));
+    check("GET /2015-03-31/x/../functions/./f", Some(("Get", "FunctionName=f")));
+    check("GET //2015-03-31//functions//f", Some(("Get", "FunctionName=f")));
+    check("GET /../2015-03-31/functions", Some(("List", "")));
     // Encoded dots are a name and no way up.
-    check("GET /2015-03-31/functions/%2E%2E", Some(("GetFunction", "FunctionName=%2E%2E")));
+    check("GET /2015-03-31/functions/%2E%2E", Some(("Get", "FunctionName=%2E%2E")));
 }
 
 #[test]
@@ -245,6 +242,21 @@ fn an_unbuilt_operation_says_so() {
             format!("The operation {name}:Unbuilt is not built in this version of Gatemill.")
         );
     }
+}
+
+#[test]
+fn a_table_without_state_lists_its_operations() {
+    let table = Table::<(), ApiError>::new(&test_service::REST);
+    let table = table.on::<test_service::RestMake>(test_service::make);
+    let listed: Vec<(&str, bool)> =
+        table.operations().into_iter().map(|(operation, built)| (operation.name, built)).collect();
+    assert_eq!(listed, [("Make", true), ("Send", false), ("Drop", false), ("Unbuilt", false)]);
+    assert_eq!(route_of(&table.serve(Arc::new(()))), Some("Make"));
+}
+
+fn route_of(routes: &test_service::Table) -> Option<&'static str> {
+    let (parts, body) = request("POST", "/things/t", &[], b"").into_parts();
+    routes.route(&parts, &body).map(|(operation, _)| operation.name)
 }
 
 #[test]
