@@ -1,6 +1,6 @@
 //! The route table of a service: which operation is served by which handler.
 //!
-//! ```ignore
+//! ```text
 //! Table::<Lambda, Error>::new(&api::SERVICE).on::<api::CreateAlias>(alias::create).serve(state)
 //! ```
 //!
@@ -13,7 +13,7 @@
 use std::{collections::HashMap, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::{Method, Response, request::Parts};
 use serde_json::Value;
 
 use crate::{
@@ -208,6 +208,7 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Served for Routes<S,
     fn route(&self, parts: &Parts, body: &Bytes) -> Option<(&'static OperationInfo, Labels)> {
         match self.table.service.protocol {
             Protocol::RestJson => self.paths.find(parts),
+            Protocol::Json { .. } if parts.method != Method::POST => None,
             Protocol::Json { target_prefix, .. } => {
                 let target = parts.headers.get("x-amz-target")?.to_str().ok()?;
                 let name = target.strip_prefix(target_prefix)?.strip_prefix('.')?;
@@ -287,9 +288,12 @@ impl Paths {
     }
 
     fn find(&self, parts: &Parts) -> Option<(&'static OperationInfo, Labels)> {
-        // A slash at the end names the same resource: older clients send one after `/functions`.
-        let path = parts.uri.path().trim_start_matches('/').trim_end_matches('/');
-        let segments: Vec<&str> = path.split('/').collect();
+        // A slash at the end names the same resource: older clients send one after `/functions`. The path is read in
+        // the form that the signature covers.
+        let mut segments = percent::path_segments(parts.uri.path());
+        if segments.is_empty() {
+            segments.push("");
+        }
         self.0.iter().filter(|pattern| pattern.operation.method == parts.method.as_str()).find_map(
             |pattern| {
                 let labels = pattern.labels(&segments)?;
@@ -331,7 +335,7 @@ impl PathPattern {
                         return None;
                     }
                 }
-                Segment::Label(_) if segment.is_empty() => return None,
+                Segment::Label(_) | Segment::Greedy(_) if segment.is_empty() => return None,
                 Segment::Label(name) => labels.push((name, (*segment).to_owned())),
                 Segment::Greedy(name) => {
                     let after = self.segments.len() - index - 1;

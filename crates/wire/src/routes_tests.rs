@@ -1,172 +1,283 @@
-//! Which operation a request names, in each protocol.
+//! Routing: which operation a request names, in each protocol.
 
-use http::{Method, Request};
+use http::Request;
+use proptest::prelude::*;
 
 use super::*;
-use crate::{ErrorShape, Kind, Shape, error::common};
+use crate::{
+    Shape,
+    test_service::{self, cx, request, run},
+};
 
-static EMPTY: Shape =
-    Shape { name: "Empty", kind: Kind::Structure { members: &[] }, sensitive: false };
-static NO_ERRORS: &[&ErrorShape] = &[];
-
-const fn operation(
-    service: &'static Service,
-    name: &'static str,
-    method: &'static str,
-    uri: &'static str,
-) -> OperationInfo {
+const fn operation(name: &'static str, method: &'static str, uri: &'static str) -> OperationInfo {
     OperationInfo {
         name,
-        service,
+        service: &PATHS,
         method,
         uri,
         status: 200,
-        action: "test:Test",
-        input: Some(&EMPTY),
+        action: "paths:Any",
+        input: None::<&'static Shape>,
         output: None,
-        errors: NO_ERRORS,
+        errors: &[],
     }
 }
 
-const fn service(protocol: Protocol, operations: &'static [&'static OperationInfo]) -> Service {
-    Service {
-        name: "test",
-        signing_name: "test",
-        protocol,
-        api_version: "2026-11-22",
-        validation: &common::VALIDATION,
-        malformed: &common::SERIALIZATION,
-        operations,
-    }
-}
-
-static REST: Service = service(
-    Protocol::RestJson,
-    &[&LIST, &GET, &GET_BRANCH, &GET_SETTINGS, &TAG, &INVOKE_LAST, &LIST_ALL, &GET_ONE_OF_ALL],
+static LIST_LAYERS: OperationInfo = operation("Layers", "GET", "/2018-10-31/layers");
+static GET_LAYER_BY_ARN: OperationInfo =
+    operation("LayerByArn", "GET", "/2018-10-31/layers?find=LayerVersion");
+static GET_PROVISIONED: OperationInfo =
+    operation("GetProvisioned", "GET", "/2019-09-30/functions/{FunctionName}/provisioned");
+static LIST_PROVISIONED: OperationInfo = operation(
+    "ListProvisioned",
+    "GET",
+    "/2019-09-30/functions/{FunctionName}/provisioned?List=ALL",
 );
-static LIST: OperationInfo = operation(&REST, "List", "GET", "/v1/functions/");
-static GET: OperationInfo = operation(&REST, "Get", "GET", "/v1/functions/{FunctionName}");
-static GET_BRANCH: OperationInfo =
-    operation(&REST, "GetBranch", "GET", "/v1/functions/{FunctionName}/branches/{Name}");
-static GET_SETTINGS: OperationInfo =
-    operation(&REST, "GetSettings", "GET", "/v1/functions/settings");
-static TAG: OperationInfo = operation(&REST, "Tag", "POST", "/v1/tags/{ResourceArn+}");
-static INVOKE_LAST: OperationInfo =
-    operation(&REST, "InvokeLast", "POST", "/v1/tags/{ResourceArn+}/last");
-static LIST_ALL: OperationInfo =
-    operation(&REST, "ListAll", "GET", "/v1/functions/{FunctionName}/versions?List=ALL");
-static GET_ONE_OF_ALL: OperationInfo =
-    operation(&REST, "GetOneOfAll", "GET", "/v1/functions/{FunctionName}/versions");
+static LIST_FUNCTIONS: OperationInfo = operation("List", "GET", "/2015-03-31/functions");
+static GET_FUNCTION: OperationInfo =
+    operation("Get", "GET", "/2015-03-31/functions/{FunctionName}");
+static DELETE_FUNCTION: OperationInfo =
+    operation("Delete", "DELETE", "/2015-03-31/functions/{FunctionName}");
+static REMOVE_PERMISSION: OperationInfo =
+    operation("Remove", "DELETE", "/2015-03-31/functions/{FunctionName}/policy/{StatementId}");
+static GET_CONFIGURATION: OperationInfo =
+    operation("GetConfiguration", "GET", "/2015-03-31/functions/{FunctionName}/configuration");
+static SETTINGS: OperationInfo = operation("Settings", "GET", "/2015-03-31/functions/settings");
+static POST_CONNECTION: OperationInfo =
+    operation("PostConnection", "POST", "/@connections/{ConnectionId}");
+static TAGS: OperationInfo = operation("Tags", "GET", "/tags/{ResourceArn+}");
+static TAG_KEYS: OperationInfo = operation("TagKeys", "GET", "/tags/{ResourceArn+}/keys");
+static ROOT: OperationInfo = operation("Root", "GET", "/");
 
-static JSON: Service =
-    service(Protocol::Json { target_prefix: "Logs_1", version: "1.1" }, &[&JSON_PUT]);
-static JSON_PUT: OperationInfo = operation(&JSON, "Put", "POST", "/");
-static QUERY: Service = service(Protocol::Query { namespace: "urn:test" }, &[&QUERY_WHO]);
-static QUERY_WHO: OperationInfo = operation(&QUERY, "Who", "POST", "/");
+/// The kinds of path that the models have. The order is not the one in which they have to be tried.
+static PATHS: Service = Service {
+    name: "paths",
+    signing_name: "paths",
+    protocol: Protocol::RestJson,
+    api_version: "",
+    validation: &common::VALIDATION,
+    malformed: &common::SERIALIZATION,
+    operations: &[
+        &LIST_LAYERS,
+        &GET_LAYER_BY_ARN,
+        &GET_PROVISIONED,
+        &LIST_PROVISIONED,
+        &LIST_FUNCTIONS,
+        &GET_FUNCTION,
+        &DELETE_FUNCTION,
+        &REMOVE_PERMISSION,
+        &GET_CONFIGURATION,
+        &SETTINGS,
+        &POST_CONNECTION,
+        &TAGS,
+        &TAG_KEYS,
+        &ROOT,
+    ],
+};
 
-fn routes(service: &'static Service) -> Routes<(), ApiError> {
-    Routes::new(service, Arc::new(()))
+fn table() -> Routes<(), ApiError> {
+    Routes::new(&PATHS, Arc::new(()))
 }
 
-fn rest(method: &str, target: &str) -> Option<(&'static str, Labels)> {
-    let request = Request::builder().method(method).uri(target).body(()).unwrap();
-    let found = routes(&REST).route(&request.into_parts().0, &Bytes::new());
-    found.map(|(operation, labels)| (operation.name, labels))
+fn route(method: &str, target: &str) -> Option<(&'static str, String)> {
+    let (parts, body) = request(method, target, &[], b"").into_parts();
+    let (operation, labels) = table().route(&parts, &body)?;
+    let labels: Vec<String> =
+        labels.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    Some((operation.name, labels.join(" ")))
+}
+
+fn check(request: &str, expected: Option<(&str, &str)>) {
+    let (method, target) = request.split_once(' ').unwrap();
+    let routed = route(method, target);
+    let routed = routed.as_ref().map(|(name, labels)| (*name, labels.as_str()));
+    assert_eq!(routed, expected, "{request}");
 }
 
 #[test]
-fn paths_with_labels() {
-    let label = |name, value: &str| vec![(name, value.to_owned())];
-    let f = || label("FunctionName", "f");
-    for (target, expected) in [
-        ("/v1/functions", Some(("List", vec![]))),
-        ("/v1/functions/", Some(("List", vec![]))),
-        ("/v1/functions?Marker=x", Some(("List", vec![]))),
-        ("/v1/functions/f", Some(("Get", f()))),
-        ("/v1/functions/f/", Some(("Get", f()))),
-        (
-            "/v1/functions/arn%3Aaws%3Alambda",
-            Some(("Get", label("FunctionName", "arn%3Aaws%3Alambda"))),
-        ),
-        ("/v1/functions/a%2Fb", Some(("Get", label("FunctionName", "a%2Fb")))),
-        ("/v1/functions/settings", Some(("GetSettings", vec![]))),
-        ("/v1/%66unctions/f", Some(("Get", f()))),
-        ("/v1/functions/f/versions?List=ALL", Some(("ListAll", f()))),
-        ("/v1/functions/f/versions?a=b&List=ALL", Some(("ListAll", f()))),
-        ("/v1/functions/f/versions?List=SOME", Some(("GetOneOfAll", f()))),
-        ("/v1/functions/f/versions", Some(("GetOneOfAll", f()))),
-        ("/v1/functions//branches/x", None),
-        ("/v1/functions/f/branches", None),
-        ("/v1/functions/f/branches/a/b", None),
-        ("/v2/functions/f", None),
-        ("/", None),
-        ("*", None),
+fn paths_and_labels() {
+    check("GET /2015-03-31/functions", Some(("List", "")));
+    check("GET /2015-03-31/functions/", Some(("List", "")));
+    check("GET /2015-03-31/functions/f", Some(("Get", "FunctionName=f")));
+    check("GET /2015-03-31/functions/f/", Some(("Get", "FunctionName=f")));
+    check("DELETE /2015-03-31/functions/f", Some(("Delete", "FunctionName=f")));
+    check(
+        "GET /2015-03-31/functions/f/configuration",
+        Some(("GetConfiguration", "FunctionName=f")),
+    );
+    check(
+        "DELETE /2015-03-31/functions/f/policy/s",
+        Some(("Remove", "FunctionName=f StatementId=s")),
+    );
+    check("POST /@connections/a%2Fb%3D", Some(("PostConnection", "ConnectionId=a%2Fb%3D")));
+    check("GET /", Some(("Root", "")));
+    check("GET /?a=b", Some(("Root", "")));
+}
+
+#[test]
+fn labels_stay_encoded_and_literals_may_be() {
+    let arn = "arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Af";
+    check(
+        &format!("GET /2015-03-31/functions/{arn}"),
+        Some(("Get", &format!("FunctionName={arn}"))),
+    );
+    // An encoded slash divides nothing.
+    check("GET /2015-03-31/functions/a%2Fb", Some(("Get", "FunctionName=a%2Fb")));
+    check("POST /%40connections/c", Some(("PostConnection", "ConnectionId=c")));
+    check("GET /2015-03-31/f%75nctions", Some(("List", "")));
+}
+
+#[test]
+fn the_most_literal_path_wins() {
+    check("GET /2015-03-31/functions/settings", Some(("Settings", "")));
+    check("GET /2018-10-31/layers", Some(("Layers", "")));
+    check("GET /2018-10-31/layers?find=LayerVersion&Arn=a", Some(("LayerByArn", "")));
+    check("GET /2018-10-31/layers?Arn=a&find=LayerVersion", Some(("LayerByArn", "")));
+    check("GET /2018-10-31/layers?find=layerversion", Some(("Layers", "")));
+    check("GET /2018-10-31/layers?find", Some(("Layers", "")));
+    let (get, list) = ("GetProvisioned", "ListProvisioned");
+    check("GET /2019-09-30/functions/f/provisioned", Some((get, "FunctionName=f")));
+    check("GET /2019-09-30/functions/f/provisioned?List=ALL", Some((list, "FunctionName=f")));
+    check("GET /2019-09-30/functions/f/provisioned?List=A%4CL", Some((list, "FunctionName=f")));
+    check("GET /2019-09-30/functions/f/provisioned?Qualifier=ALL", Some((get, "FunctionName=f")));
+}
+
+#[test]
+fn greedy_labels() {
+    check(
+        "GET /tags/arn:aws:apigateway:r::/apis/a",
+        Some(("Tags", "ResourceArn=arn:aws:apigateway:r::/apis/a")),
+    );
+    check("GET /tags/a", Some(("Tags", "ResourceArn=a")));
+    check("GET /tags/a/keys", Some(("TagKeys", "ResourceArn=a")));
+    check("GET /tags/a/b/keys", Some(("TagKeys", "ResourceArn=a/b")));
+    check("GET /tags/keys", Some(("Tags", "ResourceArn=keys")));
+    check("GET /tags", None);
+    check("GET /tags/", None);
+}
+
+#[test]
+fn what_is_routed_is_what_is_signed() {
+    // The canonical path of a signature resolves dots and drops empty segments. Were these requests routed otherwise,
+    // the signature of one operation would hold for another.
+    check("DELETE /2015-03-31/functions/f/policy/..", Some(("Delete", "FunctionName=f")));
+    check("GET /2015-03-31/x/../functions/./f", Some(("Get", "FunctionName=f")));
+    check("GET //2015-03-31//functions//f", Some(("Get", "FunctionName=f")));
+    check("GET /../2015-03-31/functions", Some(("List", "")));
+    // Encoded dots are a name and no way up.
+    check("GET /2015-03-31/functions/%2E%2E", Some(("Get", "FunctionName=%2E%2E")));
+}
+
+#[test]
+fn what_no_path_fits() {
+    for request in [
+        "PUT /2015-03-31/functions",
+        "get /2015-03-31/functions",
+        "HEAD /2015-03-31/functions/f",
+        "GET /2015-03-31/function",
+        "GET /2015-03-31",
+        "GET /2015-03-31/functions/f/policy",
+        "GET /2015-03-31/functions/f/configuration/x",
+        "DELETE /2015-03-31/functions//policy/s",
+        "POST /@connections/",
+        "POST /",
     ] {
-        assert_eq!(rest("GET", target), expected, "{target}");
+        check(request, None);
     }
-    let alias = rest("GET", "/v1/functions/f/branches/live").unwrap();
-    assert_eq!(alias.0, "GetBranch");
-    assert_eq!(alias.1, [("FunctionName", "f".to_owned()), ("Name", "live".to_owned())]);
+}
+
+fn check_named(table: &test_service::Table, request: Request<Bytes>, expected: Option<&str>) {
+    let (parts, body) = request.into_parts();
+    let routed = table.route(&parts, &body).map(|(operation, _)| operation.name);
+    assert_eq!(routed, expected, "{parts:?}");
 }
 
 #[test]
-fn greedy_labels_take_slashes() {
-    let arn = "arn:aws:apigateway:us-east-1::/restapis/x";
-    let found = rest("POST", &format!("/v1/tags/{arn}")).unwrap();
-    assert_eq!(found, ("Tag", vec![("ResourceArn", arn.to_owned())]));
-    let found = rest("POST", "/v1/tags/a/b/last").unwrap();
-    assert_eq!(found, ("InvokeLast", vec![("ResourceArn", "a/b".to_owned())]));
-    assert_eq!(rest("POST", "/v1/tags"), None);
-    assert_eq!(rest("POST", "/v1/tags/"), None);
-}
-
-#[test]
-fn the_method_counts() {
-    assert_eq!(rest("POST", "/v1/functions/f"), None);
-    assert_eq!(rest("get", "/v1/functions/f"), None);
-    assert_eq!(rest("OPTIONS", "*"), None);
-}
-
-#[test]
-fn targets_and_actions() {
-    let target = |value: &str| {
-        let request = Request::post("/").header("x-amz-target", value).body(()).unwrap();
-        let found = routes(&JSON).route(&request.into_parts().0, &Bytes::new());
-        found.map(|(operation, _)| operation.name)
+fn the_target_of_a_json_service() {
+    let check = |method: &str, headers: &[&str], expected| {
+        check_named(&test_service::json(), request(method, "/", headers, b"{}"), expected);
     };
-    assert_eq!(target("Logs_1.Put"), Some("Put"));
-    for wrong in ["", "Put", "Logs_1.", "Logs_1Put", "Logs_1.put", "Logs_2.Put", "Logs_1.Put.Put"] {
-        assert_eq!(target(wrong), None, "{wrong}");
+    check("POST", &["x-amz-target: Things_2020.Make"], Some("Make"));
+    check("POST", &["x-amz-target: Things_2020.Unbuilt"], Some("Unbuilt"));
+    check("GET", &["x-amz-target: Things_2020.Make"], None);
+    for target in
+        ["Things_2020.make", "Things_2020Make", "Things_2020.", "Things_2021.Make", "Make", ".Make"]
+    {
+        check("POST", &[&format!("x-amz-target: {target}")], None);
     }
-    let action = |target: &str, body: &'static str| {
-        let request = Request::post(target).body(()).unwrap();
-        let found =
-            routes(&QUERY).route(&request.into_parts().0, &Bytes::from_static(body.as_bytes()));
-        found.map(|(operation, _)| operation.name)
-    };
-    assert_eq!(action("/", "Version=1&Action=Who"), Some("Who"));
-    assert_eq!(action("/?Action=Who", ""), Some("Who"));
-    assert_eq!(action("/", "Action=Whom"), None);
-    assert_eq!(action("/", ""), None);
+    check("POST", &[], None);
 }
 
 #[test]
-fn an_operation_without_a_handler_is_not_built() {
-    let routes = routes(&JSON);
-    assert!(!routes.is_built(&JSON_PUT));
-    let error = not_built(&JSON_PUT);
-    assert_eq!(error.shape.status, 501);
-    assert_eq!(error.message, "The operation test:Put is not built in this version of Gatemill.");
+fn the_action_of_a_query_service() {
+    let check = |target: &str, body: &str, expected| {
+        let request = request("POST", target, &[], body.as_bytes());
+        check_named(&test_service::query(), request, expected);
+    };
+    check("/", "Action=Make&Version=2020", Some("Make"));
+    check("/", "Version=2020&Action=M%61ke", Some("Make"));
+    check("/?Action=Unbuilt", "", Some("Unbuilt"));
+    check("/", "Action=make", None);
+    check("/", "action=Make", None);
+    check("/", "Action", None);
+    check("/", "", None);
 }
 
-proptest::proptest! {
+#[test]
+fn an_unbuilt_operation_says_so() {
+    for (table, target, headers, body) in [
+        (test_service::rest(), "/unbuilt", &[][..], ""),
+        (test_service::json(), "/", &["x-amz-target: Things_2020.Unbuilt"][..], "{}"),
+        (test_service::query(), "/", &[][..], "Action=Unbuilt"),
+    ] {
+        let name = table.service().name;
+        let method = if name == "rest" { "GET" } else { "POST" };
+        let (parts, body) = request(method, target, headers, body.as_bytes()).into_parts();
+        let (operation, labels) = table.route(&parts, &body).unwrap();
+        assert!(!table.is_built(operation));
+        let error = run(table.call(&cx(), operation, &parts, &labels, &body)).unwrap_err();
+        assert_eq!(error.shape.status, 501);
+        assert_eq!(
+            error.message,
+            format!("The operation {name}:Unbuilt is not built in this version of Gatemill.")
+        );
+    }
+}
+
+#[test]
+fn a_table_without_state_lists_its_operations() {
+    let table = Table::<(), ApiError>::new(&test_service::REST);
+    let table = table.on::<test_service::RestMake>(test_service::make);
+    let listed: Vec<(&str, bool)> =
+        table.operations().into_iter().map(|(operation, built)| (operation.name, built)).collect();
+    assert_eq!(listed, [("Make", true), ("Send", false), ("Drop", false), ("Unbuilt", false)]);
+    assert_eq!(route_of(&table.serve(Arc::new(()))), Some("Make"));
+}
+
+fn route_of(routes: &test_service::Table) -> Option<&'static str> {
+    let (parts, body) = request("POST", "/things/t", &[], b"").into_parts();
+    routes.route(&parts, &body).map(|(operation, _)| operation.name)
+}
+
+#[test]
+#[should_panic(expected = "Make is bound twice")]
+fn an_operation_is_bound_once() {
+    let _ = test_service::rest().on::<test_service::RestMake>(test_service::make);
+}
+
+#[test]
+#[should_panic(expected = "Make is not of json")]
+fn an_operation_is_bound_to_its_own_service() {
+    let _ = test_service::json().on::<test_service::RestMake>(test_service::make);
+}
+
+proptest! {
     #[test]
-    fn no_path_makes_the_table_panic(target in "/[a-z0-9/%.+{}~:-]{0,60}", body in ".{0,40}") {
-        if let Ok(request) = Request::builder().method(Method::GET).uri(&target).body(()) {
-            let parts = request.into_parts().0;
-            for service in [&REST, &JSON, &QUERY] {
-                let _ = routes(service).route(&parts, &Bytes::from(body.clone()));
-            }
+    fn no_target_panics(method in "[A-Z]{1,7}", target in "/[!-~]{0,60}", body in any::<Vec<u8>>()) {
+        let Ok(request) = Request::builder().method(method.as_str()).uri(target).body(Bytes::from(body)) else { return Ok(()) };
+        let (parts, body) = request.into_parts();
+        for table in [table(), test_service::rest(), test_service::json(), test_service::query()] {
+            let _ = table.route(&parts, &body);
         }
     }
 }

@@ -1,516 +1,333 @@
-//! The whole path: who is refused, with which code, and in which envelope.
+//! The path of an API call from the signature to the record, in all three protocols.
 
 use std::sync::Mutex;
 
-use http::{HeaderMap, Request};
-use serde::Deserialize;
-
 use super::*;
-use crate::{
-    Input, Kind, Location, Member, Operation, Protocol, Routes, Shape,
-    error::ErrorShape,
-    operation::Output,
-    routes::BoxFuture,
-    sigv4::{hex, hmac_sha256},
-};
+use crate::test_service::{self, Fixed, NOW, SECRET, caller, request, run, sign};
 
-const SECRET: &str = "secret";
-const NOW: Timestamp = Timestamp(1_795_379_214_000);
+/// One key with a secret, and the keys of `gatemill dev`: any twelve digits.
+struct Keys;
 
-static TEXT: Shape = Shape {
-    name: "Text",
-    kind: Kind::String { min: None, max: Some(5), pattern: None, values: &[] },
-    sensitive: false,
-};
-static REQUEST: Shape = Shape {
-    name: "EchoRequest",
-    kind: Kind::Structure {
-        members: &[Member {
-            name: "Text",
-            wire: "Text",
-            location: Location::Body,
-            required: true,
-            shape: &TEXT,
-        }],
-    },
-    sensitive: false,
-};
-
-const fn service(
-    name: &'static str,
-    protocol: Protocol,
-    operations: &'static [&'static OperationInfo],
-) -> Service {
-    Service {
-        name,
-        signing_name: name,
-        protocol,
-        api_version: "2026-11-22",
-        validation: &common::VALIDATION,
-        malformed: &common::SERIALIZATION,
-        operations,
-    }
-}
-
-const fn operation(
-    service: &'static Service,
-    name: &'static str,
-    uri: &'static str,
-) -> OperationInfo {
-    OperationInfo {
-        name,
-        service,
-        method: "POST",
-        uri,
-        status: 200,
-        action: "test:Echo",
-        input: Some(&REQUEST),
-        output: Some(&REQUEST),
-        errors: &[],
-    }
-}
-
-static REST: Service = service("rest", Protocol::RestJson, &[&REST_ECHO, &REST_LATER]);
-static REST_ECHO: OperationInfo = operation(&REST, "Echo", "/echo");
-static REST_LATER: OperationInfo = operation(&REST, "Later", "/later");
-static JSON: Service = service(
-    "json",
-    Protocol::Json { target_prefix: "Json_1", version: "1.1" },
-    &[&JSON_ECHO, &JSON_LATER],
-);
-static JSON_ECHO: OperationInfo = operation(&JSON, "Echo", "/");
-static JSON_LATER: OperationInfo = operation(&JSON, "Later", "/");
-static QUERY: Service =
-    service("query", Protocol::Query { namespace: "urn:query" }, &[&QUERY_ECHO, &QUERY_LATER]);
-static QUERY_ECHO: OperationInfo = operation(&QUERY, "Echo", "/");
-static QUERY_LATER: OperationInfo = operation(&QUERY, "Later", "/");
-
-#[derive(Debug, Deserialize, serde::Serialize)]
-struct Echo {
-    #[serde(rename = "Text")]
-    text: String,
-}
-
-impl Input for Echo {}
-impl Output for Echo {}
-
-struct RestEcho;
-struct JsonEcho;
-struct QueryEcho;
-
-impl Operation for RestEcho {
-    const INFO: &'static OperationInfo = &REST_ECHO;
-    type Input = Echo;
-    type Output = Echo;
-}
-impl Operation for JsonEcho {
-    const INFO: &'static OperationInfo = &JSON_ECHO;
-    type Input = Echo;
-    type Output = Echo;
-}
-impl Operation for QueryEcho {
-    const INFO: &'static OperationInfo = &QUERY_ECHO;
-    type Input = Echo;
-    type Output = Echo;
-}
-
-static DECLARED: ErrorShape = ErrorShape {
-    code: "DeclaredException",
-    status: 409,
-    message_member: Some("Message"),
-    typed: true,
-};
-
-/// Echoes; `fail` fails with everything that an error may carry.
-async fn echo((): &(), _: &Cx, input: Echo) -> Result<Echo, ApiError> {
-    if input.text == "fail" {
-        return Err(ApiError::new(&DECLARED, "no <way>")
-            .with_member("Reason", "Because")
-            .with_header("retry-after", "1")
-            .with_internal("not for the client"));
-    }
-    Ok(input)
-}
-
-/// Knows one key, and denies the operation of one account.
-struct Gate;
-
-impl Credentials for Gate {
+impl Credentials for Keys {
     fn find(&self, access_key_id: &str) -> Option<Credential> {
-        let account = match access_key_id {
-            "AKIA" => "000000000000",
-            "DENIED" => "111111111111",
+        let verification = match access_key_id {
+            "AKIDEXAMPLE" => Verification::Secret(SECRET.to_owned()),
+            key if crate::arn::is_account(key) => Verification::AnySignature,
             _ => return None,
         };
-        let caller = Caller {
-            account: account.to_owned(),
-            arn: format!("arn:aws:iam::{account}:root"),
-            user_id: account.to_owned(),
-            access_key_id: access_key_id.to_owned(),
-        };
-        Some(Credential { caller, verification: Verification::Secret(SECRET.to_owned()) })
+        Some(Credential { caller: caller(access_key_id), verification })
     }
 }
 
-impl Authorizer for Gate {
-    fn authorize(&self, cx: &Cx, _: &OperationInfo) -> Result<(), ApiError> {
-        match cx.account() {
-            "000000000000" => Ok(()),
-            _ => Err(ApiError::new(&common::ACCESS_DENIED, "not you")),
+/// Allows everything but `Drop`.
+struct NoDrop;
+
+impl Authorizer for NoDrop {
+    fn authorize(&self, cx: &Cx, operation: &OperationInfo) -> Result<(), ApiError> {
+        match operation.name {
+            "Drop" => Err(ApiError::new(
+                &common::ACCESS_DENIED,
+                format!("User: {} is not authorized to perform: things:Drop", cx.caller.arn),
+            )),
+            _ => Ok(()),
         }
     }
 }
 
-/// What the recorder was told: operation, status, and what only the log may know.
-type Told = (Option<&'static str>, u16, Option<String>);
+/// What was recorded: id, operation, status, what only the log may know.
+type Record = (String, Option<&'static str>, u16, Option<String>);
 
 #[derive(Default)]
-struct Record(Mutex<Vec<Told>>);
+struct Records(Mutex<Vec<Record>>);
 
-impl Recorder for Record {
+impl Recorder for Records {
     fn record(
         &self,
-        _: RequestId,
+        request_id: RequestId,
         operation: Option<&OperationInfo>,
         status: u16,
         error: Option<&ApiError>,
     ) {
         let internal = error.and_then(ApiError::internal_text).map(str::to_owned);
-        self.0.lock().unwrap().push((operation.map(|operation| operation.name), status, internal));
+        let name = operation.map(|operation| operation.name);
+        self.0.lock().unwrap().push((request_id.to_string(), name, status, internal));
     }
 }
 
-struct Sevens;
-
-impl Entropy for Sevens {
-    fn fill(&self, buffer: &mut [u8]) {
-        buffer.fill(7);
-    }
-}
-
-fn front() -> (Front, Arc<Record>) {
-    let record = Arc::new(Record::default());
-    let state = Arc::new(());
+/// Serves one request; gives the answer and its one record.
+fn answer(region: Option<&str>, request: Request<Bytes>) -> (Response<Bytes>, Record) {
+    let records = Arc::new(Records::default());
     let front = Front {
         services: vec![
-            Box::new(Routes::<(), ApiError>::new(&REST, Arc::clone(&state)).on::<RestEcho>(echo)),
-            Box::new(Routes::<(), ApiError>::new(&JSON, Arc::clone(&state)).on::<JsonEcho>(echo)),
-            Box::new(Routes::<(), ApiError>::new(&QUERY, state).on::<QueryEcho>(echo)),
+            Box::new(test_service::rest()),
+            Box::new(test_service::json()),
+            Box::new(test_service::query()),
         ],
-        credentials: Arc::new(Gate),
-        authorizer: Arc::new(Gate),
-        recorder: Arc::clone(&record) as _,
-        region: Some("us-east-1".to_owned()),
+        credentials: Arc::new(Keys),
+        authorizer: Arc::new(NoDrop),
+        recorder: Arc::clone(&records) as Arc<dyn Recorder>,
+        region: region.map(str::to_owned),
     };
-    (front, record)
-}
-
-/// A request of one protocol, before it is signed.
-struct Draft {
-    service: &'static str,
-    operation: &'static str,
-    key: &'static str,
-    region: &'static str,
-    secret: &'static str,
-    date: &'static str,
-    body: Option<String>,
-    text: &'static str,
-}
-
-impl Draft {
-    fn new(service: &'static str) -> Self {
-        Self {
-            service,
-            operation: "Echo",
-            key: "AKIA",
-            region: "us-east-1",
-            secret: SECRET,
-            date: "20261122T202654Z",
-            body: None,
-            text: "hello",
-        }
-    }
-
-    fn request(&self) -> Request<Bytes> {
-        let (operation, text) = (self.operation, self.text);
-        let (path, body) = match self.service {
-            "query" => ("/".to_owned(), format!("Action={operation}&Text={text}")),
-            "json" => ("/".to_owned(), format!("{{\"Text\":\"{text}\"}}")),
-            _ => (format!("/{}", operation.to_lowercase()), format!("{{\"Text\":\"{text}\"}}")),
-        };
-        let body = self.body.clone().unwrap_or(body);
-        let mut request = Request::post(&path)
-            .header("host", "localhost:4566")
-            .header("x-amz-date", self.date)
-            .header("authorization", self.authorization(&path, &body));
-        if self.service == "json" {
-            request = request.header("x-amz-target", format!("Json_1.{operation}"));
-        }
-        request.body(Bytes::from(body)).unwrap()
-    }
-
-    fn authorization(&self, path: &str, body: &str) -> String {
-        let hash = |text: &str| {
-            hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes()).as_ref())
-        };
-        let (date, signed) = (self.date, "host;x-amz-date");
-        let scope = format!("{}/{}/{}/aws4_request", &date[..8], self.region, self.service);
-        let canonical = format!(
-            "POST\n{path}\n\nhost:localhost:4566\nx-amz-date:{date}\n\n{signed}\n{}",
-            hash(body)
-        );
-        let text = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hash(&canonical));
-        let key =
-            scope.split('/').fold(format!("AWS4{}", self.secret).into_bytes(), |key, part| {
-                hmac_sha256(&key, part.as_bytes())
-            });
-        format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={}",
-            self.key,
-            hex(&hmac_sha256(&key, text.as_bytes()))
-        )
-    }
-
-    async fn send(&self) -> Answer {
-        send(self.request()).await
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: HeaderMap,
-    body: String,
-    recorded: Told,
-}
-
-impl Answer {
-    /// Code and text of an error, wherever the service's envelope has them.
-    fn error(&self, service: &str) -> (String, String) {
-        if service == "query" {
-            let inside = |tag: &str| {
-                let (_, rest) = self.body.split_once(&format!("<{tag}>")).expect(tag);
-                rest.split_once(&format!("</{tag}>")).expect(tag).0.to_owned()
-            };
-            return (inside("Code"), inside("Message"));
-        }
-        let body: serde_json::Value = serde_json::from_str(&self.body).unwrap();
-        let text = body.get("message").or_else(|| body.get("Message")).unwrap();
-        let code = match service {
-            "json" => body["__type"].as_str().unwrap(),
-            _ => self.headers["x-amzn-errortype"].to_str().unwrap(),
-        };
-        (code.to_owned(), text.as_str().unwrap().to_owned())
-    }
-}
-
-async fn send(request: Request<Bytes>) -> Answer {
-    let (front, record) = front();
     let arrival = Arrival {
         now: NOW,
         source_ip: "127.0.0.1".to_owned(),
-        endpoint: "http://localhost:4566".to_owned(),
-        entropy: Arc::new(Sevens),
+        endpoint: "http://h".to_owned(),
+        entropy: Arc::new(Fixed),
     };
-    let call: BoxFuture<'_, _> = Box::pin(serve(&front, arrival, request));
-    let response = call.await;
-    let recorded = record.0.lock().unwrap().pop().expect("every call is recorded");
-    assert_eq!(response.status().as_u16(), recorded.1);
-    assert_eq!(response.headers()["x-amzn-requestid"], "07070707-0707-4707-8707-070707070707");
-    Answer {
-        status: response.status().as_u16(),
-        headers: response.headers().clone(),
-        body: String::from_utf8(response.into_body().to_vec()).unwrap(),
-        recorded,
+    let response = run(serve(&front, arrival, request));
+    let mut records = records.0.lock().unwrap();
+    let record = records.pop().unwrap();
+    assert!(records.is_empty(), "one call, one record");
+    assert_eq!(response.headers()["x-amzn-requestid"], record.0.as_str());
+    assert_eq!(response.status().as_u16(), record.2);
+    (response, record)
+}
+
+fn text(response: &Response<Bytes>) -> &str {
+    std::str::from_utf8(response.body()).unwrap()
+}
+
+/// A call of `Make` in the protocol of a service; the mode says how it goes.
+fn make(service: &str, mode: &str) -> Request<Bytes> {
+    match service {
+        "rest" => request("POST", &format!("/things/t?mode={mode}"), &[], b"{}"),
+        "json" => {
+            let body = format!(r#"{{"Name":"t","mode":"{mode}"}}"#);
+            request("POST", "/", &["x-amz-target: Things_2020.Make"], body.as_bytes())
+        }
+        _ => request("POST", "/", &[], format!("Action=Make&Name=t&mode={mode}").as_bytes()),
     }
 }
 
-const SERVICES: [&str; 3] = ["rest", "json", "query"];
+const GOOD: (&str, &str) = ("AKIDEXAMPLE", SECRET);
+const PROTOCOLS: [&str; 3] = ["rest", "json", "query"];
 
-#[tokio::test]
-async fn a_signed_call_is_answered_in_its_protocol() {
-    for service in SERVICES {
-        let answer = Draft::new(service).send().await;
-        assert_eq!(answer.status, 200, "{answer:?}");
-        let (kind, body) = match service {
-            "rest" => ("application/json", r#"{"Text":"hello"}"#),
-            "json" => ("application/x-amz-json-1.1", r#"{"Text":"hello"}"#),
-            _ => (
-                "text/xml",
-                r#"<EchoResponse xmlns="urn:query"><EchoResult><Text>hello</Text></EchoResult><ResponseMetadata><RequestId>07070707-0707-4707-8707-070707070707</RequestId></ResponseMetadata></EchoResponse>"#,
-            ),
+fn signed(service: &str, mode: &str) -> Request<Bytes> {
+    sign(make(service, mode), GOOD, ("us-east-1", service))
+}
+
+/// Checks an error in the envelope of each protocol.
+fn check_error(
+    request: impl Fn(&str) -> Request<Bytes>,
+    (status, code, query_code): (u16, &str, &str),
+    message: impl Fn(&str) -> String,
+) {
+    for service in PROTOCOLS {
+        let (response, record) = answer(Some("us-east-1"), request(service));
+        let (body, expected) = (text(&response), message(service));
+        assert_eq!(response.status().as_u16(), status, "{service}: {body}");
+        if service == "query" {
+            let error = quick_xml::escape::unescape(body).unwrap();
+            let expected = format!("<Code>{query_code}</Code><Message>{expected}</Message>");
+            assert!(error.contains(&expected), "{error}");
+            assert!(body.starts_with("<ErrorResponse xmlns=\"https://query.example/doc/\">"));
+            assert!(body.contains(&format!("<RequestId>{}</RequestId>", record.0)), "{body}");
+            continue;
+        }
+        let json: serde_json::Value = serde_json::from_str(body).unwrap();
+        let said = json.get("message").or(json.get("Message")).unwrap();
+        assert_eq!(*said, expected.as_str(), "{service}");
+        let kind = match service {
+            "rest" => response.headers()["x-amzn-errortype"].to_str().unwrap(),
+            _ => json["__type"].as_str().unwrap(),
         };
-        assert_eq!(answer.headers["content-type"], kind);
-        assert_eq!(answer.body, body);
-        assert_eq!(answer.recorded, (Some("Echo"), 200, None));
+        assert_eq!(kind, code, "{service}");
     }
 }
 
-/// What is done to a draft, the status that follows, and the codes in JSON and in the query protocol.
-type Refusal = (&'static str, fn(&mut Draft), u16, &'static str, &'static str);
-
-/// Every way to be refused before a handler runs.
-fn refusals() -> Vec<Refusal> {
-    vec![
-        (
-            "unknown key",
-            |d| d.key = "AKIB",
-            403,
-            "UnrecognizedClientException",
-            "InvalidClientTokenId",
-        ),
-        (
-            "wrong secret",
-            |d| d.secret = "other",
-            403,
-            "InvalidSignatureException",
-            "SignatureDoesNotMatch",
-        ),
-        (
-            "too late",
-            |d| d.date = "20261122T202153Z",
-            403,
-            "InvalidSignatureException",
-            "SignatureDoesNotMatch",
-        ),
-        (
-            "too early",
-            |d| d.date = "20261122T203155Z",
-            403,
-            "InvalidSignatureException",
-            "SignatureDoesNotMatch",
-        ),
-        (
-            "another region",
-            |d| d.region = "eu-west-1",
-            403,
-            "InvalidSignatureException",
-            "SignatureDoesNotMatch",
-        ),
-        ("not allowed", |d| d.key = "DENIED", 403, "AccessDeniedException", "AccessDenied"),
-        (
-            "not built",
-            |d| d.operation = "Later",
-            501,
-            "NotImplementedException",
-            "NotImplementedException",
-        ),
-        ("unknown", |d| d.operation = "Nothing", 404, "UnknownOperationException", "InvalidAction"),
-        ("too long", |d| d.text = "toolong", 400, "ValidationException", "ValidationError"),
-    ]
+#[test]
+fn a_signed_call_is_served() {
+    for service in PROTOCOLS {
+        let (response, record) = answer(Some("us-east-1"), signed(service, "well"));
+        assert!(response.status().is_success(), "{service}: {}", text(&response));
+        assert_eq!((record.1, &record.3), (Some("Make"), &None));
+    }
 }
 
-#[tokio::test]
-async fn every_refusal_has_its_code_in_every_envelope() {
-    for service in SERVICES {
-        for (name, change, status, code, query_code) in refusals() {
-            let mut draft = Draft::new(service);
-            change(&mut draft);
-            let answer = draft.send().await;
-            assert_eq!(answer.status, status, "{service}, {name}: {answer:?}");
-            let expected = if service == "query" { query_code } else { code };
-            assert_eq!(answer.error(service).0, expected, "{service}, {name}");
+#[test]
+fn an_unsigned_call_is_refused_in_its_own_envelope() {
+    check_error(
+        |service| make(service, "well"),
+        (403, "MissingAuthenticationTokenException", "MissingAuthenticationToken"),
+        |_| "Missing Authentication Token".to_owned(),
+    );
+}
+
+#[test]
+fn a_wrong_secret_or_body_is_refused() {
+    let mismatch = SignatureError::Mismatch.to_string();
+    let shape = (403, "InvalidSignatureException", "SignatureDoesNotMatch");
+    check_error(
+        |service| sign(make(service, "well"), ("AKIDEXAMPLE", "guess"), ("us-east-1", service)),
+        shape,
+        |_| mismatch.clone(),
+    );
+    check_error(
+        |service| {
+            let (parts, body) = signed(service, "well").into_parts();
+            Request::from_parts(parts, [&body[..], b" "].concat().into())
+        },
+        shape,
+        |_| mismatch.clone(),
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused() {
+    check_error(
+        |service| sign(make(service, "well"), ("AKIDNOBODY", SECRET), ("us-east-1", service)),
+        (403, "UnrecognizedClientException", "InvalidClientTokenId"),
+        |_| "The security token included in the request is invalid.".to_owned(),
+    );
+}
+
+#[test]
+fn pieces_of_a_signature_are_refused() {
+    check_error(
+        |service| {
+            let mut request = make(service, "well");
+            let header = "AWS4-HMAC-SHA256 Credential=a, SignedHeaders=b, Signature=c";
+            request.headers_mut().insert("authorization", header.parse().unwrap());
+            request
+        },
+        (403, "IncompleteSignatureException", "IncompleteSignature"),
+        |_| {
+            "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header. Authorization=AWS4-HMAC-SHA256".to_owned()
+        },
+    );
+}
+
+#[test]
+fn a_late_call_is_refused() {
+    check_error(
+        |service| {
+            let mut request = signed(service, "well");
+            request.headers_mut().insert("x-amz-date", "20261122T200000Z".parse().unwrap());
+            request
+        },
+        (403, "InvalidSignatureException", "SignatureDoesNotMatch"),
+        |_| {
+            "Signature expired: 20261122T200000Z is now earlier than 20261122T202154Z (20261122T202654Z - 5 min.)".to_owned()
+        },
+    );
+}
+
+#[test]
+fn a_chunked_body_is_not_built() {
+    check_error(
+        |service| {
+            let mut request = make(service, "well");
+            let hash = "STREAMING-AWS4-HMAC-SHA256-PAYLOAD".parse().unwrap();
+            request.headers_mut().insert("x-amz-content-sha256", hash);
+            sign(request, GOOD, ("us-east-1", service))
+        },
+        (501, "NotImplementedException", "NotImplementedException"),
+        |_| SignatureError::Chunked.to_string(),
+    );
+}
+
+#[test]
+fn the_region_of_the_scope() {
+    let elsewhere = |service: &str| sign(make(service, "well"), GOOD, ("eu-west-1", service));
+    check_error(elsewhere, (403, "InvalidSignatureException", "SignatureDoesNotMatch"), |_| {
+        "Credential should be scoped to a valid region, not 'eu-west-1'. This server is 'us-east-1'.".to_owned()
+    });
+    let (response, _) = answer(None, elsewhere("rest"));
+    assert_eq!(response.status(), 201);
+}
+
+#[test]
+fn the_service_of_the_scope() {
+    // A service that is not served has no envelope; rest-json's stands in.
+    let (response, record) = answer(None, sign(make("rest", "well"), GOOD, ("us-east-1", "s3")));
+    assert_eq!(
+        (response.status().as_u16(), text(&response)),
+        (
+            403,
+            r#"{"message":"Credential should be scoped to correct service; 's3' is not served here."}"#
+        )
+    );
+    assert_eq!(record.1, None);
+    // A signature for one service opens no other, whatever path it names.
+    let (response, record) = answer(None, sign(make("rest", "well"), GOOD, ("us-east-1", "json")));
+    assert_eq!((response.status().as_u16(), record.1), (404, None));
+    assert!(text(&response).contains("UnknownOperationException"), "{}", text(&response));
+}
+
+#[test]
+fn an_unknown_operation_is_told_to_callers_alone() {
+    let unknown = |service: &str| match service {
+        "rest" => request("GET", "/nowhere", &[], b""),
+        "json" => request("POST", "/", &["x-amz-target: Things_2020.Nothing"], b"{}"),
+        _ => request("POST", "/", &[], b"Action=Nothing"),
+    };
+    for service in PROTOCOLS {
+        let (response, _) = answer(None, unknown(service));
+        assert_eq!(response.status(), 403, "{service}");
+        let (response, record) = answer(None, sign(unknown(service), GOOD, ("r", service)));
+        assert_eq!((response.status().as_u16(), record.1), (404, None), "{service}");
+    }
+}
+
+#[test]
+fn development_accepts_any_signature_and_still_wants_one() {
+    for service in PROTOCOLS {
+        let key = ("123456789012", "whatever");
+        let (response, record) = answer(None, sign(make(service, "well"), key, ("r", service)));
+        assert!(response.status().is_success(), "{}", text(&response));
+        assert_eq!(record.1, Some("Make"));
+        // Late, and with another body.
+        let (mut parts, _) = sign(make(service, "well"), key, ("r", service)).into_parts();
+        parts.headers.insert("x-amz-date", "20261122T000000Z".parse().unwrap());
+        let (_, body) = make(service, "accepted").into_parts();
+        let (response, _) = answer(None, Request::from_parts(parts, body));
+        assert!(response.status().is_success(), "{}", text(&response));
+    }
+}
+
+#[test]
+fn what_may_not_be_done_is_not_done() {
+    let drop = request("DELETE", "/things/missing", &[], b"");
+    let (response, record) = answer(None, sign(drop, GOOD, ("r", "rest")));
+    assert_eq!(
+        (response.status().as_u16(), text(&response)),
+        (
+            403,
+            r#"{"Message":"User: arn:aws:iam::000000000000:root is not authorized to perform: things:Drop"}"#
+        )
+    );
+    assert_eq!(record.1, Some("Drop"));
+}
+
+#[test]
+fn the_log_learns_what_the_client_does_not() {
+    for (mode, status, internal) in
+        [("internal", 500, "disk sda1 is full"), ("invalid", 400, "row 17")]
+    {
+        for service in PROTOCOLS {
+            let (response, record) = answer(None, signed(service, mode));
+            assert_eq!(response.status().as_u16(), status, "{service}");
+            assert_eq!(record.3.as_deref(), Some(internal), "{service}");
+            assert!(!format!("{response:?}").contains(internal), "{service}: {response:?}");
         }
-        let mut unsigned = Draft::new(service).request();
-        unsigned.headers_mut().remove("authorization");
-        let answer = send(unsigned).await;
-        assert_eq!(answer.status, 403);
-        let code = answer.error(service).0;
-        assert_eq!(code.trim_end_matches("Exception"), "MissingAuthenticationToken");
-        let mut incomplete = Draft::new(service).request();
-        incomplete.headers_mut().remove("x-amz-date");
-        let answer = send(incomplete).await;
-        assert_eq!(answer.status, 403);
     }
 }
 
-#[tokio::test]
-async fn a_key_nobody_has_learns_nothing_of_operations() {
-    for service in SERVICES {
-        for operation in ["Later", "Nothing"] {
-            let mut draft = Draft::new(service);
-            (draft.key, draft.operation) = ("AKIB", operation);
-            assert_eq!(draft.send().await.status, 403);
-        }
-    }
+#[test]
+fn a_panic_of_a_handler_is_an_answer_and_a_record() {
+    check_error(
+        |service| signed(service, "panic"),
+        (500, "InternalFailure", "InternalFailure"),
+        |_| "An error occurred and the request cannot be processed.".to_owned(),
+    );
+    let (response, record) = answer(None, signed("rest", "panic"));
+    assert_eq!((record.1, record.2), (Some("Make"), 500));
+    assert_eq!(record.3.as_deref(), Some("the handler panicked"));
+    assert!(!text(&response).contains("was asked to"));
 }
 
-#[tokio::test]
-async fn a_service_that_is_not_there_is_refused() {
-    let mut draft = Draft::new("rest");
-    draft.service = "s3";
-    let answer = draft.send().await;
-    assert_eq!(answer.status, 403);
-    let (code, message) = answer.error("rest");
-    assert_eq!(code, "InvalidSignatureException");
-    assert_eq!(message, "Credential should be scoped to correct service; 's3' is not served here.");
-    assert_eq!(answer.recorded.0, None);
-}
-
-#[tokio::test]
-async fn a_scope_of_one_service_opens_no_other() {
-    // The path of `rest`, signed for `json`.
-    let mut draft = Draft::new("json");
-    draft.operation = "Echo";
-    let mut request = draft.request();
-    *request.uri_mut() = "/echo".parse().unwrap();
-    request.headers_mut().remove("x-amz-target");
-    let answer = send(request).await;
-    assert_eq!(answer.recorded.0, None);
-    assert_eq!(answer.status, 403);
-}
-
-#[tokio::test]
-async fn an_error_carries_what_is_meant_for_the_client_alone() {
-    for service in SERVICES {
-        let mut draft = Draft::new(service);
-        draft.text = "fail";
-        let answer = draft.send().await;
-        assert_eq!(answer.status, 409);
-        assert_eq!(answer.headers["retry-after"], "1");
-        let (code, message) = answer.error(service);
-        assert_eq!(code, "DeclaredException");
-        let escaped = if service == "query" { "no &lt;way&gt;" } else { "no <way>" };
-        assert_eq!(message, escaped);
-        assert!(!answer.body.contains("not for the client"));
-        assert_eq!(answer.recorded.2.as_deref(), Some("not for the client"));
-        match service {
-            "rest" => assert_eq!(
-                answer.body,
-                r#"{"Type":"User","Reason":"Because","Message":"no <way>"}"#
-            ),
-            "json" => assert_eq!(
-                answer.body,
-                r#"{"__type":"DeclaredException","Message":"no <way>","Reason":"Because"}"#
-            ),
-            _ => assert!(answer.body.contains("<Type>Sender</Type>")),
-        }
-    }
-}
-
-#[tokio::test]
-async fn bodies_that_cannot_be_read() {
-    for (body, code) in [
-        ("{", "SerializationException"),
-        ("[]", "SerializationException"),
-        ("\"x\"", "SerializationException"),
-        ("\u{0}", "SerializationException"),
-        (r#"{"Text":1}"#, "SerializationException"),
-        (r#"{"Text":{"a":"b"}}"#, "SerializationException"),
-        (r#"{"Text":null}"#, "ValidationException"),
-        ("", "ValidationException"),
-        ("{}", "ValidationException"),
-    ] {
-        for service in ["rest", "json"] {
-            let mut draft = Draft::new(service);
-            draft.body = Some(body.to_owned());
-            let answer = draft.send().await;
-            assert_eq!(answer.status, 400, "{body}");
-            assert_eq!(answer.error(service).0, code, "{body}");
-        }
-    }
-    let deep = format!("{{\"Text\":{}", "[".repeat(100_000));
-    let mut draft = Draft::new("json");
-    draft.body = Some(deep);
-    assert_eq!(draft.send().await.status, 400);
+#[test]
+fn debug_shows_no_secret() {
+    let credential = Keys.find("AKIDEXAMPLE").unwrap();
+    assert!(!format!("{credential:?}").contains(SECRET));
 }
