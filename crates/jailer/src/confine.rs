@@ -109,7 +109,9 @@ fn close_on_exec(fd: RawFd) -> io::Result<()> {
 /// elsewhere it would count other functions' processes and the user's.
 pub(crate) fn limit_resources(spec: &Spec, processes: bool) -> io::Result<()> {
     sys::set_limit(libc::RLIMIT_NOFILE, spec.nofile.into())?;
-    sys::set_limit(libc::RLIMIT_CORE, 0)?;
+    // 1 and not 0: 0 does not keep the kernel from handing a core to the host's core dump program,
+    // which would then read what a hostile function wrote; 1 does, and is too short for a file.
+    sys::set_limit(libc::RLIMIT_CORE, 1)?;
     sys::set_limit(libc::RLIMIT_MEMLOCK, 64 * 1024)?;
     sys::set_limit(libc::RLIMIT_MSGQUEUE, 0)?;
     sys::set_limit(libc::RLIMIT_RTPRIO, 0)?;
@@ -122,14 +124,25 @@ pub(crate) fn limit_resources(spec: &Spec, processes: bool) -> io::Result<()> {
 
 /// From all powers over a user namespace to a plain user without any, for good.
 pub(crate) fn become_plain_user(id: u32) -> io::Result<()> {
-    for capability in (0..64).take_while(|c| sys::capability_exists(*c)) {
-        sys::prctl(libc::PR_CAPBSET_DROP, capability)?;
-    }
+    drop_bounding_set()?;
     sys::become_user(id)?;
     sys::drop_capabilities()?;
-    // No file and no uid change gives capabilities, and these bits are locked.
+    // Until `execve`, when the program has memory of its own, nobody may look into this copy of
+    // sandboxd; and no setuid bit or file capability counts from here on.
     sys::prctl(libc::PR_SET_DUMPABLE, 0)?;
     sys::prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// No `execve` can give a capability any more.
+fn drop_bounding_set() -> io::Result<()> {
+    for capability in 0..64 {
+        match sys::prctl(libc::PR_CAPBSET_DROP, capability) {
+            // The first that this kernel does not know. All know the first.
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) && capability > 0 => break,
+            result => result?,
+        }
+    }
+    Ok(())
 }
 
 /// The second wall behind the mounts: reading and running everywhere, writing in `/tmp`, `/dev/shm`

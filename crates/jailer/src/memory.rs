@@ -65,7 +65,9 @@ impl MemoryWatch {
     pub(crate) fn look(&mut self, cgroup: &Cgroup, pid: u32, now: Instant) -> bool {
         let counted = if let Some(used) = cgroup.memory_used() {
             if used.total <= self.limit {
-                self.next = None; // the kernel will tell when that changes
+                // The kernel will tell when that changes, once it minds again.
+                cgroup.tolerate(self.limit);
+                self.next = None;
                 return false;
             }
             let Some(tmp) = tmp_used(pid) else {
@@ -75,14 +77,23 @@ impl MemoryWatch {
             cgroup.tolerate((self.limit + tmp + limits::TMP_STEP).min(self.hard_limit));
             used.total.saturating_sub(used.page_cache).saturating_sub(tmp)
         } else {
-            let tree = process_tree::descendants(pid);
-            tree.into_iter().map(|pid| process_tree::resident_bytes(pid).0).sum()
+            sum_of_tree(pid, self.limit)
         };
         self.peak = self.peak.max(counted);
         self.over = counted > self.limit;
         self.next = Some(now + pause(self.limit.saturating_sub(counted), cgroup));
         self.over
     }
+}
+
+/// Resident memory of all processes below `pid`; exact when it is about to be too much.
+fn sum_of_tree(pid: u32, limit: u64) -> u64 {
+    let tree = process_tree::descendants(pid);
+    let simple: u64 = tree.iter().map(|pid| process_tree::resident_bytes(*pid).0).sum();
+    if simple <= limit {
+        return simple;
+    }
+    tree.iter().map(|pid| process_tree::proportional_bytes(*pid)).sum()
 }
 
 /// What the kernel itself enforces.

@@ -345,7 +345,18 @@ impl Sandboxd {
             replies.extend(living.finish(ticket, status));
             living.cgroup.remove();
         }
+        if self.isolation == Isolation::Process && !replies.is_empty() {
+            self.kill_strays();
+        }
         replies
+    }
+
+    /// Without walls a program can kill its supervisor; what it leaves becomes our child.
+    fn kill_strays(&self) {
+        let children = process_tree::children(std::process::id());
+        let strays: Vec<_> =
+            children.into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
+        process_tree::signal(&strays, libc::SIGKILL);
     }
 
     fn kill(&mut self, ticket: u64) {

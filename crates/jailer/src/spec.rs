@@ -18,6 +18,12 @@ pub enum Isolation {
 }
 
 /// A directory or file of the host that appears read-only inside, without setuid and device nodes.
+///
+/// The way to it may be closed to others (a 0700 data directory), but it and what is in it has to be
+/// readable by everybody: the function's uid owns nothing. What is mounted below it on the host does
+/// not appear. [`Isolation::Process`] makes no binds; there, the program, the working directory,
+/// arguments and variables (also the parts of `:` lists) that begin with an inside path are turned
+/// into host paths.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
     /// Absolute path on the host. Symbolic links are followed: the server chose it.

@@ -181,13 +181,6 @@ pub(crate) fn prctl(option: c_int, argument: c_ulong) -> io::Result<()> {
     check(unsafe { libc::prctl(option, argument, 0 as c_ulong, 0 as c_ulong, 0 as c_ulong) }.into())
 }
 
-/// Whether the kernel knows this capability.
-pub(crate) fn capability_exists(capability: c_ulong) -> bool {
-    // SAFETY: PR_CAPBSET_READ takes one integer.
-    let result = unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) };
-    result >= 0
-}
-
 /// Gives up all capabilities: effective, permitted and inheritable.
 pub(crate) fn drop_capabilities() -> io::Result<()> {
     let header: [u32; 2] = [0x2008_0522, 0]; // _LINUX_CAPABILITY_VERSION_3, this thread

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use gatemill_sandbox::runtime::Pack;
 
-use crate::{LogStream, record::LogFormat, invoke::resolve::Version};
+use crate::{LogStream, invoke::resolve::Version, record::LogFormat};
 
 /// Where the function's code is.
 pub(crate) const TASK_ROOT: &str = "/var/task";

@@ -156,7 +156,9 @@ impl From<Error> for ApiError {
                 &errors::RESOURCE_NOT_FOUND_EXCEPTION
             }
             Error::AccessDenied(_) => &common::ACCESS_DENIED,
-            Error::InvalidParameter(_) | Error::RuntimeMissing { .. } => &errors::INVALID_PARAMETER_VALUE_EXCEPTION,
+            Error::InvalidParameter(_) | Error::RuntimeMissing { .. } => {
+                &errors::INVALID_PARAMETER_VALUE_EXCEPTION
+            }
             Error::Validation(_) => &common::VALIDATION,
             Error::InvalidRequestContent(_) => &errors::INVALID_REQUEST_CONTENT_EXCEPTION,
             Error::FunctionExists(_) | Error::Conflict(_) => &errors::RESOURCE_CONFLICT_EXCEPTION,

@@ -172,7 +172,10 @@ mod tests {
     #[test]
     fn types_that_are_not_recorded_are_unknown() {
         for (document, kind) in [
-            (r#"{"errorType":"Runtime.ImportModuleError","errorMessage":"x"}"#, "Runtime.ImportModuleError"),
+            (
+                r#"{"errorType":"Runtime.ImportModuleError","errorMessage":"x"}"#,
+                "Runtime.ImportModuleError",
+            ),
             (r#"{"errorType":"Function.Broken"}"#, "Function.Broken"),
             (r#"{"errorType":"ValueError"}"#, "Runtime.Unknown"),
             (r#"{"errorType":"Runtime.x\tStatus: success"}"#, "Runtime.Unknown"),

@@ -19,8 +19,8 @@ use crate::{
     call_log::CallLog,
     code_store::Unpacked,
     frame::{Garbage, Kind},
-    limits::EXIT_GRACE,
     invoke::resolve::Version,
+    limits::EXIT_GRACE,
     uid::UidSlot,
     wires::Wires,
 };
@@ -232,7 +232,8 @@ mod tests {
                 let next = step(state, Event::Frame(kind));
                 let expected = matches!(
                     (state, kind),
-                    (State::Initialising, Kind::Ready) | (State::Busy, Kind::Response | Kind::Error)
+                    (State::Initialising, Kind::Ready)
+                        | (State::Busy, Kind::Response | Kind::Error)
                 );
                 assert_eq!(next == State::Idle, expected, "{state:?} {kind:?}");
                 assert!(next == State::Idle || matches!(next, State::Ended(_)));

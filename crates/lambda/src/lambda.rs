@@ -167,7 +167,7 @@ impl Lambda {
 
     /// The API: Lambda's route table.
     pub fn routes(self: &Arc<Self>) -> Box<dyn Served> {
-        Box::new(control::routes::table(self))
+        Box::new(control::routes::table().serve(Arc::clone(self)))
     }
 
     /// What has to run in the background, for ever: the server starts each and starts it again when it ends.
@@ -224,7 +224,10 @@ impl Lambda {
     /// environments.
     pub async fn drain(&self, deadline: Duration) {
         if tokio::time::timeout(deadline, self.flights.drained()).await.is_err() {
-            tracing::warn!(calls = self.flights.count(), "calls still ran when their time was over");
+            tracing::warn!(
+                calls = self.flights.count(),
+                "calls still ran when their time was over"
+            );
         }
         drop(self.pool.remove(|_| true));
         if tokio::time::timeout(deadline, self.logs.flush()).await.is_err() {

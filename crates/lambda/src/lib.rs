@@ -48,7 +48,7 @@ mod worker;
 mod zip_intake;
 
 pub use call::{Invocation, Outcome};
-pub use control::code::CodeDownloadError;
+pub use control::{code::CodeDownloadError, routes::table};
 pub use error::Error;
 pub use lambda::{Lambda, Parts, Settings, Status};
 pub use log_sink::{LogEvent, LogSink, LogStream};

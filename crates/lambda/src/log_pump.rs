@@ -89,7 +89,10 @@ impl LogPump {
     }
 
     /// Appends what was gathered, one call of the sink per stream.
-    async fn append(&self, gathered: &mut Vec<(Arc<LogStream>, Vec<LogEvent>, OwnedSemaphorePermit)>) {
+    async fn append(
+        &self,
+        gathered: &mut Vec<(Arc<LogStream>, Vec<LogEvent>, OwnedSemaphorePermit)>,
+    ) {
         // Stable: batches of one stream keep their order.
         gathered.sort_by_key(|(stream, ..)| Arc::as_ptr(stream).addr());
         let mut joined: Vec<(Arc<LogStream>, Vec<LogEvent>)> = Vec::new();

@@ -137,8 +137,14 @@ impl Pool {
 
     /// Takes out the environments that idled for too long, and the oldest ones while all together hold more memory than
     /// the budget.
-    pub(crate) fn expire(&self, now: Instant, idle_max: Duration, budget: u64) -> Vec<Box<Instance>> {
-        let mut removed = self.remove(|instance| now.duration_since(instance.idle_since) >= idle_max);
+    pub(crate) fn expire(
+        &self,
+        now: Instant,
+        idle_max: Duration,
+        budget: u64,
+    ) -> Vec<Box<Instance>> {
+        let mut removed =
+            self.remove(|instance| now.duration_since(instance.idle_since) >= idle_max);
         let mut held: Vec<(Instant, u64)> = Vec::new();
         for shard in &self.shards {
             let idle = lock(shard);

@@ -8,9 +8,7 @@ use gatemill_sandbox::runtime::Pack;
 use gatemill_store::Digest;
 use gatemill_wire::{RequestId, Timestamp};
 
-use crate::{
-    call_log::CallLog, failure, invoke::resolve::Version, start::InitEnd,
-};
+use crate::{call_log::CallLog, failure, invoke::resolve::Version, start::InitEnd};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -69,7 +67,10 @@ pub(crate) fn init_report(
         Some(kind) => format!("error\tError Type: {kind}"),
     };
     let ms = millis(took);
-    log.line(now, format!("INIT_REPORT Init Duration: {ms} ms\tPhase: {phase}\tStatus: {status}\n"));
+    log.line(
+        now,
+        format!("INIT_REPORT Init Duration: {ms} ms\tPhase: {phase}\tStatus: {status}\n"),
+    );
 }
 
 pub(crate) fn start(log: &mut CallLog, now: Timestamp, request_id: RequestId, version: &Version) {
@@ -138,10 +139,7 @@ mod tests {
     fn report_lines() {
         let begin = "REPORT RequestId: 00000000-0000-0000-0000-000000000000\tDuration: 3.01 ms\t";
         let size = "Memory Size: 128 MB\tMax Memory Used: 36 MB\t";
-        assert_eq!(
-            check(None, Status::Success),
-            format!("{begin}Billed Duration: 4 ms\t{size}\n")
-        );
+        assert_eq!(check(None, Status::Success), format!("{begin}Billed Duration: 4 ms\t{size}\n"));
         assert_eq!(
             check(Some(110), Status::Success),
             format!("{begin}Billed Duration: 114 ms\t{size}Init Duration: 110.10 ms\t\n")
@@ -152,7 +150,9 @@ mod tests {
         );
         assert_eq!(
             check(None, Status::Error("Runtime.OutOfMemory")),
-            format!("{begin}Billed Duration: 4 ms\t{size}Status: error\tError Type: Runtime.OutOfMemory\n")
+            format!(
+                "{begin}Billed Duration: 4 ms\t{size}Status: error\tError Type: Runtime.OutOfMemory\n"
+            )
         );
     }
 }

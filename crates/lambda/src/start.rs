@@ -14,10 +14,9 @@ use crate::{
     environment_variables,
     frame::{Body, Garbage, Kind, Reader},
     instance::{Event, Instance, Life, State},
-    limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
-    report,
     invoke::resolve::Version,
-    shard,
+    limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
+    report, shard,
     wires::{Heard, Outgoing, Wires},
 };
 
@@ -174,8 +173,7 @@ pub(crate) async fn report_failed_init(
 
 /// The runtime of a version on this host.
 fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
-    let fallback =
-        if lambda.settings.nearest_runtime { Fallback::Nearest } else { Fallback::No };
+    let fallback = if lambda.settings.nearest_runtime { Fallback::Nearest } else { Fallback::No };
     let name = &version.configuration.runtime;
     match lambda.runtimes.resolve(name, fallback) {
         Ok((pack, warning)) => {

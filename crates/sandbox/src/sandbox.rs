@@ -50,14 +50,20 @@ impl Sandbox {
     pub async fn exited(&self) -> Exit {
         let mut exit = self.exit.clone();
         match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
-            Ok(Some(exit)) => exit,
+            Ok(Some(exit)) => self.with_peak_seen(exit),
             // The sender is gone without a word only together with sandboxd.
-            _ => Exit {
+            _ => self.with_peak_seen(Exit {
                 status: ExitStatus::Signal(libc::SIGKILL),
                 oom_killed: false,
-                memory_peak_bytes: self.peak_seen.load(Ordering::Relaxed),
-            },
+                memory_peak_bytes: 0,
+            }),
         }
+    }
+
+    /// Without a cgroup, each side saw what it saw when it looked.
+    fn with_peak_seen(&self, exit: Exit) -> Exit {
+        let seen = self.peak_seen.load(Ordering::Relaxed);
+        Exit { memory_peak_bytes: exit.memory_peak_bytes.max(seen), ..exit }
     }
 
     /// The most memory that the whole tree ever had, in bytes, until now: the kernel's figure from
@@ -65,7 +71,7 @@ impl Sandbox {
     /// cgroup; without one, a walk through `/proc`.
     pub fn memory_peak_bytes(&self) -> u64 {
         if let Some(exit) = *self.exit.borrow() {
-            return exit.memory_peak_bytes;
+            return self.with_peak_seen(exit).memory_peak_bytes;
         }
         let now = if self.peak_file.as_os_str().is_empty() {
             let tree = process_tree::descendants(self.pid);

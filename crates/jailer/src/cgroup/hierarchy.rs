@@ -43,7 +43,12 @@ impl Hierarchies {
         Self { parents: read_mounts(&mounts, &own).iter().filter_map(prepare).collect() }
     }
 
-    /// None at all: for [`crate::spec::Isolation::Process`] without rights.
+    #[cfg(test)]
+    pub(super) fn of(parents: Vec<Parent>) -> Self {
+        Self { parents }
+    }
+
+    /// None at all where we have no right to any.
     pub(super) fn each(&self) -> impl Iterator<Item = &Parent> {
         self.parents.iter()
     }
@@ -83,7 +88,8 @@ fn make_in(dir: &Path, mount: &Mount) -> io::Result<Parent> {
     let mut controllers = mount.controllers.clone();
     fs::create_dir(&path)?;
     if mount.version == 2 {
-        if dir == mount.own && dir != mount.top {
+        // The root of all, the one cgroup without a type, may have both processes and children.
+        if dir == mount.own && dir.join("cgroup.type").exists() {
             empty_own_cgroup(dir);
         }
         controllers = delegate(dir, &path);
@@ -124,10 +130,13 @@ fn empty_own_cgroup(dir: &Path) {
     let leaf = dir.join(OWN_LEAF);
     let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     let ours = [std::process::id(), std::os::unix::process::parent_id()].map(|pid| pid.to_string());
-    if procs.lines().all(|pid| ours.iter().any(|our| our == pid)) && fs::create_dir(&leaf).is_ok() {
-        for pid in procs.lines() {
-            let _ = fs::write(leaf.join("cgroup.procs"), pid);
-        }
+    if !procs.lines().all(|pid| ours.iter().any(|our| our == pid)) {
+        return;
+    }
+    // An earlier server may have left it, and is welcome to.
+    let _ = fs::create_dir(&leaf);
+    for pid in procs.lines() {
+        let _ = fs::write(leaf.join("cgroup.procs"), pid);
     }
 }
 

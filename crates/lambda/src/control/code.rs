@@ -32,7 +32,8 @@ pub(crate) async fn update(
     unbuilt::update_code(&request)?;
     if request.image_uri.as_ref().is_some_and(|uri| !uri.is_empty()) {
         return Err(Error::InvalidParameter(
-            "Please don't provide ImageUri when updating a function with packageType Zip.".to_owned(),
+            "Please don't provide ImageUri when updating a function with packageType Zip."
+                .to_owned(),
         ));
     }
     function::check_updatable(&key, &record, request.revision_id.as_deref())?;

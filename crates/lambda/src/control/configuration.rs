@@ -88,7 +88,8 @@ pub(crate) async fn update(
     let revision_id = request.revision_id.clone();
     let change = move |old: &Configuration| {
         let mut new = old.clone();
-        let number = |given: Option<i32>, old| given.and_then(|n| u32::try_from(n).ok()).unwrap_or(old);
+        let number =
+            |given: Option<i32>, old| given.and_then(|n| u32::try_from(n).ok()).unwrap_or(old);
         let text = |given: &Option<String>, old: &mut String| {
             if let Some(given) = given {
                 old.clone_from(given);
@@ -188,11 +189,8 @@ fn check_numbers(
         ("ephemeralStorage.size", size, EPHEMERAL_MB),
     ] {
         let Some(value) = value.filter(|value| !range.contains(value)) else { continue };
-        let (relation, bound) = if value > *range.end() {
-            ("less", range.end())
-        } else {
-            ("greater", range.start())
-        };
+        let (relation, bound) =
+            if value > *range.end() { ("less", range.end()) } else { ("greater", range.start()) };
         return Err(Error::Validation(format!(
             "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must have \
              value {relation} than or equal to {bound}"

@@ -125,9 +125,9 @@ pub(crate) async fn list(
     };
     let limit = request.max_items.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_MAX);
     let limit = limit.clamp(1, PAGE_MAX);
-    let found = lambda.store.read(|tx| {
-        Ok::<_, Error>(FUNCTIONS.scan(tx, &all, after.as_ref(), limit + 1)?)
-    })?;
+    let found = lambda
+        .store
+        .read(|tx| Ok::<_, Error>(FUNCTIONS.scan(tx, &all, after.as_ref(), limit + 1)?))?;
     let functions = found.into_iter().filter_map(|(key, record)| {
         FunctionKey::from_record(&key).map(|function| (function, record))
     });
@@ -284,7 +284,8 @@ pub(crate) async fn settle(
                 WORK.delete(tx, &key.record())?;
                 return Ok(());
             };
-            if deployment.as_ref().is_some_and(|worked| *worked != record.configuration.deployment) {
+            if deployment.as_ref().is_some_and(|worked| *worked != record.configuration.deployment)
+            {
                 return Ok(());
             }
             WORK.delete(tx, &key.record())?;

@@ -5,9 +5,7 @@ use gatemill_api::lambda as api;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::reference;
-use crate::{
-    Error, Invocation, Lambda, invoke::resolve, limits::CLIENT_CONTEXT_BYTES_MAX,
-};
+use crate::{Error, Invocation, Lambda, invoke::resolve, limits::CLIENT_CONTEXT_BYTES_MAX};
 
 /// `Invoke`, synchronous or as a dry run.
 pub(crate) async fn invoke(
@@ -77,7 +75,9 @@ mod tests {
     fn client_contexts() {
         let text = r#"{"custom":{"a":"ü"}}"#;
         assert_eq!(client_context(&STANDARD.encode(text)).unwrap(), text);
-        for bad in [STANDARD.encode("[1]"), STANDARD.encode("x"), "%%%".to_owned(), "e30=".repeat(900)] {
+        for bad in
+            [STANDARD.encode("[1]"), STANDARD.encode("x"), "%%%".to_owned(), "e30=".repeat(900)]
+        {
             assert!(matches!(client_context(&bad), Err(Error::InvalidRequestContent(_))), "{bad}");
         }
     }

@@ -286,7 +286,9 @@ mod tests {
                 r#"{begin}"*"{middle},"Condition":{{"StringEquals":{{"aws:PrincipalOrgID":"o-1"}},"Bool":{{"lambda:InvokedViaFunctionUrl":"true"}}}}}}"#
             ),
         );
-        for bad in ["", "x", "12345", "arn:aws:s3:::b", "s3.amazonaws.com/x", ".amazonaws.com", "**"] {
+        for bad in
+            ["", "x", "12345", "arn:aws:s3:::b", "s3.amazonaws.com/x", ".amazonaws.com", "**"]
+        {
             assert!(matches!(principal(bad), Err(Error::InvalidParameter(_))), "{bad}");
         }
     }

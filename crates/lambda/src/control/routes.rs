@@ -1,15 +1,14 @@
 //! The table: which operation of Lambda is served by which handler. Everything else of the model answers 501.
 
-use std::sync::Arc;
-
 use gatemill_api::lambda as api;
-use gatemill_wire::Routes;
+use gatemill_wire::Table;
 
 use super::{account, code, configuration, function, invoke, permission};
 use crate::{Error, Lambda};
 
-pub(crate) fn table(lambda: &Arc<Lambda>) -> Routes<Lambda, Error> {
-    Routes::new(&api::SERVICE, Arc::clone(lambda))
+/// Which operation is served by which handler.
+pub fn table() -> Table<Lambda, Error> {
+    Table::new(&api::SERVICE)
         .on::<api::CreateFunction>(function::create)
         .on::<api::GetFunction>(function::get)
         .on::<api::GetFunctionConfiguration>(function::get_configuration)

@@ -22,7 +22,9 @@ pub(crate) fn configuration(
     let mut view = listed(lambda, key, record, qualifier);
     let owned = |text: &str| Some(text.to_owned());
     let (state, reason, code) = match &record.lifecycle {
-        Lifecycle::Creating => ("Pending", Some("The function is being created."), Some("Creating")),
+        Lifecycle::Creating => {
+            ("Pending", Some("The function is being created."), Some("Creating"))
+        }
         Lifecycle::CreateFailed { reason } => {
             ("Failed", Some(reason.as_str()), Some("InternalError"))
         }
@@ -58,8 +60,9 @@ pub(crate) fn listed(
 ) -> api::FunctionConfiguration {
     let configuration = &record.configuration;
     let number = |number: u32| i32::try_from(number).ok();
-    let environment = configuration.environment.clone().map(|variables| {
-        api::EnvironmentResponse { variables: Some(variables), ..Default::default() }
+    let environment = configuration.environment.clone().map(|variables| api::EnvironmentResponse {
+        variables: Some(variables),
+        ..Default::default()
     });
     api::FunctionConfiguration {
         function_name: Some(key.name.clone()),

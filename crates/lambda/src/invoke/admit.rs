@@ -45,7 +45,11 @@ impl Admission {
 }
 
 /// Checks the event and takes a place in the account's concurrency.
-pub(crate) fn admit(lambda: &Lambda, version: &Version, call: &Invocation) -> Result<Permit, Error> {
+pub(crate) fn admit(
+    lambda: &Lambda,
+    version: &Version,
+    call: &Invocation,
+) -> Result<Permit, Error> {
     check_event(&call.payload)?;
     lambda.admission.enter(&version.key.account, lambda.settings.account_concurrency)
 }

@@ -113,8 +113,7 @@ async fn converse(
     let question = question(lambda, call, instance, deadline);
     let Instance { wires, log, .. } = &mut *instance;
     let reader = Reader::new(RESPONSE_BYTES_MAX);
-    let heard =
-        wires.converse(question, reader, log, &lambda.logs, &*lambda.clock, deadline).await;
+    let heard = wires.converse(question, reader, log, &lambda.logs, &*lambda.clock, deadline).await;
     Some(match heard {
         Heard::NotDelivered => return None,
         Heard::Frame(frame) => {

@@ -11,9 +11,7 @@ pub(crate) mod settle;
 
 use std::sync::Arc;
 
-use crate::{
-    Error, Invocation, Lambda, Outcome, limits::REPLACEMENTS_MAX, run_to_end::run_to_end,
-};
+use crate::{Error, Invocation, Lambda, Outcome, limits::REPLACEMENTS_MAX, run_to_end::run_to_end};
 
 /// Runs one call.
 pub(crate) async fn invoke(lambda: Arc<Lambda>, call: Invocation) -> Result<Outcome, Error> {

@@ -88,9 +88,7 @@ async fn make_or_take(
     }
 }
 
-fn handed(
-    instance: Result<Box<Instance>, oneshot::error::RecvError>,
-) -> Result<Placed, Error> {
+fn handed(instance: Result<Box<Instance>, oneshot::error::RecvError>) -> Result<Placed, Error> {
     let instance = instance.map_err(|_| Error::Internal("the wait for an environment was cut"))?;
     settled_here(instance).map(Placed::Ready)
 }

@@ -69,7 +69,11 @@ pub(crate) struct Snapshots {
 
 impl Snapshots {
     /// The snapshot of a function; `None` when there is no such function.
-    pub(crate) fn get(&self, store: &Store, key: KeyRef<'_>) -> Result<Option<Arc<Function>>, Error> {
+    pub(crate) fn get(
+        &self,
+        store: &Store,
+        key: KeyRef<'_>,
+    ) -> Result<Option<Arc<Function>>, Error> {
         if let Some(found) = self.map.pin().get(&key) {
             return Ok(Some(Arc::clone(found)));
         }
@@ -118,7 +122,11 @@ fn serving(key: FunctionKey, function: &FunctionRecord) -> Result<Serving, Error
     };
     let deployment = Uuid::try_parse(&configuration.deployment)
         .map_err(|_| Error::Internal("a stored deployment has no id"))?;
-    Ok(Serving::Version(Arc::new(Version { key, deployment, configuration: configuration.clone() })))
+    Ok(Serving::Version(Arc::new(Version {
+        key,
+        deployment,
+        configuration: configuration.clone(),
+    })))
 }
 
 /// Finds what runs for a target.

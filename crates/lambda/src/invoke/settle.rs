@@ -27,8 +27,14 @@ pub(crate) async fn settle(lambda: &Lambda, call: &Invocation, exchanged: Exchan
     let init = instance.init.take();
     let memory_mb = instance.version.configuration.memory_mb;
     report::end(&mut instance.log, now, call.request_id);
-    let line =
-        Report { request_id: call.request_id, duration, init, memory_mb, memory_peak_bytes, status };
+    let line = Report {
+        request_id: call.request_id,
+        duration,
+        init,
+        memory_mb,
+        memory_peak_bytes,
+        status,
+    };
     report::report(&mut instance.log, now, &line);
     let log_tail = instance.log.take_tail().map(Bytes::from);
     let events = instance.log.take();
@@ -68,11 +74,14 @@ fn explain(lambda: &Lambda, call: &Invocation, instance: &mut Instance, ending: 
         format!("{}\n{}\n", failure::exit_message(id, exit), failure::exit_type(exit))
     };
     let line = match ending {
-        Ending::Answered(_) | Ending::Failed(_) | Ending::InitFailed(InitEnd::Ready | InitEnd::Error(_)) => {
+        Ending::Answered(_)
+        | Ending::Failed(_)
+        | Ending::InitFailed(InitEnd::Ready | InitEnd::Error(_)) => {
             return;
         }
         Ending::TooLarge => {
-            let text = "Response payload size exceeded maximum allowed payload size (6291556 bytes).";
+            let text =
+                "Response payload size exceeded maximum allowed payload size (6291556 bytes).";
             format!("RequestId: {id} Error: {text}\n{}\n", failure::RESPONSE_TOO_LARGE)
         }
         Ending::TimedOut | Ending::InitFailed(InitEnd::TimedOut) => {

@@ -273,7 +273,7 @@ print("core=" + str(resource.getrlimit(resource.RLIMIT_CORE)))
         ("nice", &["EPERM", "EACCES"]),
         ("nofile", &["ValueError"]),
         ("limits", &["(1024, 1024)"]),
-        ("core", &["(0, 0)"]),
+        ("core", &["(1, 1)"]),
     ]);
 }
 

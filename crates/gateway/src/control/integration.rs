@@ -1,0 +1,313 @@
+//! The family of integrations: functions (`AWS_PROXY`) and HTTP servers (`HTTP_PROXY`).
+
+use gatemill_api::apigatewayv2::{
+    CreateIntegrationRequest, CreateIntegrationResult, DeleteIntegrationRequest,
+    GetIntegrationRequest, GetIntegrationResult, GetIntegrationsRequest, GetIntegrationsResponse,
+    Integration, UpdateIntegrationRequest, UpdateIntegrationResult,
+};
+use gatemill_store::Reader;
+use gatemill_wire::Cx;
+
+use crate::{
+    Gateway,
+    control::{
+        edition::{Edition, Kind},
+        holds, length,
+        page::page,
+        says, unbuilt,
+    },
+    error::{Error, Result},
+    functions::FunctionTarget,
+    limits::{INTEGRATIONS_PER_API_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN},
+    record::{
+        ApiKey, INTEGRATIONS, IntegrationKind, IntegrationRecord, PayloadFormat, ROUTE_TARGETS,
+        Version,
+    },
+    uri::UriTemplate,
+};
+
+/// The members of an integration in an answer; the answers of four operations have the same.
+macro_rules! members {
+    ($answer:ident, $record:expr) => {{
+        let record: &IntegrationRecord = $record;
+        $answer {
+            api_gateway_managed: record.managed.then_some(true),
+            connection_id: None,
+            connection_type: Some("INTERNET".to_owned()),
+            content_handling_strategy: None,
+            credentials_arn: None,
+            description: record.description.clone(),
+            integration_id: Some(record.id.clone()),
+            integration_method: record.method.clone(),
+            integration_response_selection_expression: None,
+            integration_subtype: None,
+            integration_type: Some(kind_text(record.kind).to_owned()),
+            integration_uri: Some(record.uri.clone()),
+            passthrough_behavior: None,
+            payload_format_version: Some(format_text(record.payload_format).to_owned()),
+            request_parameters: None,
+            request_templates: None,
+            response_parameters: None,
+            template_selection_expression: None,
+            timeout_in_millis: Some(record.timeout_ms),
+            tls_config: None,
+        }
+    }};
+}
+
+/// Refuses what create and update have in common and is not built.
+macro_rules! refuse_unbuilt {
+    ($req:expr) => {{
+        let req = $req;
+        unbuilt("connectionId", says(req.connection_id.as_deref()))?;
+        unbuilt(
+            "connectionType",
+            req.connection_type.as_deref().is_some_and(|kind| kind != "INTERNET"),
+        )?;
+        unbuilt("contentHandlingStrategy", says(req.content_handling_strategy.as_deref()))?;
+        unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
+        unbuilt("integrationSubtype", says(req.integration_subtype.as_deref()))?;
+        // Tools send the default, which says nothing for HTTP APIs.
+        unbuilt(
+            "passthroughBehavior",
+            req.passthrough_behavior.as_deref().is_some_and(|kind| kind != "WHEN_NO_MATCH"),
+        )?;
+        unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
+        unbuilt("requestTemplates", holds(req.request_templates.as_ref()))?;
+        unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
+        unbuilt("templateSelectionExpression", says(req.template_selection_expression.as_deref()))?;
+        unbuilt("tlsConfig", req.tls_config.is_some())?;
+        length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
+    }};
+}
+
+/// `CreateIntegration`.
+pub(crate) async fn create(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: CreateIntegrationRequest,
+) -> Result<CreateIntegrationResult> {
+    refuse_unbuilt!(&req);
+    let kind = kind(&req.integration_type)?;
+    let payload_format = req.payload_format_version.as_deref().ok_or_else(|| {
+        Error::invalid("PayloadFormatVersion is a required parameter for integration")
+    })?;
+    let integration = IntegrationRecord {
+        id: cx.id(7),
+        kind,
+        uri: req.integration_uri.unwrap_or_default(),
+        method: req.integration_method.or_else(|| match kind {
+            IntegrationKind::AwsProxy => Some("POST".to_owned()),
+            IntegrationKind::HttpProxy => None,
+        }),
+        payload_format: payload(payload_format)?,
+        timeout_ms: req.timeout_in_millis.unwrap_or(TIMEOUT_MS_MAX),
+        description: req.description.filter(|text| !text.is_empty()),
+        managed: false,
+    };
+    check(&integration)?;
+    let answer = members!(CreateIntegrationResult, &integration);
+    gateway.edit(cx, &req.api_id, move |edition| insert(edition, &integration)).await?;
+    Ok(answer)
+}
+
+/// `GetIntegration`.
+pub(crate) async fn get(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: GetIntegrationRequest,
+) -> Result<GetIntegrationResult> {
+    let integration =
+        gateway.read(cx, &req.api_id, |tx, at, _| find(tx, at, &req.integration_id))?;
+    Ok(members!(GetIntegrationResult, &integration))
+}
+
+/// `GetIntegrations`.
+pub(crate) async fn list(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: GetIntegrationsRequest,
+) -> Result<GetIntegrationsResponse> {
+    let (integrations, next_token) = gateway.read(cx, &req.api_id, |tx, at, _| {
+        page(&INTEGRATIONS, tx, &at.key(), req.max_results.as_deref(), req.next_token.as_deref())
+    })?;
+    let items = integrations.iter().map(|record| members!(Integration, record)).collect();
+    Ok(GetIntegrationsResponse { items: Some(items), next_token })
+}
+
+/// `UpdateIntegration`.
+pub(crate) async fn update(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: UpdateIntegrationRequest,
+) -> Result<UpdateIntegrationResult> {
+    refuse_unbuilt!(&req);
+    let kind = req.integration_type.as_deref().map(kind).transpose()?;
+    let payload = req.payload_format_version.as_deref().map(payload).transpose()?;
+    let api_id = req.api_id.clone();
+    let integration = gateway
+        .edit(cx, &api_id, move |edition| {
+            let before = find(edition.tx, edition.at, &req.integration_id)?;
+            let mut integration = before.clone();
+            integration.kind = kind.unwrap_or(before.kind);
+            integration.payload_format = payload.unwrap_or(before.payload_format);
+            integration.timeout_ms = req.timeout_in_millis.unwrap_or(before.timeout_ms);
+            if let Some(uri) = &req.integration_uri {
+                integration.uri.clone_from(uri);
+            }
+            if let Some(method) = &req.integration_method {
+                integration.method = Some(method.clone());
+            }
+            if let Some(text) = &req.description {
+                integration.description = Some(text.clone()).filter(|text| !text.is_empty());
+            }
+            check(&integration)?;
+            if integration != before {
+                insert(edition, &integration)?;
+            }
+            Ok(integration)
+        })
+        .await?;
+    Ok(members!(UpdateIntegrationResult, &integration))
+}
+
+/// `DeleteIntegration`; refused while routes point at it.
+pub(crate) async fn delete(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: DeleteIntegrationRequest,
+) -> Result<()> {
+    gateway
+        .edit(cx, &req.api_id.clone(), move |edition| {
+            let integration = find(edition.tx, edition.at, &req.integration_id)?;
+            if integration.managed {
+                return Err(Error::invalid(
+                    "An integration managed by API Gateway cannot be deleted.",
+                ));
+            }
+            let key = edition.at.of(&integration.id);
+            let users = ROUTE_TARGETS.scan(edition.tx, &key, None, NAMED_USERS_MAX)?;
+            if !users.is_empty() {
+                let ids = users.into_iter().map(|(_, route)| route.id).collect();
+                return Err(Error::IntegrationInUse(ids));
+            }
+            INTEGRATIONS.delete(edition.tx, &key)?;
+            edition.api.integrations = edition.api.integrations.saturating_sub(1);
+            edition.note(Kind::Integration, &integration.id, &Version::Removed)
+        })
+        .await
+}
+
+/// Routes that the refusal to delete an integration names.
+const NAMED_USERS_MAX: usize = 20;
+
+/// The integration of quick create: a function where the target names one, an HTTP server otherwise.
+pub(crate) fn quick(id: String, target: &str) -> Result<IntegrationRecord> {
+    let (kind, method, payload_format) = if target.starts_with("arn:") {
+        (IntegrationKind::AwsProxy, "POST", PayloadFormat::V2)
+    } else {
+        (IntegrationKind::HttpProxy, "ANY", PayloadFormat::V1)
+    };
+    let integration = IntegrationRecord {
+        id,
+        kind,
+        uri: target.to_owned(),
+        method: Some(method.to_owned()),
+        payload_format,
+        timeout_ms: TIMEOUT_MS_MAX,
+        description: None,
+        managed: true,
+    };
+    check(&integration)?;
+    Ok(integration)
+}
+
+/// Adds an integration, or stores it anew.
+pub(crate) fn insert(edition: &mut Edition<'_>, integration: &IntegrationRecord) -> Result<()> {
+    let key = edition.at.of(&integration.id);
+    if !INTEGRATIONS.contains(edition.tx, &key)? {
+        if edition.api.integrations >= INTEGRATIONS_PER_API_MAX {
+            return Err(Error::TooMany("Integrations"));
+        }
+        edition.api.integrations += 1;
+    }
+    INTEGRATIONS.put(edition.tx, &key, integration)?;
+    edition.note(Kind::Integration, &integration.id, &Version::Integration(integration.clone()))
+}
+
+fn find(from: &impl Reader, at: &ApiKey, id: &str) -> Result<IntegrationRecord> {
+    INTEGRATIONS.get(from, &at.of(id))?.ok_or_else(|| Error::NoSuchIntegration(id.to_owned()))
+}
+
+/// What holds for an integration as a whole.
+fn check(integration: &IntegrationRecord) -> Result<()> {
+    if !(TIMEOUT_MS_MIN..=TIMEOUT_MS_MAX).contains(&integration.timeout_ms) {
+        return Err(Error::invalid(format!(
+            "Timeout should be between {TIMEOUT_MS_MIN} ms and {TIMEOUT_MS_MAX} ms"
+        )));
+    }
+    match integration.kind {
+        IntegrationKind::AwsProxy => check_function(&integration.uri),
+        IntegrationKind::HttpProxy => check_http(integration),
+    }
+}
+
+/// A function that stage variables name is known only where the stage is.
+fn check_function(uri: &str) -> Result<()> {
+    let variable = uri.contains("${stageVariables.") && uri.starts_with("arn:");
+    if variable || FunctionTarget::from_integration_uri(uri).is_some() {
+        return Ok(());
+    }
+    Err(Error::invalid("Invalid Integration URI specified: a Lambda function ARN is expected"))
+}
+
+fn check_http(integration: &IntegrationRecord) -> Result<()> {
+    if integration.payload_format != PayloadFormat::V1 {
+        return Err(Error::invalid(
+            "PayloadFormatVersion 1.0 is the only supported value for HTTP_PROXY integrations",
+        ));
+    }
+    let Some(method) = integration.method.as_deref() else {
+        return Err(Error::invalid("HttpMethod must be specified for HTTP_PROXY integrations"));
+    };
+    if method != "ANY" && crate::trie::verb(method).is_none() {
+        return Err(Error::invalid(format!("Invalid HTTP method identifier specified {method}")));
+    }
+    if UriTemplate::parse(&integration.uri).is_none() {
+        return Err(Error::invalid("Invalid HTTP endpoint specified for URI"));
+    }
+    Ok(())
+}
+
+fn kind(text: &str) -> Result<IntegrationKind> {
+    match text {
+        "AWS_PROXY" => Ok(IntegrationKind::AwsProxy),
+        "HTTP_PROXY" => Ok(IntegrationKind::HttpProxy),
+        _ => Err(Error::invalid(
+            "Currently, an API with a protocol type of HTTP may only be associated with proxy integrations \
+             (AWS_PROXY, HTTP_PROXY)",
+        )),
+    }
+}
+
+fn payload(text: &str) -> Result<PayloadFormat> {
+    match text {
+        "1.0" => Ok(PayloadFormat::V1),
+        "2.0" => Ok(PayloadFormat::V2),
+        _ => Err(Error::invalid("PayloadFormatVersion must be one of [1.0, 2.0]")),
+    }
+}
+
+fn kind_text(kind: IntegrationKind) -> &'static str {
+    match kind {
+        IntegrationKind::AwsProxy => "AWS_PROXY",
+        IntegrationKind::HttpProxy => "HTTP_PROXY",
+    }
+}
+
+fn format_text(format: PayloadFormat) -> &'static str {
+    match format {
+        PayloadFormat::V1 => "1.0",
+        PayloadFormat::V2 => "2.0",
+    }
+}

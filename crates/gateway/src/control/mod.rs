@@ -1,0 +1,105 @@
+//! The control plane: one file per family of operations, and the table that binds them.
+//!
+//! A handler changes records in one store transaction and returns; the proxy path sees the change from the commit on.
+//! What HTTP APIs have in AWS and this version does not enforce is refused with a 501 that names the member, never
+//! stored.
+
+pub(crate) mod api;
+pub(crate) mod cors;
+pub(crate) mod deployment;
+pub(crate) mod edition;
+pub(crate) mod endpoint;
+pub(crate) mod integration;
+mod page;
+pub(crate) mod route;
+pub(crate) mod routes;
+pub(crate) mod stage;
+pub(crate) mod tag;
+
+use std::collections::BTreeMap;
+
+use gatemill_store::{Read, Write};
+use gatemill_wire::Cx;
+
+use crate::{
+    Gateway,
+    control::edition::{Edition, Stamp},
+    error::{Error, Result},
+    record::{ApiKey, ApiRecord},
+};
+
+impl Gateway {
+    /// Changes an API that is there, in one transaction.
+    async fn edit<T: Send + 'static>(
+        &self,
+        cx: &Cx,
+        api_id: &str,
+        change: impl Fn(&mut Edition<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let stamp = Stamp { now: cx.now, deployment: cx.id(6) };
+        self.write(ApiKey::new(cx, api_id), move |tx, at| {
+            let mut edition = Edition::open(tx, at, &stamp)?;
+            let value = change(&mut edition)?;
+            edition.close()?;
+            Ok(value)
+        })
+        .await
+    }
+
+    /// Writes below an API, and tells the proxy path once that is durable.
+    async fn write<T: Send + 'static>(
+        &self,
+        at: ApiKey,
+        change: impl Fn(&mut Write, &ApiKey) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let live = std::sync::Arc::clone(&self.live);
+        self.store
+            .write(move |tx| {
+                let value = change(tx, &at)?;
+                let (live, id) = (std::sync::Arc::clone(&live), at.id.clone());
+                tx.on_commit(move || live.changed(&id));
+                Ok(value)
+            })
+            .await
+    }
+
+    /// Reads below an API that is there.
+    fn read<T>(
+        &self,
+        cx: &Cx,
+        api_id: &str,
+        look: impl FnOnce(&Read, &ApiKey, ApiRecord) -> Result<T>,
+    ) -> Result<T> {
+        let at = ApiKey::new(cx, api_id);
+        self.store.read(|tx| {
+            let api = edition::api(tx, &at)?;
+            look(tx, &at, api)
+        })
+    }
+}
+
+/// Refuses a member that is not built, if the caller asked for it.
+fn unbuilt(member: &str, asked: bool) -> Result<()> {
+    if asked { Err(Error::not_built(member)) } else { Ok(()) }
+}
+
+/// Whether a text was given and says something.
+fn says(text: Option<&str>) -> bool {
+    text.is_some_and(|text| !text.is_empty())
+}
+
+/// Whether a map was given and holds something.
+fn holds<K, V>(map: Option<&BTreeMap<K, V>>) -> bool {
+    map.is_some_and(|map| !map.is_empty())
+}
+
+/// Checks the length of a text, in characters.
+fn length(member: &str, text: &str, min: usize, max: usize) -> Result<()> {
+    let length = text.chars().count();
+    if (min..=max).contains(&length) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "The length of {member} must be between {min} and {max} characters."
+    )))
+}

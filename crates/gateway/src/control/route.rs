@@ -1,0 +1,264 @@
+//! The family of routes.
+
+use gatemill_api::apigatewayv2::{
+    CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, GetRouteRequest, GetRouteResult,
+    GetRoutesRequest, GetRoutesResponse, Route, UpdateRouteRequest, UpdateRouteResult,
+};
+use gatemill_store::Reader;
+use gatemill_wire::Cx;
+
+use crate::{
+    Gateway,
+    control::{
+        edition::{Edition, Kind},
+        holds,
+        page::page,
+        says, unbuilt,
+    },
+    error::{Error, Result},
+    limits::{ROUTE_KEY_MAX, ROUTES_PER_API_MAX},
+    record::{
+        ApiKey, INTEGRATIONS, IdRecord, ROUTE_KEYS, ROUTE_TARGETS, ROUTES, RouteRecord, Version,
+    },
+    trie::RouteKey,
+};
+
+/// The members of a route in an answer; the answers of four operations have the same.
+macro_rules! members {
+    ($answer:ident, $record:expr) => {{
+        let record: &RouteRecord = $record;
+        $answer {
+            api_gateway_managed: record.managed.then_some(true),
+            api_key_required: Some(false),
+            authorization_scopes: None,
+            authorization_type: Some("NONE".to_owned()),
+            authorizer_id: None,
+            model_selection_expression: None,
+            operation_name: record.operation_name.clone(),
+            request_models: None,
+            request_parameters: None,
+            route_id: Some(record.id.clone()),
+            route_key: record.key.clone().into(),
+            route_response_selection_expression: None,
+            target: record.integration.as_ref().map(|id| format!("integrations/{id}")),
+        }
+    }};
+}
+
+/// `CreateRoute`.
+pub(crate) async fn create(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: CreateRouteRequest,
+) -> Result<CreateRouteResult> {
+    unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
+    unbuilt("authorizationScopes", req.authorization_scopes.is_some_and(|list| !list.is_empty()))?;
+    unbuilt("authorizationType", req.authorization_type.is_some_and(|kind| kind != "NONE"))?;
+    unbuilt("authorizerId", says(req.authorizer_id.as_deref()))?;
+    unbuilt("modelSelectionExpression", says(req.model_selection_expression.as_deref()))?;
+    unbuilt("requestModels", holds(req.request_models.as_ref()))?;
+    unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
+    unbuilt(
+        "routeResponseSelectionExpression",
+        says(req.route_response_selection_expression.as_deref()),
+    )?;
+    check_key(&req.route_key)?;
+    let route = RouteRecord {
+        id: cx.id(7),
+        key: req.route_key,
+        integration: target(req.target.as_deref())?,
+        operation_name: req.operation_name.filter(|text| !text.is_empty()),
+        managed: false,
+    };
+    let answer = members!(CreateRouteResult, &route);
+    gateway.edit(cx, &req.api_id, move |edition| insert(edition, &route)).await?;
+    Ok(answer)
+}
+
+/// `GetRoute`.
+pub(crate) async fn get(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: GetRouteRequest,
+) -> Result<GetRouteResult> {
+    let route = gateway.read(cx, &req.api_id, |tx, at, _| find(tx, at, &req.route_id))?;
+    Ok(members!(GetRouteResult, &route))
+}
+
+/// `GetRoutes`.
+pub(crate) async fn list(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: GetRoutesRequest,
+) -> Result<GetRoutesResponse> {
+    let (routes, next_token) = gateway.read(cx, &req.api_id, |tx, at, _| {
+        page(&ROUTES, tx, &at.key(), req.max_results.as_deref(), req.next_token.as_deref())
+    })?;
+    let items = routes.iter().map(|route| members!(Route, route)).collect();
+    Ok(GetRoutesResponse { items: Some(items), next_token })
+}
+
+/// `UpdateRoute`.
+pub(crate) async fn update(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: UpdateRouteRequest,
+) -> Result<UpdateRouteResult> {
+    unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
+    unbuilt(
+        "authorizationScopes",
+        req.authorization_scopes.as_ref().is_some_and(|list| !list.is_empty()),
+    )?;
+    unbuilt(
+        "authorizationType",
+        req.authorization_type.as_deref().is_some_and(|kind| kind != "NONE"),
+    )?;
+    unbuilt("authorizerId", says(req.authorizer_id.as_deref()))?;
+    unbuilt("modelSelectionExpression", says(req.model_selection_expression.as_deref()))?;
+    unbuilt("requestModels", holds(req.request_models.as_ref()))?;
+    unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
+    unbuilt(
+        "routeResponseSelectionExpression",
+        says(req.route_response_selection_expression.as_deref()),
+    )?;
+    if let Some(key) = &req.route_key {
+        check_key(key)?;
+    }
+    let target = req.target.as_deref().map(|text| target(Some(text))).transpose()?;
+    let api_id = req.api_id.clone();
+    let route = gateway
+        .edit(cx, &api_id, move |edition| {
+            let before = find(edition.tx, edition.at, &req.route_id)?;
+            let mut route = before.clone();
+            if let Some(key) = &req.route_key {
+                if route.managed && *key != route.key {
+                    return Err(Error::invalid(
+                        "The route key of a route managed by API Gateway cannot be updated.",
+                    ));
+                }
+                route.key.clone_from(key);
+            }
+            if let Some(target) = &target {
+                route.integration.clone_from(target);
+            }
+            if let Some(name) = &req.operation_name {
+                route.operation_name = Some(name.clone()).filter(|text| !text.is_empty());
+            }
+            replace(edition, &before, &route)?;
+            Ok(route)
+        })
+        .await?;
+    Ok(members!(UpdateRouteResult, &route))
+}
+
+/// `DeleteRoute`.
+pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteRouteRequest) -> Result<()> {
+    gateway
+        .edit(cx, &req.api_id.clone(), move |edition| {
+            let route = find(edition.tx, edition.at, &req.route_id)?;
+            unlink(edition, &route)?;
+            ROUTES.delete(edition.tx, &edition.at.of(&route.id))?;
+            edition.api.routes = edition.api.routes.saturating_sub(1);
+            if edition.api.quick.as_ref().is_some_and(|quick| quick.route == route.id) {
+                edition.api.quick = None;
+            }
+            edition.note(Kind::Route, &route.id, &Version::Removed)
+        })
+        .await
+}
+
+/// Checks a route key. The text is AWS's.
+pub(crate) fn check_key(key: &str) -> Result<()> {
+    let fits = key.len() <= ROUTE_KEY_MAX && RouteKey::parse(key).is_some();
+    fits.then_some(()).ok_or_else(|| {
+        Error::invalid(
+            "The provided route key is not formatted properly for HTTP protocol. Format should be \"<HTTP METHOD> \
+             /<RESOURCE PATH>\" or \"$default\"",
+        )
+    })
+}
+
+/// The route of quick create.
+pub(crate) fn quick(id: &str, key: &str, integration: &str) -> RouteRecord {
+    RouteRecord {
+        id: id.to_owned(),
+        key: key.to_owned(),
+        integration: Some(integration.to_owned()),
+        operation_name: None,
+        managed: true,
+    }
+}
+
+/// Adds a route.
+pub(crate) fn insert(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+    if edition.api.routes >= ROUTES_PER_API_MAX {
+        return Err(Error::TooMany("Routes"));
+    }
+    link(edition, route)?;
+    edition.api.routes += 1;
+    store(edition, route)
+}
+
+/// Gives the route of quick create another key.
+pub(crate) fn rename(edition: &mut Edition<'_>, id: &str, key: &str) -> Result<()> {
+    let before = find(edition.tx, edition.at, id)?;
+    let route = RouteRecord { key: key.to_owned(), ..before.clone() };
+    replace(edition, &before, &route)
+}
+
+fn replace(edition: &mut Edition<'_>, before: &RouteRecord, route: &RouteRecord) -> Result<()> {
+    if before == route {
+        return Ok(());
+    }
+    unlink(edition, before)?;
+    link(edition, route)?;
+    store(edition, route)
+}
+
+fn store(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+    ROUTES.put(edition.tx, &edition.at.of(&route.id), route)?;
+    edition.note(Kind::Route, &route.id, &Version::Route(route.clone()))
+}
+
+/// Takes the key, and notes which integration is used.
+fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+    let by_key = edition.at.of(&route.key);
+    if ROUTE_KEYS.contains(edition.tx, &by_key)? {
+        return Err(Error::RouteExists(route.key.clone()));
+    }
+    let id = IdRecord { id: route.id.clone() };
+    ROUTE_KEYS.put(edition.tx, &by_key, &id)?;
+    if let Some(integration) = &route.integration {
+        let key = edition.at.of(integration);
+        if !INTEGRATIONS.contains(edition.tx, &key)? {
+            return Err(Error::NoSuchIntegration(integration.clone()));
+        }
+        ROUTE_TARGETS.put(edition.tx, &key.and(&route.id), &id)?;
+    }
+    Ok(())
+}
+
+fn unlink(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+    ROUTE_KEYS.delete(edition.tx, &edition.at.of(&route.key))?;
+    if let Some(integration) = &route.integration {
+        ROUTE_TARGETS.delete(edition.tx, &edition.at.of(integration).and(&route.id))?;
+    }
+    Ok(())
+}
+
+fn find(from: &impl Reader, at: &ApiKey, id: &str) -> Result<RouteRecord> {
+    ROUTES.get(from, &at.of(id))?.ok_or_else(|| Error::NoSuchRoute(id.to_owned()))
+}
+
+/// The integration that a target names; an empty target is none.
+fn target(text: Option<&str>) -> Result<Option<String>> {
+    match text {
+        None | Some("") => Ok(None),
+        Some(text) => match text.strip_prefix("integrations/") {
+            Some(id) if !id.is_empty() => Ok(Some(id.to_owned())),
+            Some(_) | None => Err(Error::invalid(format!(
+                "Invalid target {text} specified. Format should be \"integrations/<INTEGRATION ID>\""
+            ))),
+        },
+    }
+}

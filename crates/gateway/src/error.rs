@@ -1,0 +1,124 @@
+//! Every error of the control plane, and its one translation to AWS.
+//!
+//! Texts marked *seen* come from AWS's own answers in public issue reports; the others imitate AWS where no record was
+//! found. The proxy path has no errors of this kind: it answers requests of strangers with a status and a fixed body
+//! (see `proxy::response`).
+
+use gatemill_api::apigatewayv2::errors as aws;
+use gatemill_wire::{ApiError, error::common};
+
+/// The result of a control-plane call.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// Why a control-plane call failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// No API of this id in the caller's account and region.
+    #[error("Invalid API identifier specified {account}:{id}")]
+    NoSuchApi {
+        /// The caller's account.
+        account: String,
+        /// The id given.
+        id: String,
+    },
+    /// No route of this id.
+    #[error("Invalid Route identifier specified {0}")]
+    NoSuchRoute(String),
+    /// No integration of this id.
+    #[error("Invalid Integration identifier specified {0}")]
+    NoSuchIntegration(String),
+    /// No stage of this name.
+    #[error("Invalid stage identifier specified")]
+    NoSuchStage,
+    /// No deployment of this id.
+    #[error("Invalid Deployment identifier specified {0}")]
+    NoSuchDeployment(String),
+    /// No settings for a route of this key.
+    #[error("Invalid route settings key specified {0}")]
+    NoSuchSettings(String),
+    /// Settings for a route that is not there. *Seen.*
+    #[error("Unable to find Route by key {0} within the provided RouteSettings")]
+    NoRouteForSettings(String),
+    /// A tag operation names what is not a tagged resource of ours.
+    #[error("Invalid resource identifier specified {0}")]
+    NoSuchResource(String),
+    /// A route with this key is there. *Seen.*
+    #[error("Route with key {0} already exists for this API")]
+    RouteExists(String),
+    /// A stage with this name is there. *Seen.*
+    #[error("Stage already exists")]
+    StageExists,
+    /// Routes point at the integration. *Seen.*
+    #[error("Cannot delete Integration because it is referenced by the following Routes with Ids: [{}]", .0.join(", "))]
+    IntegrationInUse(Vec<String>),
+    /// Stages point at the deployment. *Seen* of REST APIs.
+    #[error("Active stages pointing to this deployment must be moved or deleted")]
+    DeploymentInUse,
+    /// The request contradicts itself or the API.
+    #[error("{0}")]
+    Invalid(String),
+    /// A quota is used up. *Seen* of integrations.
+    #[error(
+        "Maximum number of {0} for this API has been reached. Please contact AWS if you need additional {0}."
+    )]
+    TooMany(&'static str),
+    /// A member that AWS knows and this version does not enforce.
+    #[error("{0} is not built in this version of Gatemill.")]
+    NotBuilt(String),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] gatemill_store::Error),
+    /// The client for HTTP integrations cannot be set up.
+    #[error("no TLS for HTTP integrations")]
+    Tls(#[source] rustls::Error),
+}
+
+impl Error {
+    /// A request that contradicts itself or the API, in AWS's words.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self::Invalid(message.into())
+    }
+
+    /// A member that is not built; `member` as it is on the wire.
+    pub(crate) fn not_built(member: &str) -> Self {
+        Self::NotBuilt(format!("The member {member} of HTTP APIs"))
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let shape = match &error {
+            Error::NoSuchApi { .. }
+            | Error::NoSuchRoute(_)
+            | Error::NoSuchIntegration(_)
+            | Error::NoSuchStage
+            | Error::NoSuchDeployment(_)
+            | Error::NoSuchSettings(_)
+            | Error::NoRouteForSettings(_)
+            | Error::NoSuchResource(_) => &aws::NOT_FOUND_EXCEPTION,
+            Error::RouteExists(_) | Error::StageExists | Error::IntegrationInUse(_) => {
+                &aws::CONFLICT_EXCEPTION
+            }
+            Error::Invalid(_) | Error::DeploymentInUse => &aws::BAD_REQUEST_EXCEPTION,
+            Error::TooMany(_) => &aws::TOO_MANY_REQUESTS_EXCEPTION,
+            Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,
+            Error::Store(_) | Error::Tls(_) => {
+                return Self::internal(&common::INTERNAL_FAILURE, chain(&error));
+            }
+        };
+        Self::new(shape, error.to_string())
+    }
+}
+
+/// An error with its causes, for the log.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

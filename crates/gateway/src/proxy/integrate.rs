@@ -1,0 +1,90 @@
+//! Integrate: runs the function, or asks the HTTP server, within the integration's time-out.
+
+use bytes::Bytes;
+use gatemill_wire::RequestId;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{Exchange, Refusal, Refused, request::Outgoing, route::Routed, upstream::Failure};
+use crate::{
+    Gateway,
+    functions::{Answer, Call, CallError, FunctionTarget},
+    record::PayloadFormat,
+    snapshot::To,
+};
+
+/// What an integration answered.
+#[derive(Debug)]
+pub(super) enum Reply {
+    /// A function's answer, in the format that its event had.
+    Function(Answer, PayloadFormat),
+    /// A server's head, and its body until the deadline.
+    Http(Response<Incoming>, Instant),
+}
+
+/// Asks the integration.
+pub(super) async fn integrate(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    routed: &Routed<'_>,
+    outgoing: Outgoing,
+) -> Result<Reply, Refused> {
+    let integration = routed.route.integration.as_deref();
+    let integration =
+        integration.ok_or_else(|| Refusal::Internal.because("the route has no integration"))?;
+    let deadline = Instant::now() + integration.timeout;
+    let asked = async {
+        match (&integration.to, outgoing) {
+            (To::Function { function, .. }, Outgoing::Event(payload, format)) => {
+                invoke(gateway, exchange, function, payload)
+                    .await
+                    .map(|answer| Reply::Function(answer, format))
+            }
+            (To::Http { .. }, Outgoing::Http(request)) => {
+                send(gateway, request).await.map(|response| Reply::Http(response, deadline))
+            }
+            (_, _) => Err(Refusal::Internal.because("the integration is of another kind")),
+        }
+    };
+    match tokio::time::timeout_at(deadline, asked).await {
+        Ok(reply) => reply,
+        Err(_) => Err(Refusal::Unavailable.because("the integration did not answer in time")),
+    }
+}
+
+async fn invoke(
+    gateway: &Gateway,
+    exchange: &Exchange,
+    function: &FunctionTarget,
+    payload: Bytes,
+) -> Result<Answer, Refused> {
+    let request_id = RequestId(gateway.entropy.uuid());
+    let call = Call { function, payload, request_id, trace_id: &exchange.trace_id };
+    let answer = gateway.functions.invoke(call).await.map_err(|error| {
+        let with = match &error {
+            CallError::Throttled => Refusal::Unavailable,
+            CallError::TooLarge => Refusal::EntityTooLarge,
+            CallError::NotFound | CallError::Unavailable(_) => Refusal::Internal,
+        };
+        with.because(error.to_string())
+    })?;
+    if answer.failed {
+        return Err(Refusal::Internal.because("the function ended in an error"));
+    }
+    Ok(answer)
+}
+
+async fn send(
+    gateway: &Gateway,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, Refused> {
+    gateway.upstream.send(request).await.map_err(|failure| {
+        let with = match &failure {
+            Failure::Forbidden => Refusal::Internal,
+            Failure::Unreachable(_) => Refusal::Unavailable,
+        };
+        with.because(failure.to_string())
+    })
+}

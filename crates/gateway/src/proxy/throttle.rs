@@ -1,0 +1,91 @@
+//! Throttle: the rate and burst limits that a stage sets for its routes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gatemill_wire::Timestamp;
+
+use super::{Refusal, Refused, route::Routed};
+
+/// What a limit that is not set is beside one that is: AWS's account limits.
+const DEFAULT_RATE: f64 = 10_000.0;
+const DEFAULT_BURST: i32 = 5_000;
+
+/// A token bucket. One number holds it: the time at which it will be full again, in microseconds.
+#[derive(Debug)]
+pub(crate) struct Bucket {
+    rate: f64,
+    burst: i32,
+    /// Microseconds for one token; `None` when no request is let through.
+    step: Option<u64>,
+    full_at: AtomicU64,
+}
+
+/// Takes a token of the route's bucket.
+pub(super) fn throttle(routed: &Routed<'_>, now: Timestamp) -> Result<(), Refused> {
+    match &routed.route.bucket {
+        Some(bucket) if !bucket.take(now) => {
+            Err(Refusal::TooManyRequests.because("the route's rate limit is reached"))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+impl Bucket {
+    /// A full bucket; `None` when there is no limit.
+    pub(crate) fn new(rate: Option<f64>, burst: Option<i32>) -> Option<Self> {
+        if rate.is_none() && burst.is_none() {
+            return None;
+        }
+        let (rate, burst) = (rate.unwrap_or(DEFAULT_RATE), burst.unwrap_or(DEFAULT_BURST));
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a float cast saturates, and the rate is positive"
+        )]
+        let step = (rate > 0.0 && burst > 0).then(|| (1_000_000.0 / rate) as u64);
+        Some(Self { rate, burst, step, full_at: AtomicU64::new(0) })
+    }
+
+    /// Whether this bucket has the limits of another.
+    pub(crate) fn same_limits(&self, other: &Self) -> bool {
+        self.rate.to_bits() == other.rate.to_bits() && self.burst == other.burst
+    }
+
+    /// Takes a token, if there is one.
+    pub(crate) fn take(&self, now: Timestamp) -> bool {
+        let Some(step) = self.step else { return false };
+        let now = now.millis().unsigned_abs().saturating_mul(1_000);
+        let room = step.saturating_mul(u64::from(self.burst.unsigned_abs()));
+        let taken = self.full_at.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |full_at| {
+            let full_at = full_at.max(now).saturating_add(step);
+            (full_at - now <= room).then_some(full_at)
+        });
+        taken.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let bucket = Bucket::new(Some(10.0), Some(3)).unwrap();
+        let at = |ms: i64| bucket.take(Timestamp(1_000_000 + ms));
+        assert_eq!([at(0), at(0), at(0), at(0)], [true, true, true, false]);
+        assert_eq!([at(99), at(100), at(100), at(350)], [false, true, false, true]);
+        assert_eq!((0..10).filter(|_| at(60_000)).count(), 3);
+    }
+
+    #[test]
+    fn zero_lets_nothing_through_and_nothing_is_no_limit() {
+        assert!(!Bucket::new(Some(0.0), None).unwrap().take(Timestamp(5)));
+        assert!(!Bucket::new(None, Some(0)).unwrap().take(Timestamp(5)));
+        assert!(Bucket::new(None, None).is_none());
+        let open = Bucket::new(None, Some(2)).unwrap();
+        assert_eq!(
+            [open.take(Timestamp(5)), open.take(Timestamp(5)), open.take(Timestamp(5))],
+            [true, true, false]
+        );
+    }
+}

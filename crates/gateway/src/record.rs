@@ -1,0 +1,219 @@
+//! What is stored of an API, and under which keys.
+//!
+//! The current state is one row per API, route, integration and stage. What deployments show is kept beside it as
+//! rows stamped with the API's revision ([`VERSIONS`]): a deployment is the number of a revision, and shows of each
+//! route the newest row that is not newer. So a deployment is immutable, making one costs the same for ten routes and
+//! ten thousand, and a change writes one row more. `control::edition` keeps these rows and removes those that no
+//! deployment shows any more.
+
+use std::collections::BTreeMap;
+
+use gatemill_store::{Key, Record, Table};
+use gatemill_wire::{Cx, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// By account, region, API.
+pub(crate) const APIS: Table<ApiRecord> = Table::new("gateway-apis");
+/// By API alone: what a request's host names.
+pub(crate) const OWNERS: Table<OwnerRecord> = Table::new("gateway-owners");
+/// By API, route.
+pub(crate) const ROUTES: Table<RouteRecord> = Table::new("gateway-routes");
+/// By API, route key: two routes of one key cannot be.
+pub(crate) const ROUTE_KEYS: Table<IdRecord> = Table::new("gateway-route-keys");
+/// By API, integration, route: which routes point at an integration.
+pub(crate) const ROUTE_TARGETS: Table<IdRecord> = Table::new("gateway-route-targets");
+/// By API, integration.
+pub(crate) const INTEGRATIONS: Table<IntegrationRecord> = Table::new("gateway-integrations");
+/// By API, stage name.
+pub(crate) const STAGES: Table<StageRecord> = Table::new("gateway-stages");
+/// By API, deployment.
+pub(crate) const DEPLOYMENTS: Table<DeploymentRecord> = Table::new("gateway-deployments");
+/// By API, revision, deployment: which revisions are deployed.
+pub(crate) const DEPLOYED: Table<IdRecord> = Table::new("gateway-deployed");
+/// By API, kind, id, revision: what deployments show.
+pub(crate) const VERSIONS: Table<Version> = Table::new("gateway-versions");
+
+/// Where an API lives: the prefix of all its keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApiKey {
+    pub(crate) account: String,
+    pub(crate) region: String,
+    pub(crate) id: String,
+}
+
+impl ApiKey {
+    /// The API of this id in the caller's account and region.
+    pub(crate) fn new(cx: &Cx, id: &str) -> Self {
+        Self { account: cx.account().to_owned(), region: cx.region.clone(), id: id.to_owned() }
+    }
+
+    /// The key of the API itself.
+    pub(crate) fn key(&self) -> Key {
+        Key::new([&self.account, &self.region, &self.id])
+    }
+
+    /// The key of something in the API.
+    pub(crate) fn of(&self, part: &str) -> Key {
+        self.key().and(part)
+    }
+}
+
+/// An API.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ApiRecord {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) ip_address_type: String,
+    pub(crate) settings: Settings,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) created: Timestamp,
+    /// Made by quick create: the route and the integration that it manages.
+    pub(crate) quick: Option<QuickCreate>,
+    /// Counts every change of what a deployment shows.
+    pub(crate) revision: u64,
+    pub(crate) routes: u32,
+    pub(crate) integrations: u32,
+    pub(crate) deployments: u32,
+}
+
+/// What quick create made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct QuickCreate {
+    pub(crate) route: String,
+    pub(crate) integration: String,
+}
+
+/// What of the API itself is deployed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) cors: Option<Cors>,
+    pub(crate) disable_execute_api_endpoint: bool,
+}
+
+/// Cross-origin resource sharing, as the owner set it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Cors {
+    pub(crate) allow_credentials: Option<bool>,
+    pub(crate) allow_headers: Option<Vec<String>>,
+    pub(crate) allow_methods: Option<Vec<String>>,
+    pub(crate) allow_origins: Option<Vec<String>>,
+    pub(crate) expose_headers: Option<Vec<String>>,
+    pub(crate) max_age: Option<i32>,
+}
+
+/// Whose an API is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct OwnerRecord {
+    pub(crate) account: String,
+    pub(crate) region: String,
+}
+
+/// A row of an index.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IdRecord {
+    pub(crate) id: String,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RouteRecord {
+    pub(crate) id: String,
+    pub(crate) key: String,
+    /// The id of its integration.
+    pub(crate) integration: Option<String>,
+    pub(crate) operation_name: Option<String>,
+    pub(crate) managed: bool,
+}
+
+/// An integration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IntegrationRecord {
+    pub(crate) id: String,
+    pub(crate) kind: IntegrationKind,
+    pub(crate) uri: String,
+    /// `ANY` keeps the request's.
+    pub(crate) method: Option<String>,
+    pub(crate) payload_format: PayloadFormat,
+    pub(crate) timeout_ms: i32,
+    pub(crate) description: Option<String>,
+    pub(crate) managed: bool,
+}
+
+/// What an integration passes requests to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum IntegrationKind {
+    /// A function.
+    AwsProxy,
+    /// An HTTP server.
+    HttpProxy,
+}
+
+/// The form of a function's event and answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum PayloadFormat {
+    V1,
+    V2,
+}
+
+/// A stage.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct StageRecord {
+    pub(crate) name: String,
+    pub(crate) description: Option<String>,
+    pub(crate) auto_deploy: bool,
+    pub(crate) deployment: Option<String>,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) default_settings: RouteSettings,
+    pub(crate) route_settings: BTreeMap<String, RouteSettings>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) created: Timestamp,
+    pub(crate) updated: Timestamp,
+    pub(crate) status_message: Option<String>,
+    pub(crate) managed: bool,
+}
+
+/// How a stage treats a route.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RouteSettings {
+    pub(crate) burst: Option<i32>,
+    pub(crate) rate: Option<f64>,
+}
+
+/// A deployment: a revision of its API under a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct DeploymentRecord {
+    pub(crate) id: String,
+    pub(crate) description: Option<String>,
+    pub(crate) automatic: bool,
+    pub(crate) revision: u64,
+    pub(crate) created: Timestamp,
+}
+
+/// One thing as it was from one revision on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Version {
+    Settings(Settings),
+    Route(RouteRecord),
+    Integration(IntegrationRecord),
+    /// It is gone from this revision on.
+    Removed,
+}
+
+macro_rules! version_one {
+    ($($record:ty),* $(,)?) => {
+        $(impl Record for $record { const VERSION: u8 = 1; })*
+    };
+}
+
+version_one!(
+    ApiRecord,
+    OwnerRecord,
+    IdRecord,
+    RouteRecord,
+    IntegrationRecord,
+    StageRecord,
+    DeploymentRecord,
+    Version,
+);

@@ -1,0 +1,252 @@
+//! The immutable view of an API's stages that requests are served from.
+//!
+//! Compiled from the stored versions at the revision that each stage shows: routes in a trie, source ARNs, functions
+//! and URIs resolved with the stage's variables. Whatever can be known before a request is known here.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use gatemill_store::{Key, Read, Store};
+use http::Method;
+
+use crate::{
+    error::Result,
+    functions::FunctionTarget,
+    limits::STAGES_PER_API_MAX,
+    proxy::{cors::CorsPolicy, throttle::Bucket},
+    record::{
+        ApiKey, DEPLOYMENTS, IntegrationKind, IntegrationRecord, OWNERS, PayloadFormat,
+        RouteRecord, RouteSettings, STAGES, Settings, StageRecord, VERSIONS, Version,
+    },
+    trie::{RouteKey, Trie},
+    uri::{UriTemplate, substitute},
+};
+
+/// An API as requests see it.
+#[derive(Debug)]
+pub(crate) struct ApiSnapshot {
+    pub(crate) stages: Vec<Arc<StageSnapshot>>,
+}
+
+/// A stage as requests see it.
+#[derive(Debug)]
+pub(crate) struct StageSnapshot {
+    pub(crate) account: String,
+    pub(crate) api_id: String,
+    pub(crate) name: String,
+    pub(crate) variables: BTreeMap<String, String>,
+    pub(crate) cors: Option<CorsPolicy>,
+    pub(crate) disabled: bool,
+    pub(crate) routes: Vec<RouteSnapshot>,
+    pub(crate) trie: Trie,
+}
+
+/// A route as requests see it.
+#[derive(Debug)]
+pub(crate) struct RouteSnapshot {
+    pub(crate) key: String,
+    /// The path of the key; `$default` for the route of that name.
+    pub(crate) path: String,
+    /// The names of its variables, in their order.
+    pub(crate) variables: Vec<String>,
+    /// What API Gateway calls itself towards a function's policy.
+    pub(crate) source_arn: String,
+    pub(crate) integration: Option<Arc<IntegrationSnapshot>>,
+    pub(crate) bucket: Option<Arc<Bucket>>,
+}
+
+/// An integration as requests see it.
+#[derive(Debug)]
+pub(crate) struct IntegrationSnapshot {
+    pub(crate) timeout: Duration,
+    pub(crate) to: To,
+}
+
+/// What an integration passes requests to.
+#[derive(Debug)]
+pub(crate) enum To {
+    /// A function.
+    Function { function: FunctionTarget, format: PayloadFormat },
+    /// An HTTP server; `method` replaces the request's.
+    Http { uri: UriTemplate, method: Option<Method> },
+    /// Nothing: with this stage's variables the URI is none.
+    Nowhere,
+}
+
+impl ApiSnapshot {
+    /// The stage of this name.
+    pub(crate) fn stage(&self, name: &str) -> Option<&Arc<StageSnapshot>> {
+        self.stages.iter().find(|stage| stage.name == name)
+    }
+}
+
+/// Compiles an API; `None` when there is none. The buckets of `before` live on, so that a change of the API does not
+/// fill them.
+pub(crate) fn compile(
+    store: &Store,
+    api_id: &str,
+    before: Option<&ApiSnapshot>,
+) -> Result<Option<ApiSnapshot>> {
+    store.read(|tx| {
+        let Some(owner) = OWNERS.get(tx, &Key::new([api_id]))? else { return Ok(None) };
+        let at = ApiKey { account: owner.account, region: owner.region, id: api_id.to_owned() };
+        let mut stages = Vec::new();
+        let mut versions = None;
+        for (_, stage) in STAGES.scan(tx, &at.key(), None, STAGES_PER_API_MAX)? {
+            let Some(revision) = revision(tx, &at, &stage)? else {
+                stages.push(Arc::new(compile_stage(&at, &stage, &Shown::default(), before)));
+                continue;
+            };
+            let versions = match &versions {
+                Some(versions) => versions,
+                None => versions.insert(VERSIONS.scan(tx, &at.key(), None, usize::MAX)?),
+            };
+            let shown = shown(versions, revision);
+            stages.push(Arc::new(compile_stage(&at, &stage, &shown, before)));
+        }
+        Ok(Some(ApiSnapshot { stages }))
+    })
+}
+
+/// The revision that a stage shows.
+fn revision(tx: &Read, at: &ApiKey, stage: &StageRecord) -> Result<Option<u64>> {
+    let Some(id) = &stage.deployment else { return Ok(None) };
+    Ok(DEPLOYMENTS.get(tx, &at.of(id))?.map(|deployment| deployment.revision))
+}
+
+/// What an API was at one revision.
+#[derive(Default)]
+struct Shown<'v> {
+    settings: Option<&'v Settings>,
+    routes: Vec<&'v RouteRecord>,
+    integrations: BTreeMap<&'v str, &'v IntegrationRecord>,
+}
+
+/// The newest version of each thing that is not newer than the revision. The rows come ordered by thing, then by
+/// revision.
+fn shown(versions: &[(Key, Version)], revision: u64) -> Shown<'_> {
+    let mut shown = Shown::default();
+    let same = |(a, _): &(Key, Version), (b, _): &(Key, Version)| {
+        // Kind and id, read as the key's bytes up to the revision's nine.
+        let thing = |key: &Key| key.as_bytes().len().saturating_sub(9);
+        a.as_bytes()[..thing(a)] == b.as_bytes()[..thing(b)]
+    };
+    for rows in versions.chunk_by(same) {
+        let not_newer =
+            |(key, _): &&(Key, Version)| key.number(5).is_some_and(|from| from <= revision);
+        match rows.iter().rev().find(not_newer) {
+            Some((_, Version::Settings(settings))) => shown.settings = Some(settings),
+            Some((_, Version::Route(route))) => shown.routes.push(route),
+            Some((_, Version::Integration(integration))) => {
+                shown.integrations.insert(&integration.id, integration);
+            }
+            Some((_, Version::Removed)) | None => {}
+        }
+    }
+    shown
+}
+
+fn compile_stage(
+    at: &ApiKey,
+    stage: &StageRecord,
+    shown: &Shown<'_>,
+    before: Option<&ApiSnapshot>,
+) -> StageSnapshot {
+    let before = before.and_then(|api| api.stage(&stage.name));
+    let integrations: BTreeMap<_, _> = shown
+        .integrations
+        .iter()
+        .map(|(id, record)| (*id, Arc::new(compile_integration(record, &stage.variables))))
+        .collect();
+    let buckets: BTreeMap<&str, &Arc<Bucket>> = before
+        .iter()
+        .flat_map(|stage| &stage.routes)
+        .filter_map(|route| Some((route.key.as_str(), route.bucket.as_ref()?)))
+        .collect();
+    let mut trie = Trie::new();
+    let mut routes = Vec::with_capacity(shown.routes.len());
+    for record in &shown.routes {
+        let Some(key) = RouteKey::parse(&record.key) else { continue };
+        let Ok(number) = u32::try_from(routes.len()) else { break };
+        trie.insert(&key, number);
+        let integration = record.integration.as_deref().and_then(|id| integrations.get(id));
+        let bucket = bucket(stage, &record.key, buckets.get(record.key.as_str()).copied());
+        routes.push(compile_route(
+            at,
+            &stage.name,
+            &record.key,
+            &key,
+            integration.cloned(),
+            bucket,
+        ));
+    }
+    let settings = shown.settings;
+    StageSnapshot {
+        account: at.account.clone(),
+        api_id: at.id.clone(),
+        name: stage.name.clone(),
+        variables: stage.variables.clone(),
+        cors: settings.and_then(|settings| settings.cors.as_ref()).map(CorsPolicy::new),
+        disabled: settings.is_some_and(|settings| settings.disable_execute_api_endpoint),
+        routes,
+        trie,
+    }
+}
+
+fn compile_route(
+    at: &ApiKey,
+    stage: &str,
+    text: &str,
+    key: &RouteKey<'_>,
+    integration: Option<Arc<IntegrationSnapshot>>,
+    bucket: Option<Arc<Bucket>>,
+) -> RouteSnapshot {
+    let (path, variables, resource) = match key {
+        RouteKey::Default => ("$default", Vec::new(), "$default".to_owned()),
+        RouteKey::Path { verb, path, segments } => {
+            let names = segments.iter().filter_map(|segment| segment.name().map(str::to_owned));
+            let method = if verb.is_some() { text.split(' ').next().unwrap_or("*") } else { "*" };
+            (*path, names.collect(), format!("{method}{path}"))
+        }
+    };
+    let ApiKey { account, region, id } = at;
+    RouteSnapshot {
+        key: text.to_owned(),
+        path: path.to_owned(),
+        variables,
+        source_arn: format!("arn:aws:execute-api:{region}:{account}:{id}/{stage}/{resource}"),
+        integration,
+        bucket,
+    }
+}
+
+fn compile_integration(
+    record: &IntegrationRecord,
+    variables: &BTreeMap<String, String>,
+) -> IntegrationSnapshot {
+    let timeout = Duration::from_millis(u64::from(record.timeout_ms.unsigned_abs()));
+    let to = substitute(&record.uri, variables).and_then(|uri| match record.kind {
+        IntegrationKind::AwsProxy => {
+            let function = FunctionTarget::from_integration_uri(&uri)?;
+            Some(To::Function { function, format: record.payload_format })
+        }
+        IntegrationKind::HttpProxy => {
+            let method = record.method.as_deref().filter(|method| *method != "ANY");
+            let method = method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
+            Some(To::Http { uri: UriTemplate::parse(&uri)?, method })
+        }
+    });
+    IntegrationSnapshot { timeout, to: to.unwrap_or(To::Nowhere) }
+}
+
+/// The bucket of a route: the one it had if its limits are the same.
+fn bucket(stage: &StageRecord, key: &str, before: Option<&Arc<Bucket>>) -> Option<Arc<Bucket>> {
+    let own = stage.route_settings.get(key);
+    let limit = |settings: &RouteSettings| (settings.rate, settings.burst);
+    let (rate, burst) = limit(own.unwrap_or(&RouteSettings::default()));
+    let (default_rate, default_burst) = limit(&stage.default_settings);
+    let bucket = Bucket::new(rate.or(default_rate), burst.or(default_burst))?;
+    match before {
+        Some(before) if before.same_limits(&bucket) => Some(Arc::clone(before)),
+        Some(_) | None => Some(Arc::new(bucket)),
+    }
+}

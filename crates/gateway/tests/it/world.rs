@@ -1,0 +1,287 @@
+//! A gateway with everything around it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use gatemill_gateway::{
+    Arrival, Egress, Functions, Gateway, Parts, Settings,
+    functions::{Answer, Call, CallError, FunctionTarget},
+};
+use gatemill_store::Store;
+use gatemill_wire::{Caller, Clock, Cx, Entropy, RequestId, Served, Timestamp, routes::BoxFuture};
+use http::{HeaderMap, Request, StatusCode, header};
+use http_body_util::{BodyExt, Full};
+use serde_json::{Value, json};
+
+pub(crate) const ACCOUNT: &str = "123456789012";
+pub(crate) const REGION: &str = "eu-west-1";
+/// 22 November 2026, 20:26:54.123.
+pub(crate) const NOW: Timestamp = Timestamp(1_795_379_214_123);
+
+/// A function's ARN.
+pub(crate) fn arn(name: &str) -> String {
+    format!("arn:aws:lambda:{REGION}:{ACCOUNT}:function:{name}")
+}
+
+/// Random enough, and the same in every run.
+pub(crate) struct Counting(AtomicU64);
+
+impl Entropy for Counting {
+    fn fill(&self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(8) {
+            let n = self.0.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let n = (n ^ (n >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            let n = n ^ (n >> 32);
+            chunk.copy_from_slice(&n.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+pub(crate) struct Still;
+
+impl Clock for Still {
+    fn now(&self) -> Timestamp {
+        NOW
+    }
+}
+
+type Body = Box<dyn Fn(&Value) -> Result<Answer, CallError> + Send + Sync>;
+
+/// Functions that are closures. Who may invoke them is a set of (function, source ARN).
+#[derive(Default)]
+pub(crate) struct Doubles {
+    bodies: Mutex<BTreeMap<String, Arc<Body>>>,
+    denied: Mutex<BTreeSet<String>>,
+    pub(crate) events: Mutex<Vec<Value>>,
+    pub(crate) asked: Mutex<Vec<String>>,
+}
+
+impl Doubles {
+    pub(crate) fn define(
+        &self,
+        name: &str,
+        body: impl Fn(&Value) -> Result<Answer, CallError> + Send + Sync + 'static,
+    ) {
+        self.bodies.lock().unwrap().insert(name.to_owned(), Arc::new(Box::new(body)));
+    }
+
+    pub(crate) fn answers(&self, name: &str, payload: &str) {
+        let payload = Bytes::from(payload.to_owned());
+        self.define(name, move |_| Ok(Answer { payload: payload.clone(), failed: false }));
+    }
+
+    pub(crate) fn deny(&self, name: &str) {
+        self.denied.lock().unwrap().insert(name.to_owned());
+    }
+
+    pub(crate) fn last_event(&self) -> Value {
+        self.events.lock().unwrap().last().cloned().unwrap()
+    }
+}
+
+impl Functions for Doubles {
+    fn invoke<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Answer, CallError>> {
+        Box::pin(async move {
+            if call.function.name == "never" {
+                std::future::pending::<()>().await;
+            }
+            let event: Value = serde_json::from_slice(&call.payload).unwrap();
+            self.events.lock().unwrap().push(event.clone());
+            let body = self.bodies.lock().unwrap().get(&call.function.name).cloned();
+            body.ok_or(CallError::NotFound)?(&event)
+        })
+    }
+
+    fn allows(&self, function: &FunctionTarget, source_arn: &str, source_account: &str) -> bool {
+        assert_eq!(source_account, ACCOUNT);
+        self.asked.lock().unwrap().push(source_arn.to_owned());
+        !self.denied.lock().unwrap().contains(&function.name)
+    }
+}
+
+/// What a client got.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Result<Bytes, String>,
+}
+
+impl Got {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(self.body.as_ref().unwrap()).unwrap()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().unwrap()).collect()
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) functions: Arc<Doubles>,
+    pub(crate) entropy: Arc<Counting>,
+    pub(crate) store: Store,
+    served: Box<dyn Served>,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        Self::over(Store::memory(), Egress::default())
+    }
+
+    pub(crate) fn over(store: Store, egress: Egress) -> Self {
+        let functions = Arc::new(Doubles::default());
+        let entropy = Arc::new(Counting(AtomicU64::new(1)));
+        let gateway = Gateway::new(Parts {
+            store: store.clone(),
+            functions: functions.clone(),
+            clock: Arc::new(Still),
+            entropy: entropy.clone(),
+            settings: Settings { base_domain: None, egress },
+        })
+        .unwrap();
+        let served = gateway.routes();
+        Self { gateway, functions, entropy, store, served }
+    }
+
+    fn cx(&self) -> Cx {
+        let caller = Caller {
+            account: ACCOUNT.to_owned(),
+            arn: format!("arn:aws:iam::{ACCOUNT}:root"),
+            user_id: ACCOUNT.to_owned(),
+            access_key_id: "AKIA".to_owned(),
+        };
+        Cx {
+            request_id: RequestId((&*self.entropy as &dyn Entropy).uuid()),
+            caller,
+            region: REGION.to_owned(),
+            now: NOW,
+            endpoint: "http://127.0.0.1:4566".to_owned(),
+            source_ip: "127.0.0.1".to_owned(),
+            entropy: self.entropy.clone(),
+        }
+    }
+
+    /// Calls an operation; an error is its code and text.
+    pub(crate) async fn call(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
+        let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        let (operation, labels) = self.served.route(&parts, &body).expect("no such operation");
+        let cx = self.cx();
+        match self.served.call(&cx, operation, &parts, &labels, &body).await {
+            Ok(response) => {
+                let json = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
+                (response.status().as_u16(), json)
+            }
+            Err(error) => {
+                (error.shape.status, json!({"code": error.shape.code, "message": error.message}))
+            }
+        }
+    }
+
+    /// Calls an operation that has to succeed.
+    #[track_caller]
+    pub(crate) fn ok(
+        &self,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> impl Future<Output = Value> + use<'_> {
+        let (method, path) = (method.to_owned(), path.to_owned());
+        let at = std::panic::Location::caller();
+        async move {
+            let (status, answer) = self.call(&method, &path, body).await;
+            assert!(status < 300, "{at}: {method} {path}: {status} {answer}");
+            answer
+        }
+    }
+
+    /// An API with a stage `$default` that deploys by itself, and its id.
+    pub(crate) async fn api(&self) -> String {
+        let api = self.ok("POST", "/v2/apis", json!({"name": "a", "protocolType": "HTTP"})).await;
+        let id = api["apiId"].as_str().unwrap().to_owned();
+        self.stage(&id, "$default").await;
+        id
+    }
+
+    pub(crate) async fn stage(&self, api: &str, name: &str) -> Value {
+        let stage = json!({"stageName": name, "autoDeploy": true});
+        self.ok("POST", &format!("/v2/apis/{api}/stages"), stage).await
+    }
+
+    /// An integration, and its id.
+    pub(crate) async fn integration(&self, api: &str, members: Value) -> String {
+        let made = self.ok("POST", &format!("/v2/apis/{api}/integrations"), members).await;
+        made["integrationId"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) async fn route(&self, api: &str, key: &str, integration: &str) -> String {
+        let members = json!({"routeKey": key, "target": format!("integrations/{integration}")});
+        let made = self.ok("POST", &format!("/v2/apis/{api}/routes"), members).await;
+        made["routeId"].as_str().unwrap().to_owned()
+    }
+
+    /// An API with one function behind `key`.
+    pub(crate) async fn function_api(&self, key: &str, function: &str, format: &str) -> String {
+        let api = self.api().await;
+        let uri = arn(function);
+        let members = json!({"integrationType": "AWS_PROXY", "integrationUri": uri, "payloadFormatVersion": format});
+        let integration = self.integration(&api, members).await;
+        self.route(&api, key, &integration).await;
+        api
+    }
+
+    /// An API with one server behind `key`.
+    pub(crate) async fn http_api(&self, key: &str, uri: &str, method: &str) -> String {
+        let api = self.api().await;
+        let members = json!({"integrationType": "HTTP_PROXY", "integrationUri": uri, "integrationMethod": method,
+            "payloadFormatVersion": "1.0", "timeoutInMillis": 2000});
+        let integration = self.integration(&api, members).await;
+        self.route(&api, key, &integration).await;
+        api
+    }
+
+    /// A request as the client of an API sends it, by host.
+    pub(crate) async fn get(&self, api: &str, path: &str) -> Got {
+        self.request(api, Request::get(path)).await
+    }
+
+    pub(crate) async fn request(&self, api: &str, request: http::request::Builder) -> Got {
+        self.send(api, request, Bytes::new()).await
+    }
+
+    pub(crate) async fn send(
+        &self,
+        api: &str,
+        request: http::request::Builder,
+        body: impl Into<Bytes>,
+    ) -> Got {
+        let host = format!("{api}.execute-api.localhost:4566");
+        let request = request.header(header::HOST, host).body(Full::new(body.into())).unwrap();
+        self.pass(request).await
+    }
+
+    /// A request as it is.
+    pub(crate) async fn pass(&self, request: Request<Full<Bytes>>) -> Got {
+        let (parts, body) = request.into_parts();
+        let target = self.gateway.claims(&parts).expect("not of the data plane");
+        let arrival = Arrival {
+            source_ip: "192.0.2.1".to_owned(),
+            now: NOW,
+            protocol: "HTTP/1.1",
+            tls: false,
+        };
+        let response = self.gateway.proxy(target, Request::from_parts(parts, body), arrival).await;
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map(|body| body.to_bytes());
+        Got { status: head.status, headers: head.headers, body: body.map_err(|e| e.to_string()) }
+    }
+}
