@@ -60,8 +60,10 @@ fn run(case: &Case, sandboxes: &world::Ground) -> bool {
     let begun = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| {
         let world = World::new(sandboxes, |settings| {
-            if case.name == "failures::slow_initialisation" {
-                settings.init_timeout = Duration::from_millis(500);
+            match case.name {
+                "failures::slow_initialisation" => settings.init_timeout = Duration::from_millis(500),
+                "lifecycle::idle_environments_end" => settings.idle_max = Duration::from_millis(400),
+                _ => {}
             }
         });
         (case.body)(&world);
