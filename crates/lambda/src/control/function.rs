@@ -35,13 +35,12 @@ pub(crate) async fn create(
     let tags = request.tags.clone().unwrap_or_default();
     check_tags(&tags)?;
     let deployment = cx.uuid().to_string();
-    let zip = code::of_create(&request.code)?;
-    let package = Package { digest: gatemill_store::Digest::of(&zip), bytes: zip.len() as u64 };
+    let (zip, package) = code::of_create(&request.code).await?;
     let configuration = configuration::of_request(lambda, &request, package, deployment)?;
     if lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.contains(tx, &key.record())?))? {
         return Err(Error::FunctionExists(key.name));
     }
-    code::keep(lambda, zip).await?;
+    code::keep(lambda, zip, &package).await?;
     let record = FunctionRecord {
         configuration,
         lifecycle: Lifecycle::Creating,
