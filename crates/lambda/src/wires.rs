@@ -168,9 +168,10 @@ impl Wires {
                 }
                 ready = self.output.readable(), if self.output_open => {
                     let Ok(mut ready) = ready else { break Heard::Closed };
-                    match ready.try_io(|fd| read_output(&fd.get_ref().0.output, log, clock.now())) {
-                        Ok(Ok(0) | Err(_)) => self.output_open = false,
-                        Ok(Ok(_)) | Err(_) => {}
+                    let read = ready
+                        .try_io(|fd| read_output(&fd.get_ref().0.output, log, clock.now()));
+                    if let Ok(Ok(0) | Err(_)) = read {
+                        self.output_open = false;
                     }
                 }
                 ready = self.channel.writable(), if !outgoing.is_done() => {
@@ -251,7 +252,3 @@ fn read_output(mut output: &PipeReader, log: &mut CallLog, now: Timestamp) -> io
         Ok(read)
     })
 }
-
-#[cfg(test)]
-#[path = "wires_tests.rs"]
-mod tests;

@@ -1,5 +1,7 @@
 //! Zips as files, and bytes that only look like zips. What requests do with them is tested with the operations.
 
+use std::io::Write as _;
+
 use proptest::prelude::*;
 use zip::{ZipWriter, write::SimpleFileOptions};
 

@@ -46,7 +46,10 @@ pub(crate) async fn update(
         return Ok(view::configuration(lambda, &key, &would_be, None));
     }
     keep(lambda, zip, &package).await?;
-    let record = function::update(lambda, cx, &key, request.revision_id, change).await?;
+    let record = {
+        let change = move |old: &Configuration| Ok(change(old));
+        function::update(lambda, cx, &key, request.revision_id, change).await?
+    };
     Ok(view::configuration(lambda, &key, &record, None))
 }
 

@@ -200,7 +200,7 @@ pub(crate) async fn update(
     cx: &Cx,
     key: &FunctionKey,
     revision_id: Option<String>,
-    change: impl Fn(&Configuration) -> Configuration + Send + 'static,
+    change: impl Fn(&Configuration) -> Result<Configuration, Error> + Send + 'static,
 ) -> Result<FunctionRecord, Error> {
     let (deployment, revision) = (cx.uuid().to_string(), cx.uuid().to_string());
     let now = cx.now;
@@ -212,7 +212,7 @@ pub(crate) async fn update(
                 return Err(Error::FunctionNotFound(key.arn(None)));
             };
             check_updatable(&key, &old, revision_id.as_deref())?;
-            let mut new = change(&old.configuration);
+            let mut new = change(&old.configuration)?;
             new.deployment.clone_from(&deployment);
             use_package(tx, &key, &new.package)?;
             count(tx, &key, 0, size(&new), size(&old.configuration))?;
