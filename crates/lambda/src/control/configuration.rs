@@ -9,7 +9,7 @@ use gatemill_wire::{Cx, Operation as _};
 use super::{function, reference, unbuilt, view};
 use crate::{
     Error, Lambda,
-    environment_variables::RESERVED,
+    environment_variables::{EXEC_WRAPPER, RESERVED},
     limits::{ENVIRONMENT_BYTES_MAX, EPHEMERAL_MB, MEMORY_MB, TIMEOUT_S},
     record::{Configuration, LogFormat, Logging, Package},
 };
@@ -207,6 +207,9 @@ fn environment(given: &api::Environment) -> Result<BTreeMap<String, String>, Err
              this request: {}",
             reserved.join(", ")
         )));
+    }
+    if variables.contains_key(EXEC_WRAPPER) {
+        return Err(Error::field_not_built(EXEC_WRAPPER));
     }
     let json = serde_json::to_string(&variables)
         .map_err(|_| Error::Internal("environment variables are no JSON"))?;

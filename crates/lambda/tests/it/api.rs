@@ -212,6 +212,12 @@ fn refused(world: &World) {
             "NotImplementedException",
             "SnapStart",
         ),
+        (
+            json!({"Environment": {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/w"}}}),
+            501,
+            "NotImplementedException",
+            "AWS_LAMBDA_EXEC_WRAPPER",
+        ),
         (json!({"PackageType": "Image"}), 501, "NotImplementedException", "PackageType Image"),
         (json!({"Publish": true}), 501, "NotImplementedException", "Publish"),
         (

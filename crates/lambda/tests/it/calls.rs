@@ -103,6 +103,8 @@ fn context(world: &World) {
         assert_eq!(env.get(absent), None);
     }
     let (unqualified, _) = world.json("f", "{}");
+    let own = unqualified["trace"].as_str().unwrap();
+    assert!(own.starts_with("Root=1-6") && own.ends_with(";Sampled=0") && own.len() == 74, "{own}");
     assert_eq!(unqualified["arn"], "arn:aws:lambda:us-east-1:000000000000:function:f");
 }
 
