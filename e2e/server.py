@@ -99,7 +99,8 @@ class Server:
 def runtimes():
     """The runtime identifiers that this host has, by `gatemill runtime list`."""
     listed = subprocess.run(
-        [str(BINARY), "runtime", "list", "--format", "json"], capture_output=True, text=True, check=True
+        [str(BINARY), "runtime", "list", "--format", "json", "--data-dir", tempfile.mkdtemp(prefix="gatemill-e2e-")],
+        capture_output=True, text=True, check=True,
     )
     return [runtime["name"] for runtime in json.loads(listed.stdout)]
 
