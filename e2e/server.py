@@ -31,7 +31,8 @@ class Server:
         self.port = 0
         self.printed = []
 
-    def start(self):
+    def start(self, after=READY_LINE):
+        """Starts and reads what it prints up to the line that has `after` in it."""
         log = open(self.directory / "server.log", "ab")
         line = [str(BINARY), self.command, "--data-dir", str(self.directory / "data")]
         line += ["--listen", f"127.0.0.1:{self.port}", *self.arguments]
@@ -45,6 +46,7 @@ class Server:
                 self.url = printed.split(READY_LINE)[1].split()[0]
                 # A restart keeps the port, so that a URL handed out before still works.
                 self.port = int(self.url.rsplit(":", 1)[1])
+            if after in printed:
                 return self
         raise AssertionError(f"the server did not start:\n{self.log()}")
 

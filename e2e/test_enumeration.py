@@ -18,10 +18,10 @@ BUILT = [operation for operation in OPERATIONS if operation["built"]]
 @pytest.fixture(scope="module")
 def strict():
     """A production server with real credentials."""
-    server = Server(command="serve").start()
+    server = Server(command="serve").start(after="sts get-caller-identity")
     printed = "\n".join(server.printed)
     server.key = re.search(r"AKIA[A-Z2-7]{16}", printed).group()
-    server.secret = re.search(r"[Ss]ecret[^:]*: *(\S{40})", printed).group(1)
+    server.secret = re.search(r"aws_secret_access_key (\S{40})", printed).group(1)
     yield server
     assert server.stop() == 0, server.log()
 
