@@ -10,6 +10,8 @@ mod emit;
 mod model;
 mod names;
 mod reach;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::BTreeMap,

@@ -3,7 +3,10 @@
 //! One file per command. This package depends on no crate of the product, so that `cargo xtask tidy` builds in
 //! seconds.
 
+mod bench;
+mod ci;
 mod codegen;
+mod tidy;
 
 use std::{
     path::{Path, PathBuf},
@@ -19,11 +22,20 @@ struct Command {
     run: fn(&Path, &[String]) -> Result<()>,
 }
 
-const COMMANDS: &[Command] = &[Command {
-    name: "codegen",
-    about: "write crates/api/src/generated from the service models [--check] [--models DIR]",
-    run: codegen::run,
-}];
+const COMMANDS: &[Command] = &[
+    Command { name: "ci", about: "run what CI runs, or only the steps named", run: ci::run },
+    Command {
+        name: "bench",
+        about: "measure against the baselines in the same run [--quick] [--only NAME]",
+        run: bench::run,
+    },
+    Command {
+        name: "codegen",
+        about: "write crates/api/src/generated from the service models [--check] [--models DIR]",
+        run: codegen::run,
+    },
+    Command { name: "tidy", about: "check the rules that no other tool knows", run: tidy::run },
+];
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);

@@ -93,3 +93,12 @@ pub(crate) const fn optional(
 ) -> Member {
     Member { name, wire, location, required: false, shape }
 }
+
+/// What `Debug` shows in place of a sensitive value.
+pub(crate) struct Hidden;
+
+impl std::fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("<hidden>")
+    }
+}

@@ -18,6 +18,9 @@ mod describe;
 mod generated;
 pub mod undeclared;
 
+#[cfg(test)]
+mod tests;
+
 use gatemill_wire::Service;
 
 pub use generated::{apigateway, apigatewaymanagementapi, apigatewayv2, lambda, logs, sts};

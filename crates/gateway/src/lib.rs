@@ -28,6 +28,7 @@ use std::{fmt, pin::Pin, sync::Arc};
 use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, Served};
 
+pub use control::routes::table;
 pub use error::Error;
 pub use functions::Functions;
 pub use proxy::{
@@ -99,7 +100,7 @@ impl Gateway {
 
     /// The operations of `apigatewayv2`.
     pub fn routes(self: &Arc<Self>) -> Box<dyn Served> {
-        control::routes::routes(Arc::clone(self))
+        Box::new(control::routes::table().serve(Arc::clone(self)))
     }
 
     /// What has to run in the background.

@@ -1,1 +1,52 @@
 //! From a privileged process to a confined one: namespaces, mounts, limits, filters, exec.
+//!
+//! This is the code that runs with privileges (or, without root, with those of a user namespace),
+//! so it is small, has no async runtime and no threads, and trusts no message. `gatemill-sandbox`
+//! is its client in the server; [`protocol`] is what they say to each other. Which steps are taken
+//! in which order is in [`Step`], and why so in `docs/decisions/0002-isolation.md`.
+#![allow(unsafe_code, reason = "namespaces, filters and exec have no safe interface")]
+
+mod cgroup;
+mod confine;
+mod init;
+mod launch;
+pub mod limits;
+mod memory;
+pub mod process_tree;
+pub mod protocol;
+mod root_fs;
+mod sandboxd;
+mod seccomp;
+pub mod socket;
+mod spec;
+mod step;
+mod supervisor;
+mod sys;
+
+pub use spec::{Bind, Enforced, Invalid, Isolation, Spec};
+pub use step::{Failure, Step};
+
+/// The first argument with which the program is sandboxd.
+pub const ROLE: &str = "__sandboxd";
+
+/// Becomes sandboxd when the program was started as that, and then never returns. To be called
+/// first of all in `main`, before any thread exists.
+pub fn run_if_called() {
+    if std::env::args_os().nth(1).is_none_or(|role| role != ROLE) {
+        return;
+    }
+    let code = match sandboxd::take_control_socket().and_then(sandboxd::run) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("gatemill sandboxd: {error}");
+            1
+        }
+    };
+    sys::exit_now(code)
+}
+
+/// Removes cgroups that a sandboxd left behind because it was killed: the directories of
+/// [`protocol::Reply::Ready`]. Waits within bounds for the processes in them to die.
+pub fn remove_cgroups(dirs: &[std::path::PathBuf]) {
+    dirs.iter().for_each(|dir| cgroup::remove_tree(dir));
+}

@@ -1,1 +1,58 @@
 //! Functions and their life: the control plane, the invoke path, execution environments.
+//!
+//! A function is a record in the store. What runs of it is a *version*, an immutable snapshot; a version runs in
+//! *instances*, execution environments that serve one call at a time. Three things happen here:
+//!
+//! * operations change records, each in one transaction (`control`, one file per family);
+//! * workers see records and act on them: unpack code, end what is over, pass logs on (`worker`);
+//! * calls run: `resolve → admit → place → exchange → settle` (`invoke`).
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `control` | the handlers, the route table |
+//! | `invoke` | the second path, one file per word |
+//! | `instance`, `wires`, `frame` | one environment: its states, its descriptors, the codec |
+//! | `pool`, `governor`, `start`, `uid` | idle environments, and making new ones |
+//! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
+//! | `code_store`, `zip_intake` | packages on the disk, and zips from strangers |
+//! | `record`, `target`, `limits`, `error` | what is stored, names, bounds, errors |
+//!
+//! What it does not do: it listens on nothing, checks no signature, stores no log line, and isolates nothing itself.
+
+mod call;
+mod call_log;
+mod code_store;
+mod control;
+mod environment_variables;
+mod error;
+mod failure;
+mod flights;
+mod frame;
+mod governor;
+mod instance;
+mod invoke;
+mod lambda;
+pub mod limits;
+mod log_pump;
+mod log_sink;
+mod pool;
+mod record;
+mod report;
+mod run_to_end;
+mod shard;
+mod start;
+mod target;
+mod uid;
+mod wires;
+mod worker;
+mod zip_intake;
+
+pub use call::{Invocation, Outcome};
+pub use control::{code::CodeDownloadError, routes::table};
+pub use error::Error;
+pub use lambda::{Lambda, Parts, Settings, Status};
+pub use log_sink::{LogEvent, LogSink, LogStream};
+pub use shard::enter_shard;
+pub use target::FunctionTarget;
+pub use worker::Worker;
+pub use zip_intake::BadZip;

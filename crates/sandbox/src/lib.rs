@@ -1,1 +1,18 @@
 //! Execution environments for hostile code: start, talk to, measure and end them.
+//!
+//! [`Sandboxes::spawn`] starts sandboxd, the privileged process (`gatemill-jailer`);
+//! [`Sandboxes::start`] has it make a sandbox and run a program in it; a [`Sandbox`] is the living
+//! thing. What the program says on its channel is not this module's business.
+
+mod error;
+mod limits;
+mod link;
+pub mod runtime;
+mod sandbox;
+mod sandboxes;
+
+pub use error::Error;
+pub use gatemill_jailer::protocol::ExitStatus;
+pub use gatemill_jailer::{Bind, Enforced, Invalid, Isolation, Spec};
+pub use sandbox::{Exit, Sandbox};
+pub use sandboxes::{Config, Sandboxes};

@@ -155,7 +155,10 @@ impl Blobs {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let own = NEXT.fetch_add(1, Ordering::Relaxed);
         let name = format!("gatemill-store-{}-{own}", std::process::id());
-        Self::below(std::env::temp_dir().join(name), true)
+        let root = std::env::temp_dir().join(name);
+        // One that was killed long ago may have had the same process number.
+        let _ = fs::remove_dir_all(&root);
+        Self::below(root, true)
     }
 
     pub(crate) fn close(&self) {

@@ -45,8 +45,9 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The commit that this write was part of failed. Whether it became durable is unknown, as with
-    /// any lost answer; nothing of it is visible in this process.
+    /// The commit that this write was part of failed, or one before it did. Whether it became durable
+    /// is unknown until the store is opened again, and until then nothing more is written; nothing
+    /// of it is visible in this process.
     #[error("the write was not confirmed")]
     NotConfirmed {
         /// Why, shared by all writes of the batch.

@@ -21,7 +21,8 @@ const ZERO_INSIDE: u8 = 0xFF;
 const TEXT_END: u8 = 0x01;
 const NUMBER: u8 = 0xFF;
 
-/// The place of a record in its table. See the [module's form](self).
+/// The place of a record in its table: a path of texts and numbers. Keys sort as their parts do, and
+/// a prefix of parts never matches half a part.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Key(Vec<u8>);
 

@@ -1,34 +1,7 @@
 //! Records: what a table holds, and how it outlives the code that wrote it.
 //!
-//! A record is its own type, never the wire's and never runtime state. It is stored as one version
-//! byte and JSON. When its shape changes, the old shape stays in the code as a type of its own, with
-//! the version that it had, and the new one's [`Record::upgrade`] turns it into itself:
-//!
-//! ```
-//! use gatemill_store::{Error, Record, decode_as};
-//! use serde::{Deserialize, Serialize};
-//!
-//! mod v1 {
-//!     #[derive(serde::Serialize, serde::Deserialize)]
-//!     pub struct Alias { pub version: u64 }
-//!     impl gatemill_store::Record for Alias { const VERSION: u8 = 1; }
-//! }
-//!
-//! #[derive(Serialize, Deserialize)]
-//! struct Alias { version: u64, description: String }
-//!
-//! impl Record for Alias {
-//!     const VERSION: u8 = 2;
-//!     fn upgrade(version: u8, json: &[u8]) -> Result<Self, Error> {
-//!         // Walks the chain: `v1` would in its turn know what came before it.
-//!         let old: v1::Alias = decode_as(version, json)?;
-//!         Ok(Alias { version: old.version, description: String::new() })
-//!     }
-//! }
-//! ```
-//!
-//! Golden bytes of every version belong into the tests of the crate that owns the record. A field
-//! that is added with `#[serde(default)]` needs no new version.
+//! A record is one version byte and JSON: readable with any tool, and the byte leaves room for what is
+//! not JSON one day. The chain of versions is told at [`Record`].
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,7 +9,35 @@ use serde::de::DeserializeOwned;
 use crate::Error;
 use crate::limits::RECORD_BYTES_MAX;
 
-/// A record as stored. See the [module](self) for how one changes.
+/// A record is its own type, never the wire's and never runtime state. It is stored as one version
+/// byte and JSON. When its shape changes, the old shape stays in the code as a type of its own, with
+/// the version that it had, and the new one's [`Record::upgrade`] turns it into itself:
+///
+/// ```
+/// use gatemill_store::{Error, Record, decode_as};
+/// use serde::{Deserialize, Serialize};
+///
+/// mod v1 {
+///     #[derive(serde::Serialize, serde::Deserialize)]
+///     pub struct Alias { pub version: u64 }
+///     impl gatemill_store::Record for Alias { const VERSION: u8 = 1; }
+/// }
+///
+/// #[derive(Serialize, Deserialize)]
+/// struct Alias { version: u64, description: String }
+///
+/// impl Record for Alias {
+///     const VERSION: u8 = 2;
+///     fn upgrade(version: u8, json: &[u8]) -> Result<Self, Error> {
+///         // Walks the chain: `v1` would in its turn know what came before it.
+///         let old: v1::Alias = decode_as(version, json)?;
+///         Ok(Alias { version: old.version, description: String::new() })
+///     }
+/// }
+/// ```
+///
+/// Golden bytes of every version belong into the tests of the crate that owns the record. A field
+/// that is added with `#[serde(default)]` needs no new version.
 pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The version that is written. Every earlier one is still read.
     const VERSION: u8;

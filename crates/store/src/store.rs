@@ -53,7 +53,8 @@ pub struct Written {
 
 impl Store {
     /// A store that forgets everything with the process: for tests alone. Its blobs are in a
-    /// temporary directory, removed with the store.
+    /// temporary directory, removed with the store. It runs every closure twice, and takes back what
+    /// the first run did, so that a closure with side effects fails here.
     ///
     /// # Panics
     /// If the machine cannot start a thread.
@@ -68,15 +69,7 @@ impl Store {
     /// # Errors
     /// [`Error::InUse`], [`Error::Format`], [`Error::Io`] or [`Error::Engine`].
     pub fn open(dir: &Path) -> Result<Store, Error> {
-        let made = !dir.exists();
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|error| Error::io("create", dir, error))?;
-        if made {
-            files::sync_parent(dir)?;
-        }
+        make_dir(dir)?;
         let lock = lock(dir)?;
         let engine = Embedded::open(&dir.join(RECORDS))?;
         let blobs = Blobs::open(&dir.join(BLOBS))?;
@@ -230,6 +223,17 @@ impl Drop for Shared {
             }
         }
     }
+}
+
+/// Makes the directory and those above it, for its owner alone, each durably named.
+fn make_dir(dir: &Path) -> Result<(), Error> {
+    let missing: Vec<_> = dir.ancestors().take_while(|above| !above.exists()).collect();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(dir)
+        .map_err(|error| Error::io("create", dir, error))?;
+    missing.into_iter().filter(|made| !made.as_os_str().is_empty()).try_for_each(files::sync_parent)
 }
 
 /// Takes the directory for this process. The kernel lets go of it when the process ends.

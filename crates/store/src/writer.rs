@@ -29,7 +29,9 @@ pub(crate) enum Message {
 
 /// A closure that waits, and the caller that waits for it.
 pub(crate) trait Job: Send {
-    /// Runs the closure and keeps its answer. May be called again if the engine asks for it.
+    /// Runs the closure and takes back what it did.
+    fn rehearse(&mut self, tx: &mut Write);
+    /// Runs the closure and keeps its answer.
     fn run(&mut self, tx: &mut Write);
     /// Gives the caller the answer, or the error of the commit.
     fn settle(self: Box<Self>, committed: Result<(), Arc<Error>>);
@@ -75,16 +77,28 @@ impl<T, E: From<Error>> Answer<T, E> {
     }
 }
 
+impl<F, T, E> Closure<F, T, E>
+where
+    F: Fn(&mut Write) -> Result<T, E>,
+{
+    fn call(&self, tx: &mut Write) -> Ended<T, E> {
+        // What a panic leaves half-done is the transaction, and `step` takes that back.
+        catch_unwind(AssertUnwindSafe(|| (self.f)(tx)))
+    }
+}
+
 impl<F, T, E> Job for Closure<F, T, E>
 where
     F: Fn(&mut Write) -> Result<T, E> + Send + 'static,
     T: Send + 'static,
     E: From<Error> + Send + 'static,
 {
+    fn rehearse(&mut self, tx: &mut Write) {
+        drop(tx.step(|tx| self.call(tx), |_| false));
+    }
+
     fn run(&mut self, tx: &mut Write) {
-        // What a panic leaves half-done is the transaction, and `step` takes that back.
-        let run = |tx: &mut Write| catch_unwind(AssertUnwindSafe(|| (self.f)(tx)));
-        let ended = tx.step(run, |ended| matches!(ended, Ok(Ok(_))));
+        let ended = tx.step(|tx| self.call(tx), |ended| matches!(ended, Ok(Ok(_))));
         self.ended = Some(ended);
     }
 
@@ -108,7 +122,7 @@ pub(crate) fn start(
     tally: Arc<Tally>,
 ) -> std::io::Result<(mpsc::Sender<Message>, JoinHandle<()>)> {
     let (sender, messages) = mpsc::channel(WRITES_WAITING_MAX);
-    let writer = Writer { engine, watches, tally, messages };
+    let writer = Writer { engine, watches, tally, messages, failed: None };
     let thread = thread::Builder::new().name("store-writer".into()).spawn(|| writer.run())?;
     Ok((sender, thread))
 }
@@ -118,6 +132,9 @@ struct Writer {
     watches: Arc<Watches>,
     tally: Arc<Tally>,
     messages: mpsc::Receiver<Message>,
+    /// The commit that failed. Whether it is on the disk is unknown until the files are opened again,
+    /// so no later write may build on its absence: there is none.
+    failed: Option<Arc<Error>>,
 }
 
 impl Writer {
@@ -147,36 +164,49 @@ impl Writer {
     fn batch(&mut self, first: Box<dyn Job>) -> Option<Message> {
         let mut jobs = vec![first];
         let mut after = None;
-        let committed = match self.engine.snapshot() {
-            Ok(snapshot) => {
-                let mut tx = Write::new(snapshot);
-                jobs[0].run(&mut tx);
-                while jobs.len() < BATCH_WRITES_MAX && tx.bytes() < BATCH_BYTES_MAX {
-                    match self.messages.try_recv() {
-                        Ok(Message::Write(mut job)) => {
-                            job.run(&mut tx);
-                            jobs.push(job);
-                        }
-                        Ok(other) => {
-                            after = Some(other);
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
-                self.commit(tx.finish())
-            }
-            Err(error) => Err(error),
-        };
+        if self.failed.is_none() {
+            let committed = self.run_batch(&mut jobs, &mut after);
+            self.failed = committed.err().map(|error| {
+                tracing::error!(error = &error as &dyn std::error::Error, "a commit failed");
+                Arc::new(error)
+            });
+        }
         self.tally.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
-        let committed = committed.map_err(|error| {
-            tracing::error!(error = &error as &dyn std::error::Error, "a commit failed");
-            Arc::new(error)
-        });
         for job in jobs {
-            job.settle(committed.clone());
+            job.settle(self.failed.clone().map_or(Ok(()), Err));
         }
         after
+    }
+
+    /// Runs the first of `jobs` and adds those that wait, until one message is something else.
+    fn run_batch(
+        &mut self,
+        jobs: &mut Vec<Box<dyn Job>>,
+        after: &mut Option<Message>,
+    ) -> Result<(), Error> {
+        let mut tx = Write::new(self.engine.snapshot()?);
+        jobs.iter_mut().for_each(|job| self.run_job(job.as_mut(), &mut tx));
+        while jobs.len() < BATCH_WRITES_MAX && tx.bytes() < BATCH_BYTES_MAX {
+            match self.messages.try_recv() {
+                Ok(Message::Write(mut job)) => {
+                    self.run_job(job.as_mut(), &mut tx);
+                    jobs.push(job);
+                }
+                Ok(other) => {
+                    *after = Some(other);
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        self.commit(tx.finish())
+    }
+
+    fn run_job(&self, job: &mut dyn Job, tx: &mut Write) {
+        if self.engine.rehearses() {
+            job.rehearse(tx);
+        }
+        job.run(tx);
     }
 
     fn commit(&self, batch: Batch) -> Result<(), Error> {
@@ -194,6 +224,9 @@ impl Writer {
     }
 
     fn clear(&self) -> Result<(), Error> {
+        if let Some(source) = self.failed.clone() {
+            return Err(Error::NotConfirmed { source });
+        }
         self.engine.clear()?;
         self.watches.touch_all();
         Ok(())

@@ -9,7 +9,7 @@
 //! | [`operation`] | what an operation is: service, method, path, shapes, errors |
 //! | [`shape`] | the static description of a shape: members, where they travel, constraints |
 //! | [`routes`] | the table that binds operations to handlers |
-//! | [`sigv4`] | Signature Version 4: verification, and presigned URLs of our own |
+//! | [`sigv4`] | Signature Version 4: what a request claims, and whether it holds |
 //! | [`protocol`] | rest-json, JSON 1.0/1.1 and query: requests in, responses and errors out |
 //! | [`validate`] | constraint violations, in AWS's words |
 //! | [`arn`], [`function_ref`] | names: ARNs, and the forms in which a function is named |
@@ -32,6 +32,8 @@ pub mod routes;
 pub mod serve;
 pub mod shape;
 pub mod sigv4;
+#[cfg(test)]
+mod test_service;
 pub mod time;
 pub mod validate;
 
@@ -41,7 +43,7 @@ pub use cx::{Caller, Clock, Cx, Entropy, RequestId};
 pub use error::{ApiError, ErrorShape, Fault};
 pub use function_ref::{FunctionRef, Qualifier};
 pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};
-pub use routes::{Routes, Served};
+pub use routes::{Routes, Served, Table};
 pub use serve::{
     Arrival, Authorizer, Credential, Credentials, Front, Recorder, Verification, serve,
 };

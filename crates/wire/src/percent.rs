@@ -67,6 +67,24 @@ pub fn query_pairs(query: &str) -> impl Iterator<Item = (String, String)> + '_ {
     })
 }
 
+/// The segments of a path without empty ones and with `.` and `..` resolved, still encoded.
+///
+/// Signatures cover this form, so routing has to read it too: else a signed path could be rewritten into one that
+/// means something else.
+pub fn path_segments(path: &str) -> Vec<&str> {
+    let mut segments = Vec::new();
+    for segment in path.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            segment => segments.push(segment),
+        }
+    }
+    segments
+}
+
 fn hex_at(bytes: &[u8], at: usize) -> Option<u8> {
     let digit = char::from(*bytes.get(at)?).to_digit(16)?;
     u8::try_from(digit).ok()

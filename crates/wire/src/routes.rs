@@ -1,7 +1,7 @@
 //! The route table of a service: which operation is served by which handler.
 //!
-//! ```ignore
-//! Routes::<Lambda, Error>::new(&api::SERVICE, state).on::<api::CreateAlias>(alias::create)
+//! ```text
+//! Table::<Lambda, Error>::new(&api::SERVICE).on::<api::CreateAlias>(alias::create).serve(state)
 //! ```
 //!
 //! A handler is a plain `async fn(&State, &Cx, Input) -> Result<Output, Error>`; one of another type does not
@@ -13,7 +13,7 @@
 use std::{collections::HashMap, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Response, request::Parts};
+use http::{Method, Response, request::Parts};
 use serde_json::Value;
 
 use crate::{
@@ -54,34 +54,40 @@ type Call<S> = Box<
         + Sync,
 >;
 
-/// A service's operations and their handlers. `S` is the state that handlers are given, `E` the crate's error.
-pub struct Routes<S, E> {
+/// A service's operations and their handlers, without a state yet: enough to say which operations are built.
+/// `S` is the state that handlers are given, `E` the crate's error.
+pub struct Table<S, E> {
     service: &'static Service,
-    state: Arc<S>,
     calls: HashMap<&'static str, Call<S>>,
-    paths: Paths,
     error: PhantomData<fn() -> E>,
 }
 
-impl<S, E> fmt::Debug for Routes<S, E> {
+/// A [`Table`] with the state that its handlers are given.
+pub struct Routes<S, E> {
+    table: Table<S, E>,
+    state: Arc<S>,
+    paths: Paths,
+}
+
+impl<S, E> fmt::Debug for Table<S, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Routes")
+        f.debug_struct("Table")
             .field("service", &self.service.name)
             .field("handlers", &self.calls.len())
             .finish_non_exhaustive()
     }
 }
 
-impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Routes<S, E> {
+impl<S, E> fmt::Debug for Routes<S, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Routes").field("table", &self.table).finish_non_exhaustive()
+    }
+}
+
+impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
     /// The table of `service` with no handler yet.
-    pub fn new(service: &'static Service, state: Arc<S>) -> Self {
-        Self {
-            service,
-            state,
-            calls: HashMap::new(),
-            paths: Paths::of(service),
-            error: PhantomData,
-        }
+    pub fn new(service: &'static Service) -> Self {
+        Self { service, calls: HashMap::new(), error: PhantomData }
     }
 
     /// Binds an operation to its handler.
@@ -110,6 +116,38 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Routes<S, E> {
             })
         });
         assert!(self.calls.insert(info.name, call).is_none(), "{} is bound twice", info.name);
+        self
+    }
+
+    /// Every operation of the service in the model's order, and whether it has a handler.
+    pub fn operations(&self) -> Vec<(&'static OperationInfo, bool)> {
+        let operations = self.service.operations.iter();
+        operations.map(|info| (*info, self.calls.contains_key(info.name))).collect()
+    }
+
+    /// The service behind the table, with the state that its handlers are given.
+    pub fn serve(self, state: Arc<S>) -> Routes<S, E> {
+        let paths = Paths::of(self.service);
+        Routes { table: self, state, paths }
+    }
+}
+
+impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Routes<S, E> {
+    /// The table of `service` with its state and no handler yet.
+    pub fn new(service: &'static Service, state: Arc<S>) -> Self {
+        Table::new(service).serve(state)
+    }
+
+    /// Binds an operation to its handler, as [`Table::on`] does.
+    ///
+    /// # Panics
+    /// When the operation is bound twice or belongs to another service: the table itself is wrong then.
+    #[must_use]
+    pub fn on<O: Operation>(
+        mut self,
+        handler: impl for<'a> Handler<'a, S, O::Input, O::Output, E> + 'static,
+    ) -> Self {
+        self.table = self.table.on::<O>(handler);
         self
     }
 }
@@ -160,27 +198,28 @@ pub trait Served: Send + Sync {
 
 impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Served for Routes<S, E> {
     fn service(&self) -> &'static Service {
-        self.service
+        self.table.service
     }
 
     fn is_built(&self, operation: &OperationInfo) -> bool {
-        self.calls.contains_key(operation.name)
+        self.table.calls.contains_key(operation.name)
     }
 
     fn route(&self, parts: &Parts, body: &Bytes) -> Option<(&'static OperationInfo, Labels)> {
-        match self.service.protocol {
+        match self.table.service.protocol {
             Protocol::RestJson => self.paths.find(parts),
+            Protocol::Json { .. } if parts.method != Method::POST => None,
             Protocol::Json { target_prefix, .. } => {
                 let target = parts.headers.get("x-amz-target")?.to_str().ok()?;
                 let name = target.strip_prefix(target_prefix)?.strip_prefix('.')?;
-                Some((named(self.service, name)?, Labels::new()))
+                Some((named(self.table.service, name)?, Labels::new()))
             }
             Protocol::Query { .. } => {
                 let text = String::from_utf8_lossy(body);
                 let query = parts.uri.query().unwrap_or("");
                 let mut pairs = percent::query_pairs(query).chain(percent::query_pairs(&text));
                 let (_, name) = pairs.find(|(key, _)| key == "Action")?;
-                Some((named(self.service, &name)?, Labels::new()))
+                Some((named(self.table.service, &name)?, Labels::new()))
             }
         }
     }
@@ -193,7 +232,7 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Served for Routes<S,
         labels: &'a Labels,
         body: &'a Bytes,
     ) -> BoxFuture<'a, Result<Response<Bytes>, ApiError>> {
-        let Some(call) = self.calls.get(operation.name) else {
+        let Some(call) = self.table.calls.get(operation.name) else {
             return Box::pin(std::future::ready(Err(not_built(operation))));
         };
         match protocol::decode(operation, parts, labels, body) {
@@ -249,9 +288,12 @@ impl Paths {
     }
 
     fn find(&self, parts: &Parts) -> Option<(&'static OperationInfo, Labels)> {
-        // A slash at the end names the same resource: older clients send one after `/functions`.
-        let path = parts.uri.path().trim_start_matches('/').trim_end_matches('/');
-        let segments: Vec<&str> = path.split('/').collect();
+        // A slash at the end names the same resource: older clients send one after `/functions`. The path is read in
+        // the form that the signature covers.
+        let mut segments = percent::path_segments(parts.uri.path());
+        if segments.is_empty() {
+            segments.push("");
+        }
         self.0.iter().filter(|pattern| pattern.operation.method == parts.method.as_str()).find_map(
             |pattern| {
                 let labels = pattern.labels(&segments)?;
@@ -293,7 +335,7 @@ impl PathPattern {
                         return None;
                     }
                 }
-                Segment::Label(_) if segment.is_empty() => return None,
+                Segment::Label(_) | Segment::Greedy(_) if segment.is_empty() => return None,
                 Segment::Label(name) => labels.push((name, (*segment).to_owned())),
                 Segment::Greedy(name) => {
                     let after = self.segments.len() - index - 1;

@@ -3,7 +3,13 @@
 //! [`serve`] is the only way into a service. It takes a whole request (the server read the body, with a limit) and
 //! gives a whole response; it never fails: every error becomes the envelope of the service that was called.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::Poll,
+};
 
 use bytes::Bytes;
 use http::{Request, Response, request::Parts};
@@ -12,7 +18,7 @@ use crate::{
     ApiError, Caller, Cx, Entropy, OperationInfo, RequestId, Service, Timestamp,
     error::common,
     protocol::{self, Labels},
-    routes::Served,
+    routes::{BoxFuture, Served},
     sigv4::{Claim, SignatureError},
 };
 
@@ -154,7 +160,24 @@ async fn answer(
     };
     front.authorizer.authorize(&cx, operation)?;
     // Decoding, the handler and encoding are one typed step behind the table.
-    served.call(&cx, operation, parts, labels, body).await
+    contain(|| served.call(&cx, operation, parts, labels, body)).await
+}
+
+/// Runs a call so that a panic in it is an answer (500) and a record like any other failure. What it says is printed
+/// by the panic hook; the client learns nothing of it.
+async fn contain<'a>(
+    call: impl FnOnce() -> BoxFuture<'a, Result<Response<Bytes>, ApiError>>,
+) -> Result<Response<Bytes>, ApiError> {
+    let panicked = |_| Err(ApiError::internal(&common::INTERNAL_FAILURE, "the handler panicked"));
+    let mut future = match catch_unwind(AssertUnwindSafe(call)) {
+        Ok(future) => future,
+        Err(panic) => return panicked(panic),
+    };
+    poll_fn(|task| {
+        catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(task)))
+            .unwrap_or_else(|panic| Poll::Ready(panicked(panic)))
+    })
+    .await
 }
 
 /// What a request is meant for.
@@ -261,10 +284,12 @@ fn authenticate(
 fn signature_error(error: &SignatureError) -> ApiError {
     let shape = match error {
         SignatureError::Missing => &common::MISSING_AUTHENTICATION_TOKEN,
+        SignatureError::Chunked => &common::NOT_IMPLEMENTED,
         SignatureError::Incomplete(_) => &common::INCOMPLETE_SIGNATURE,
         SignatureError::Scope(_)
         | SignatureError::Expired(_)
         | SignatureError::NotYetCurrent(_)
+        | SignatureError::HeaderNotSigned(_)
         | SignatureError::BodyHash
         | SignatureError::Mismatch => &common::INVALID_SIGNATURE,
     };

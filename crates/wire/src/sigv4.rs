@@ -4,7 +4,11 @@
 //! request follows the AWS general reference ("Signature Version 4 signing process"): the path is encoded once more
 //! (every service but S3 does that), the query is sorted, header values are trimmed and folded.
 //!
-//! It does not look up keys and does not decide what a caller may do. Chunked (`STREAMING-…`) bodies come with S3.
+//! What is signed is what is served: the path is canonical in the way in which it is routed, a `+` of the query is the
+//! space that a member will hold, and every `x-amz-*` header has to be signed, because they choose what a call does.
+//!
+//! It does not look up keys and does not decide what a caller may do. Chunked (`STREAMING-…`) bodies are refused; they
+//! come with S3.
 
 use std::fmt::Write as _;
 
@@ -18,6 +22,9 @@ use crate::{
 };
 
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
+const CONTENT_SHA256: &str = "x-amz-content-sha256";
+/// How an HTTP/2 client may name the host among its signed headers.
+const AUTHORITY: &str = ":authority";
 /// The payload hash of a caller who does not sign the body.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
@@ -64,6 +71,14 @@ pub enum SignatureError {
     /// Signed too far ahead.
     #[error("{0}")]
     NotYetCurrent(String),
+    /// A header that decides what the request does is not among the signed ones.
+    #[error("{0} must be a 'SignedHeader' in the AWS Authorization.")]
+    HeaderNotSigned(String),
+    /// The body comes in chunks that carry signatures of their own.
+    #[error(
+        "Payloads that are signed in chunks ('x-amz-content-sha256: STREAMING-…') are not built in this version of Gatemill."
+    )]
+    Chunked,
     /// The body is not the one whose hash was signed.
     #[error("The provided 'x-amz-content-sha256' header does not match what was computed.")]
     BodyHash,
@@ -90,12 +105,10 @@ impl Claim {
     }
 
     fn from_header(text: &str, headers: &HeaderMap) -> Result<Self, SignatureError> {
-        let Some(rest) = text.strip_prefix(ALGORITHM) else {
-            return Err(incomplete(format!(
-                "Unsupported AWS 'algorithm': '{}'.",
-                first_word(text)
-            )));
-        };
+        let (algorithm, rest) = text.split_once(' ').unwrap_or((text, ""));
+        if algorithm != ALGORITHM {
+            return Err(unsupported(algorithm));
+        }
         let part = |name: &str| {
             rest.split(',')
                 .filter_map(|part| part.trim().split_once('='))
@@ -105,7 +118,7 @@ impl Claim {
         };
         let (credential, signed, signature) =
             (part("Credential"), part("SignedHeaders"), part("Signature"));
-        let date = header(headers, "x-amz-date");
+        let date = header(headers, "x-amz-date").or_else(|| header(headers, "date"));
         let mut missing = String::new();
         for (name, there) in [
             ("Credential", credential.is_some()),
@@ -124,7 +137,7 @@ impl Claim {
         let (Some(credential), Some(signed), Some(signature), Some(date)) =
             (credential, signed, signature, date)
         else {
-            return Err(incomplete(missing.trim_end()));
+            return Err(incomplete(format!("{missing}Authorization={ALGORITHM}")));
         };
         let token = header(headers, "x-amz-security-token");
         Self::assemble(credential, signed, signature, date, token, None)
@@ -134,8 +147,9 @@ impl Claim {
         let pairs: Vec<_> = percent::query_pairs(query).collect();
         let part =
             |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
-        if part("X-Amz-Algorithm") != Some(ALGORITHM) {
-            return Err(incomplete("Unsupported AWS 'algorithm'."));
+        match part("X-Amz-Algorithm") {
+            Some(ALGORITHM) => {}
+            other => return Err(unsupported(other.unwrap_or(""))),
         }
         let mut missing = String::new();
         let mut need = |name: &str| {
@@ -167,26 +181,29 @@ impl Claim {
         session_token: Option<&str>,
         expires_s: Option<i64>,
     ) -> Result<Self, SignatureError> {
-        // An access key id has no slash, so the scope is what follows the first.
         let parts: Vec<&str> = credential.split('/').collect();
         let [access_key_id, date, region, service, terminal] = parts[..] else {
-            return Err(incomplete(
-                "Credential must have at least 5 elements separated by '/' (KEY/date/region/service/aws4_request).",
-            ));
+            return Err(incomplete(format!(
+                "Credential must have exactly 5 slash-delimited elements, e.g. keyid/date/region/service/term, got '{credential}'"
+            )));
         };
         if terminal != "aws4_request" {
             return Err(SignatureError::Scope(format!(
                 "Credential should be scoped with a valid terminator: 'aws4_request', not '{terminal}'."
             )));
         }
-        let Some(signed_at) = Timestamp::parse_amz_date(amz_date) else {
-            return Err(incomplete(
-                "Date must be in ISO-8601 'basic format'. See http://en.wikipedia.org/wiki/ISO_8601",
-            ));
+        // Only a header is ever written in HTTP's form, and clients sign its time in the basic form all the same.
+        let http_date = || Timestamp::parse_http_date(amz_date).filter(|_| expires_s.is_none());
+        let Some(signed_at) = Timestamp::parse_amz_date(amz_date).or_else(http_date) else {
+            return Err(incomplete(format!(
+                "Date must be in ISO-8601 'basic format'. Got '{amz_date}'. See http://en.wikipedia.org/wiki/ISO_8601"
+            )));
         };
-        if amz_date.get(..8) != Some(date) {
+        let amz_date = signed_at.amz_date();
+        let day = amz_date.get(..8).unwrap_or("");
+        if day != date {
             return Err(SignatureError::Scope(format!(
-                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{date}' != '{amz_date}'."
+                "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: '{date}' != '{day}', from '{amz_date}'."
             )));
         }
         Ok(Self {
@@ -197,7 +214,7 @@ impl Claim {
             signed_headers: signed_headers.split(';').map(str::to_ascii_lowercase).collect(),
             signature: signature.to_owned(),
             signed_at,
-            amz_date: amz_date.to_owned(),
+            amz_date,
             session_token: session_token.map(str::to_owned),
             expires_s,
         })
@@ -228,20 +245,44 @@ impl Claim {
         Ok(())
     }
 
-    /// Checks the body's hash where one was signed, and the signature itself.
+    /// Checks that what has to be signed is signed, the body's hash where one was sent, and the signature itself.
     pub fn verify(&self, parts: &Parts, body: &[u8], secret: &str) -> Result<(), SignatureError> {
+        self.check_signed_headers(&parts.headers)?;
         let payload_hash = self.payload_hash(parts, body)?;
         let canonical = canonical_request(self, parts, &payload_hash);
-        let expected = sign(self, &canonical, secret);
-        let given = unhex(&self.signature).ok_or(SignatureError::Mismatch)?;
-        aws_lc_rs::constant_time::verify_slices_are_equal(&expected, &given)
-            .map_err(|_| SignatureError::Mismatch)
+        // The text is compared and not its bytes, so that a signature has one spelling.
+        let expected = hex(&sign(self, &canonical, secret));
+        aws_lc_rs::constant_time::verify_slices_are_equal(
+            expected.as_bytes(),
+            self.signature.as_bytes(),
+        )
+        .map_err(|_| SignatureError::Mismatch)
+    }
+
+    /// Requires `host` and every `x-amz-*` header that is there to be signed. The one exception binds itself: the value
+    /// of `x-amz-content-sha256` is the last line of what is signed.
+    fn check_signed_headers(&self, headers: &HeaderMap) -> Result<(), SignatureError> {
+        let signed = |name: &str| self.signed_headers.iter().any(|signed| signed == name);
+        if !signed("host") && !signed(AUTHORITY) {
+            return Err(SignatureError::HeaderNotSigned("'Host' or ':authority'".to_owned()));
+        }
+        let names = headers.keys().map(http::HeaderName::as_str);
+        let mut unsigned = names
+            .filter(|name| name.starts_with("x-amz-") && *name != CONTENT_SHA256 && !signed(name));
+        match unsigned.next() {
+            Some(name) => Err(SignatureError::HeaderNotSigned(format!("'{}'", train_case(name)))),
+            None => Ok(()),
+        }
     }
 
     fn payload_hash(&self, parts: &Parts, body: &[u8]) -> Result<String, SignatureError> {
-        let claimed = header(&parts.headers, "x-amz-content-sha256");
-        if claimed == Some(UNSIGNED_PAYLOAD) {
+        let claimed = header(&parts.headers, CONTENT_SHA256);
+        // Whoever holds a presigned URL did not sign it, so it may not choose the body.
+        if claimed == Some(UNSIGNED_PAYLOAD) && (self.expires_s.is_none() || body.is_empty()) {
             return Ok(UNSIGNED_PAYLOAD.to_owned());
+        }
+        if claimed.is_some_and(|claimed| claimed.starts_with("STREAMING-")) {
+            return Err(SignatureError::Chunked);
         }
         let actual = hex(digest::digest(&digest::SHA256, body).as_ref());
         match claimed {
@@ -253,63 +294,64 @@ impl Claim {
     }
 }
 
-/// The canonical request of the AWS general reference.
-fn canonical_request(claim: &Claim, parts: &Parts, payload_hash: &str) -> String {
-    let mut out = String::with_capacity(512);
-    out.push_str(parts.method.as_str());
-    out.push('\n');
-    out.push_str(&canonical_path(parts.uri.path()));
-    out.push('\n');
-    out.push_str(&canonical_query(parts.uri.query().unwrap_or("")));
-    out.push('\n');
-    for name in &claim.signed_headers {
-        out.push_str(name);
-        out.push(':');
-        for (at, value) in parts.headers.get_all(name).iter().enumerate() {
-            if at > 0 {
-                out.push(',');
-            }
-            fold_spaces(&String::from_utf8_lossy(value.as_bytes()), &mut out);
-        }
-        if name == "host" && !parts.headers.contains_key("host") {
-            // HTTP/2 has no Host header; what it means is the authority.
-            out.push_str(parts.uri.authority().map_or("", |authority| authority.as_str()));
-        }
-        out.push('\n');
+/// The canonical request of the AWS general reference. Bytes, because header values need not be text.
+pub(crate) fn canonical_request(claim: &Claim, parts: &Parts, payload_hash: &str) -> Vec<u8> {
+    let presigned = claim.expires_s.is_some();
+    let mut out = Vec::with_capacity(512);
+    for line in [
+        parts.method.as_str(),
+        &canonical_path(parts.uri.path()),
+        &canonical_query(parts.uri.query().unwrap_or(""), presigned),
+    ] {
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
     }
-    out.push('\n');
-    out.push_str(&claim.signed_headers.join(";"));
-    out.push('\n');
-    out.push_str(payload_hash);
+    for name in &claim.signed_headers {
+        canonical_header(name, parts, &mut out);
+    }
+    out.push(b'\n');
+    out.extend_from_slice(claim.signed_headers.join(";").as_bytes());
+    out.push(b'\n');
+    out.extend_from_slice(payload_hash.as_bytes());
     out
 }
 
-fn canonical_path(path: &str) -> String {
-    let mut segments: Vec<&str> = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                segments.pop();
-            }
-            segment => segments.push(segment),
+fn canonical_header(name: &str, parts: &Parts, out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.push(b':');
+    let stored = if name == AUTHORITY { "host" } else { name };
+    for (at, value) in parts.headers.get_all(stored).iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
         }
+        fold_spaces(value.as_bytes(), out);
     }
+    if stored == "host" && !parts.headers.contains_key("host") {
+        // HTTP/2 has no Host header; what it means is the authority.
+        let authority = parts.uri.authority().map_or("", |authority| authority.as_str());
+        out.extend_from_slice(authority.as_bytes());
+    }
+    out.push(b'\n');
+}
+
+fn canonical_path(path: &str) -> String {
+    let segments = percent::path_segments(path);
     let mut out = String::from("/");
     out.push_str(&percent::encode(segments.join("/").as_bytes(), b"/"));
-    if path.len() > 1 && path.ends_with('/') && !segments.is_empty() {
+    if path.ends_with('/') && !segments.is_empty() {
         out.push('/');
     }
     out
 }
 
-fn canonical_query(query: &str) -> String {
+/// Only a presigned URL has its signature in the query; elsewhere that key is one like any other.
+fn canonical_query(query: &str, presigned: bool) -> String {
     let mut pairs: Vec<(String, String)> = query
         .split('&')
         .filter(|part| !part.is_empty())
         .map(|part| part.split_once('=').unwrap_or((part, "")))
         .map(|(key, value)| (recode(key), recode(value)))
-        .filter(|(key, _)| key != "X-Amz-Signature")
+        .filter(|(key, _)| !presigned || key != "X-Amz-Signature")
         .collect();
     pairs.sort();
     let pairs: Vec<String> =
@@ -317,22 +359,24 @@ fn canonical_query(query: &str) -> String {
     pairs.join("&")
 }
 
+/// A `+` is a space here, as it is when the query is bound to members.
 fn recode(text: &str) -> String {
-    percent::encode(&percent::decode_bytes(text), b"")
+    percent::encode(&percent::decode_bytes(&text.replace('+', " ")), b"")
 }
 
-fn fold_spaces(value: &str, out: &mut String) {
-    for (at, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
+fn fold_spaces(value: &[u8], out: &mut Vec<u8>) {
+    let words = value.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
+    for (at, word) in words.enumerate() {
         if at > 0 {
-            out.push(' ');
+            out.push(b' ');
         }
-        out.push_str(word);
+        out.extend_from_slice(word);
     }
 }
 
-fn sign(claim: &Claim, canonical: &str, secret: &str) -> Vec<u8> {
+pub(crate) fn sign(claim: &Claim, canonical: &[u8], secret: &str) -> Vec<u8> {
     let scope = format!("{}/{}/{}/aws4_request", claim.scope_date, claim.region, claim.service);
-    let canonical_hash = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
+    let canonical_hash = hex(digest::digest(&digest::SHA256, canonical).as_ref());
     let to_sign = format!("{ALGORITHM}\n{}\n{scope}\n{canonical_hash}", claim.amz_date);
     let mut key = format!("AWS4{secret}").into_bytes();
     for part in [&claim.scope_date, &claim.region, &claim.service, "aws4_request"] {
@@ -354,22 +398,27 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    let nibble =
-        |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-    if !bytes.len().is_multiple_of(2) {
-        return None;
-    }
-    bytes.chunks_exact(2).map(|pair| Some(nibble(pair[0])? << 4 | nibble(pair[1])?)).collect()
-}
-
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-fn first_word(text: &str) -> &str {
-    text.split_whitespace().next().unwrap_or("")
+/// `x-amz-target` as AWS writes it: `X-Amz-Target`.
+fn train_case(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for byte in name.bytes() {
+        let starts_word = out.is_empty() || out.ends_with('-');
+        out.push(char::from(if starts_word { byte.to_ascii_uppercase() } else { byte }));
+    }
+    out
+}
+
+/// Names the algorithm only where it looks like one: what stands there may be somebody's secret token.
+fn unsupported(algorithm: &str) -> SignatureError {
+    let named = algorithm.starts_with("AWS4-") && algorithm.len() <= 32;
+    incomplete(match named {
+        true => format!("Unsupported AWS 'algorithm': '{algorithm}'."),
+        false => "Unsupported AWS 'algorithm'.".to_owned(),
+    })
 }
 
 fn incomplete(message: impl Into<String>) -> SignatureError {

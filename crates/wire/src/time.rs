@@ -80,6 +80,12 @@ impl Timestamp {
         Some(Self(instant.as_millisecond()))
     }
 
+    /// Reads `Sun, 22 Nov 2026 20:26:54 GMT`.
+    pub fn parse_http_date(text: &str) -> Option<Self> {
+        let instant = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
+        Some(Self(instant.as_millisecond()))
+    }
+
     /// Reads an ISO 8601 time with an offset.
     pub fn parse_iso8601(text: &str) -> Option<Self> {
         text.parse::<Instant>().ok().map(|instant| Self(instant.as_millisecond()))
@@ -148,6 +154,8 @@ mod tests {
             Some(Timestamp(1_795_379_214_000))
         );
         assert_eq!(Timestamp::parse_amz_date("yesterday"), None);
+        assert_eq!(Timestamp::parse_http_date(&t.http_date()), Some(Timestamp(1_795_379_214_000)));
+        assert_eq!(Timestamp::parse_http_date("20261122T202654Z"), None);
     }
 
     #[test]

@@ -8,9 +8,12 @@ use std::sync::OnceLock;
 
 use fancy_regex::Regex;
 use patterns::PatternCache;
-use serde_json::Value;
+use serde_json::{Number, Value};
 
-use crate::{Kind, Shape, limits::JSON_DEPTH_MAX};
+use crate::{
+    Kind, Location, Member, Shape,
+    limits::{JSON_DEPTH_MAX, SHOWN_DEPTH_MAX},
+};
 
 /// The message that lists every violation, or `None` when there is none.
 pub fn violations(shape: &Shape, value: &Value) -> Option<String> {
@@ -51,14 +54,16 @@ fn mismatch_at(shape: &Shape, value: &Value, depth: usize) -> Option<String> {
         | (Kind::Timestamp { .. }, Value::Number(_) | Value::String(_)) => return None,
         (Kind::Integer { long, .. }, Value::Number(number)) => {
             let fits = number.as_i64().is_some_and(|n| *long || i32::try_from(n).is_ok());
-            if fits {
+            if fits || breaks_own_bound(&shape.kind, number) {
                 return None;
             }
             if *long { "a Long" } else { "an Integer" }
         }
-        (Kind::Structure { .. }, _) => {
-            return Some(format!("Unexpected field type for {}", shape.name));
+        (_, Value::Array(_)) => return Some("Start of list found where not expected".to_owned()),
+        (_, Value::Object(_)) => {
+            return Some("Start of structure or map found where not expected.".to_owned());
         }
+        (Kind::Structure { .. }, _) => return Some("Expected null".to_owned()),
         (Kind::List { .. }, _) => return Some("Expected list or null".to_owned()),
         (Kind::Map { .. }, _) => return Some("Expected map or null".to_owned()),
         (Kind::String { .. }, _) => "a String",
@@ -77,12 +82,18 @@ fn mismatch_at(shape: &Shape, value: &Value, depth: usize) -> Option<String> {
     Some(format!("{} can not be converted to {expected}", token(value)))
 }
 
+/// AWS answers a number beyond 32 bits with the violated bound where the shape has one.
+fn breaks_own_bound(kind: &Kind, number: &Number) -> bool {
+    let Kind::Integer { min, max, .. } = kind else { return false };
+    let Some(number) = number.as_i64() else { return false };
+    max.is_some_and(|max| number > max) || min.is_some_and(|min| number < min)
+}
+
 fn token(value: &Value) -> &'static str {
     match value {
         Value::Null => "NULL_VALUE",
         Value::Bool(true) => "TRUE_VALUE",
         Value::Bool(false) => "FALSE_VALUE",
-        Value::Number(number) if number.is_f64() => "DECIMAL_VALUE",
         Value::Number(_) => "NUMBER_VALUE",
         Value::String(_) => "STRING_VALUE",
         Value::Array(_) => "START_ARRAY",
@@ -97,14 +108,15 @@ fn visit(shape: &Shape, value: &Value, path: &str, found: &mut Vec<String>, dept
     match (&shape.kind, value) {
         (Kind::Structure { members }, Value::Object(object)) => {
             for member in *members {
+                // Raw bytes travel beside the members; their size is the operation's own affair.
+                if is_raw_payload(member) {
+                    continue;
+                }
                 let path = child(path, &lower_camel(member.name));
                 match object.get(member.wire) {
                     None | Some(Value::Null) if member.required => {
-                        found.push(violation(
-                            shape,
-                            &Value::Null,
-                            &path,
-                            "Member must not be null",
+                        found.push(format!(
+                            "Value null at '{path}' failed to satisfy constraint: Member must not be null"
                         ));
                     }
                     None | Some(Value::Null) => {}
@@ -114,16 +126,21 @@ fn visit(shape: &Shape, value: &Value, path: &str, found: &mut Vec<String>, dept
         }
         (Kind::List { member, .. }, Value::Array(items)) => {
             push_own(shape, value, path, found);
-            visit_entries(member, items.iter(), path, value, "Member", found, depth);
+            visit_entries(member, items.iter(), path, (shape, value), "Member", found, depth);
         }
         (Kind::Map { key, value: inner, .. }, Value::Object(object)) => {
             push_own(shape, value, path, found);
             let keys: Vec<Value> = object.keys().map(|key| Value::String(key.clone())).collect();
-            visit_entries(key, keys.iter(), path, value, "Map keys", found, depth);
-            visit_entries(inner, object.values(), path, value, "Map value", found, depth);
+            let whole = (shape, value);
+            visit_entries(key, keys.iter(), path, whole, "Map keys", found, depth);
+            visit_entries(inner, object.values(), path, whole, "Map value", found, depth);
         }
         _ => push_own(shape, value, path, found),
     }
+}
+
+fn is_raw_payload(member: &Member) -> bool {
+    member.location == Location::Payload && matches!(member.shape.kind, Kind::Blob { .. })
 }
 
 /// Entries that are structures are visited one by one; for the others AWS lists all that an entry has to satisfy.
@@ -131,7 +148,7 @@ fn visit_entries<'a>(
     shape: &Shape,
     entries: impl Iterator<Item = &'a Value>,
     path: &str,
-    whole: &Value,
+    (whole_shape, whole): (&Shape, &Value),
     subject: &str,
     found: &mut Vec<String>,
     depth: usize,
@@ -145,7 +162,7 @@ fn visit_entries<'a>(
                 let mut rules = rules(shape);
                 rules.push("Member must not be null".to_owned());
                 let rule = format!("{subject} must satisfy constraint: [{}]", rules.join(", "));
-                found.push(violation(shape, whole, path, &rule));
+                found.push(violation(whole_shape, whole, path, &rule));
                 return;
             }
             _ => {}
@@ -161,11 +178,30 @@ fn push_own(shape: &Shape, value: &Value, path: &str, found: &mut Vec<String>) {
 
 fn violation(shape: &Shape, value: &Value, path: &str, rule: &str) -> String {
     let shown = match value {
-        _ if shape.sensitive => "Value".to_owned(),
+        _ if hides(shape, 0) => "Value".to_owned(),
         Value::Null => "Value null".to_owned(),
         value => format!("Value '{}'", show(value)),
     };
     format!("{shown} at '{path}' failed to satisfy constraint: {rule}")
+}
+
+/// Whether a value of this shape, printed whole, would show something sensitive.
+fn hides(shape: &Shape, depth: usize) -> bool {
+    let inner = |shape: &Shape| hides(shape, depth + 1);
+    shape.sensitive
+        || depth > SHOWN_DEPTH_MAX
+        || match &shape.kind {
+            Kind::Structure { members } => members.iter().any(|member| inner(member.shape)),
+            Kind::List { member, .. } => inner(member),
+            Kind::Map { key, value, .. } => inner(key) || inner(value),
+            Kind::String { .. }
+            | Kind::Integer { .. }
+            | Kind::Double { .. }
+            | Kind::Boolean
+            | Kind::Blob { .. }
+            | Kind::Timestamp { .. }
+            | Kind::Document => false,
+        }
 }
 
 /// Everything a value of this shape has to satisfy, in AWS's order.

@@ -16,7 +16,7 @@ mod structs;
 use std::{collections::BTreeMap, fmt::Write as _};
 
 use super::{
-    config::{ServiceConfig, Shapes},
+    config::{self, ServiceConfig, Shapes},
     model::Model,
     names,
     reach::Reach,
@@ -39,6 +39,11 @@ struct Context<'a> {
 pub(crate) fn service(config: &ServiceConfig, model: &Model) -> Result<Vec<(String, String)>> {
     let reach = Reach::of(model, |operation| has_shapes(config, operation))?;
     let statics = statics(model, &reach)?;
+    for change in config::OVERRIDES.iter().filter(|change| change.service == config.name) {
+        if !statics.contains_key(change.shape) {
+            return Err(format!("{}: no shape `{}` to override", config.name, change.shape).into());
+        }
+    }
     let context = Context { config, model, reach, statics };
     let mut files = vec![
         ("operations.rs".to_owned(), operations::file(&context)?),
@@ -62,6 +67,10 @@ pub(crate) fn index(services: &[ServiceConfig]) -> String {
     text.push_str("pub(crate) static SERVICES: &[&Service] = &[\n");
     for service in services {
         let _ = writeln!(text, "&{}::SERVICE,", service.name);
+    }
+    text.push_str("];\n\n#[cfg(test)]\npub(crate) static CHECKS: &[&[crate::tests::Check]] = &[\n");
+    for service in services {
+        let _ = writeln!(text, "{}::CHECKS,", service.name);
     }
     text.push_str("];\n");
     text
@@ -141,7 +150,9 @@ fn protocol(context: &Context<'_>) -> Result<String> {
             metadata.xml_namespace.as_ref().ok_or_else(|| missing("xmlNamespace"))?,
         ),
         other => {
-            return Err(format!("{}: the protocol {other} is not known", context.config.name).into());
+            return Err(
+                format!("{}: the protocol {other} is not known", context.config.name).into()
+            );
         }
     })
 }

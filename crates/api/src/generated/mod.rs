@@ -18,3 +18,13 @@ pub(crate) static SERVICES: &[&Service] = &[
     &logs::SERVICE,
     &sts::SERVICE,
 ];
+
+#[cfg(test)]
+pub(crate) static CHECKS: &[&[crate::tests::Check]] = &[
+    lambda::CHECKS,
+    apigateway::CHECKS,
+    apigatewayv2::CHECKS,
+    apigatewaymanagementapi::CHECKS,
+    logs::CHECKS,
+    sts::CHECKS,
+];

@@ -1,18 +1,16 @@
 //! The route table of `apigatewayv2`: which operation is served by which handler. What is not here answers 501.
 
-use std::sync::Arc;
-
 use gatemill_api::apigatewayv2 as aws;
-use gatemill_wire::{Routes, Served};
+use gatemill_wire::Table;
 
 use crate::{
     Error, Gateway,
     control::{api, cors, deployment, integration, route, stage, tag},
 };
 
-/// The table.
-pub(crate) fn routes(gateway: Arc<Gateway>) -> Box<dyn Served> {
-    let routes = Routes::<Gateway, Error>::new(&aws::SERVICE, gateway)
+/// Which operation is served by which handler.
+pub fn table() -> Table<Gateway, Error> {
+    Table::new(&aws::SERVICE)
         .on::<aws::CreateApi>(api::create)
         .on::<aws::GetApi>(api::get)
         .on::<aws::GetApis>(api::list)
@@ -42,6 +40,5 @@ pub(crate) fn routes(gateway: Arc<Gateway>) -> Box<dyn Served> {
         .on::<aws::DeleteDeployment>(deployment::delete)
         .on::<aws::TagResource>(tag::tag)
         .on::<aws::UntagResource>(tag::untag)
-        .on::<aws::GetTags>(tag::get);
-    Box::new(routes)
+        .on::<aws::GetTags>(tag::get)
 }

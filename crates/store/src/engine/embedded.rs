@@ -195,10 +195,11 @@ fn check_format(database: &Database) -> Result<(), Error> {
     let begun = database.begin_read().map_err(failed("begin to read"))?;
     let table = begun.open_table(FORMAT_TABLE).map_err(failed("find its format"))?;
     let found = ReadableTable::get(&table, FORMAT_KEY).map_err(failed("read"))?;
-    match found.as_ref().map(|found| found.value()) {
-        Some([FORMAT]) => Ok(()),
-        other => Err(Error::Format { found: format!("{other:02x?}"), known: FORMAT }),
+    let found = found.map(|found| found.value().to_vec()).unwrap_or_default();
+    if found == [FORMAT] {
+        return Ok(());
     }
+    Err(Error::Format { found: format!("{found:?}"), known: FORMAT })
 }
 
 /// Names what was attempted when redb answers an error.

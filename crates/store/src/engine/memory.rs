@@ -1,6 +1,7 @@
 //! The engine without files: for tests alone, since it forgets everything with the process.
 //!
-//! A snapshot shares the tables; a commit copies a table only while a snapshot still holds it.
+//! A snapshot shares the tables; a commit copies a table only while a snapshot still holds it. Every
+//! closure is rehearsed, since this is the engine that tests run on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -49,6 +50,10 @@ impl Engine for Memory {
     fn clear(&self) -> Result<(), Error> {
         self.lock().as_mut().ok_or(Error::Closed)?.clear();
         Ok(())
+    }
+
+    fn rehearses(&self) -> bool {
+        true
     }
 
     fn close(&self) -> Result<(), Error> {

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Key, Record, Store, Table};
+use crate::{Error, Key, Record, Store, Table, Watch};
 
 /// A record of the suite's own.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,16 +230,22 @@ async fn hooks_run_after_the_commit(store: &Store) {
     assert_eq!(seen.load(Ordering::SeqCst), 1, "once, before the write returned, and it saw it");
 }
 
+/// Waits for a change that has come already, and so must be told at once.
+async fn told(watch: &mut Watch) {
+    let told = tokio::time::timeout(Duration::from_secs(10), watch.changed());
+    told.await.expect("a change is told");
+}
+
 async fn a_watch_loses_nothing(store: &Store) {
     let mut watch = store.watch(NOTES.name());
     let mut other = store.watch(OTHERS.name());
     fill(store, &["a"]).await;
-    watch.changed().await;
+    told(&mut watch).await;
     let mut late = store.watch(NOTES.name());
     fill(store, &["b"]).await;
     // Both come back though nobody waited at the time of the commit.
-    watch.changed().await;
-    late.changed().await;
+    told(&mut watch).await;
+    told(&mut late).await;
     let refused = |_: &mut crate::Write| Err::<(), _>(Refusal::Wanted);
     assert!(matches!(store.write(refused).await, Err(Refusal::Wanted)));
     let quiet = tokio::select! {
@@ -255,7 +262,7 @@ async fn clear_empties_everything(store: &Store) {
     let digest = store.blobs().put("content".into()).await.expect("a blob is kept");
     let mut watch = store.watch(NOTES.name());
     store.clear().await.expect("the store is cleared");
-    watch.changed().await;
+    told(&mut watch).await;
     assert_eq!(store.read(|tx| NOTES.count(tx, &Key::empty())).expect("a read succeeds"), 0);
     assert_eq!(store.blobs().get(&digest).await.expect("a blob is looked up"), None);
     fill(store, &["again"]).await;

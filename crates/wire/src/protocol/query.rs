@@ -3,14 +3,14 @@
 //! Nested members are written `Tags.member.1.Key`; the reader follows the shape, so a stray key is ignored as AWS
 //! does.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use bytes::Bytes;
 use http::{Response, request::Parts};
 use quick_xml::escape::escape;
 use serde_json::{Map, Number, Value};
 
-use super::{Bound, respond};
+use super::respond;
 use crate::{
     ApiError, Kind, OperationInfo, RequestId, Shape, error::Fault, error::common,
     limits::JSON_DEPTH_MAX, percent,
@@ -22,13 +22,13 @@ pub(super) fn decode(
     operation: &OperationInfo,
     parts: &Parts,
     body: &Bytes,
-) -> Result<Bound, ApiError> {
-    let Some(shape) = operation.input else { return Ok(Bound::default()) };
+) -> Result<super::Bound, ApiError> {
+    let Some(shape) = operation.input else { return Ok(super::Bound::default()) };
     let members = match read(shape, &form(parts, body), "", 0)? {
         Some(Value::Object(members)) => members,
         _ => Map::new(),
     };
-    Ok(Bound { members, payload: None })
+    Ok(super::Bound { members, payload: None })
 }
 
 /// The parameters of a request: of the form in its body, and of its query string.
@@ -39,7 +39,8 @@ pub(crate) fn form(parts: &Parts, body: &Bytes) -> Form {
 }
 
 fn read(shape: &Shape, form: &Form, prefix: &str, depth: usize) -> Result<Option<Value>, ApiError> {
-    if depth > JSON_DEPTH_MAX {
+    // What no key names is not there. Without this check a shape that contains itself would be walked for ever wider.
+    if depth > JSON_DEPTH_MAX || !names(form, prefix) {
         return Ok(None);
     }
     match &shape.kind {
@@ -67,8 +68,15 @@ fn read(shape: &Shape, form: &Form, prefix: &str, depth: usize) -> Result<Option
     }
 }
 
+/// Whether a key is `prefix` or lies below it.
+fn names(form: &Form, prefix: &str) -> bool {
+    let mut below = form.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
+    prefix.is_empty() || below.next().is_some_and(|(key, _)| key.starts_with(prefix))
+}
+
 fn scalar(shape: &Shape, text: &str) -> Result<Value, ApiError> {
-    let wrong = || ApiError::new(&common::SERIALIZATION, format!("{text} is not a valid value"));
+    // The text is the caller's and of any length; it is not said back.
+    let wrong = || ApiError::new(&common::SERIALIZATION, "A parameter is not a valid value");
     match shape.kind {
         Kind::Integer { .. } => text.parse::<i64>().map(Value::from).map_err(|_| wrong()),
         Kind::Double { .. } => {

@@ -15,9 +15,11 @@ use crate::{
 pub(crate) fn file(context: &Context<'_>) -> Result<String> {
     let mut body = String::new();
     let mut types = Vec::new();
+    let mut markers = Vec::new();
     for (name, operation) in &context.model.operations {
         if has_shapes(context.config, name) {
             marker(&mut body, name, operation);
+            markers.push(format!("crate::tests::check::<{name}>()"));
             types
                 .extend([&operation.input, &operation.output].into_iter().flatten().map(type_name));
         }
@@ -29,6 +31,11 @@ pub(crate) fn file(context: &Context<'_>) -> Result<String> {
     text.push_str("use gatemill_wire::OperationInfo;\n\n");
     let _ = writeln!(text, "use super::{{SERVICE, errors, shapes, {}}};", types.join(", "));
     text.push_str(&body);
+    let _ = writeln!(
+        text,
+        "\n#[cfg(test)]\npub(crate) static CHECKS: &[crate::tests::Check] = &[{}];",
+        markers.join(", ")
+    );
     Ok(text)
 }
 

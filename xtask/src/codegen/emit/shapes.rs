@@ -1,6 +1,6 @@
 //! `shapes.rs`: the static descriptions.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{Context, HEADER, optional};
 use crate::{
@@ -50,7 +50,7 @@ fn describe(
             target(context, shape.key.as_ref())?,
             target(context, shape.value.as_ref())?
         ),
-        "string" => string(name, shape, &size, change),
+        "string" => string(name, shape, &size, change)?,
         "integer" => format!("integer({name:?}, {size})"),
         "long" => format!("long({name:?}, {size})"),
         "double" | "float" => {
@@ -70,16 +70,29 @@ fn target(context: &Context<'_>, reference: Option<&Reference>) -> Result<String
     Ok(format!("&{name}"))
 }
 
-fn string(name: &str, shape: &Shape, size: &str, change: Option<Change>) -> String {
+fn string(name: &str, shape: &Shape, size: &str, change: Option<Change>) -> Result<String> {
+    let model: Vec<&str> = shape.values.iter().map(String::as_str).collect();
     let values = match change {
-        Some(Change::OpenEnum) => &[],
-        None => shape.values.as_slice(),
+        Some(Change::OpenEnum) => Vec::new(),
+        Some(Change::Order(order)) => ordered(name, &model, order)?,
+        None => model,
     };
     if !values.is_empty() && shape.min.is_none() && shape.max.is_none() && shape.pattern.is_none() {
-        return format!("one_of({name:?}, &{values:?})");
+        return Ok(format!("one_of({name:?}, &{values:?})"));
     }
     let pattern = shape.pattern.as_ref().map(|pattern| raw(pattern));
-    format!("string({name:?}, {size}, {}, &{values:?})", optional(pattern))
+    Ok(format!("string({name:?}, {size}, {}, &{values:?})", optional(pattern)))
+}
+
+/// The configured order, as long as it has the values of the model.
+fn ordered<'a>(name: &str, model: &[&str], order: &'a [&'a str]) -> Result<Vec<&'a str>> {
+    let sorted = |values: &[&str]| values.iter().map(|v| (*v).to_owned()).collect::<BTreeSet<_>>();
+    if sorted(model) != sorted(order) {
+        return Err(
+            format!("{name}: the model has the values {model:?}, the override others").into()
+        );
+    }
+    Ok(order.to_vec())
 }
 
 /// A raw string literal with as many hashes as it takes.

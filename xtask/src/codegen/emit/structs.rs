@@ -80,9 +80,11 @@ fn file(context: &Context<'_>, side: &str, names: &[String]) -> Result<String> {
 fn structure(text: &mut String, uses: &mut Uses, context: &Context<'_>, name: &str) -> Result<()> {
     let shape = context.model.shape(name)?;
     let rust = names::structure(name);
+    let redacted = has_sensitive(context, shape)?;
+    let debug = if redacted { "" } else { "Debug, " };
     let _ = writeln!(
         text,
-        "\n/// {}\n#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]\npub struct {rust} {{",
+        "\n/// {}\n#[derive({debug}Clone, Default, PartialEq, Serialize, Deserialize)]\npub struct {rust} {{",
         role(context, name)
     );
     let mut taken = BTreeSet::new();
@@ -97,7 +99,56 @@ fn structure(text: &mut String, uses: &mut Uses, context: &Context<'_>, name: &s
         field(text, uses, context, (name, shape), (member, reference))?;
     }
     text.push_str("}\n");
+    if redacted {
+        redacted_debug(text, context, shape, &rust)?;
+    }
     bindings(text, context, name, shape)
+}
+
+/// Whether the value of a member must not appear in a log. Structures look after their own members.
+fn is_sensitive(context: &Context<'_>, shape: &str) -> Result<bool> {
+    let shape = context.model.shape(shape)?;
+    let inner = [&shape.member, &shape.key, &shape.value].into_iter().flatten();
+    let mut sensitive = shape.sensitive;
+    for reference in inner {
+        sensitive = sensitive || is_sensitive(context, &reference.shape)?;
+    }
+    Ok(sensitive)
+}
+
+fn has_sensitive(context: &Context<'_>, shape: &Shape) -> Result<bool> {
+    for (_, reference) in context.model.members(shape)? {
+        if is_sensitive(context, &reference.shape)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// `Debug` that names a sensitive member and hides its value.
+fn redacted_debug(
+    text: &mut String,
+    context: &Context<'_>,
+    shape: &Shape,
+    rust: &str,
+) -> Result<()> {
+    let _ = writeln!(
+        text,
+        "\nimpl std::fmt::Debug for {rust} {{\nfn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {{\n\
+         f.debug_struct({rust:?})"
+    );
+    for (member, reference) in context.model.members(shape)? {
+        let field = names::field(member);
+        let name = names::snake(member);
+        let value = if is_sensitive(context, &reference.shape)? {
+            "&crate::describe::Hidden".to_owned()
+        } else {
+            format!("&self.{field}")
+        };
+        let _ = writeln!(text, ".field({name:?}, {value})");
+    }
+    text.push_str(".finish()\n}\n}\n");
+    Ok(())
 }
 
 /// The line of documentation: what uses it.

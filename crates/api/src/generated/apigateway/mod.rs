@@ -20,8 +20,8 @@ pub static SERVICE: Service = Service {
     signing_name: "apigateway",
     protocol: Protocol::RestJson,
     api_version: "2015-07-09",
-    validation: &errors::BAD_REQUEST_EXCEPTION,
-    malformed: &errors::BAD_REQUEST_EXCEPTION,
+    validation: &gatemill_wire::error::common::VALIDATION,
+    malformed: &gatemill_wire::error::common::SERIALIZATION,
     operations: &[
         &CREATE_API_KEY,
         &CREATE_AUTHORIZER,

@@ -828,7 +828,8 @@ pub(crate) static ENDPOINT_CONFIGURATION: Shape = structure(
     ],
 );
 
-pub(crate) static ENDPOINT_TYPE: Shape = one_of("EndpointType", &["REGIONAL", "EDGE", "PRIVATE"]);
+// Differs from the model: the order in recorded answers.
+pub(crate) static ENDPOINT_TYPE: Shape = one_of("EndpointType", &["PRIVATE", "EDGE", "REGIONAL"]);
 
 pub(crate) static EXPORT_RESPONSE: Shape = structure(
     "ExportResponse",
@@ -1697,7 +1698,8 @@ pub(crate) static NULLABLE_BOOLEAN: Shape = boolean("NullableBoolean");
 
 pub(crate) static NULLABLE_INTEGER: Shape = integer("NullableInteger", None, None);
 
-pub(crate) static OP: Shape = one_of("Op", &["add", "remove", "replace", "move", "copy", "test"]);
+// Differs from the model: the order in recorded answers.
+pub(crate) static OP: Shape = one_of("Op", &["add", "remove", "move", "test", "replace", "copy"]);
 
 pub(crate) static PATCH_OPERATION: Shape = structure(
     "PatchOperation",

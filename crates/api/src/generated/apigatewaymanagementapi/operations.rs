@@ -88,3 +88,10 @@ pub static POST_TO_CONNECTION: OperationInfo = OperationInfo {
         &errors::FORBIDDEN_EXCEPTION,
     ],
 };
+
+#[cfg(test)]
+pub(crate) static CHECKS: &[crate::tests::Check] = &[
+    crate::tests::check::<DeleteConnection>(),
+    crate::tests::check::<GetConnection>(),
+    crate::tests::check::<PostToConnection>(),
+];

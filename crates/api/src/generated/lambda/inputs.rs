@@ -451,14 +451,20 @@ pub struct DeleteResourcePolicyRequest {
 impl gatemill_wire::Input for DeleteResourcePolicyRequest {}
 
 /// `Environment`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Environment {
     #[serde(rename = "Variables", skip_serializing_if = "Option::is_none")]
     pub variables: Option<BTreeMap<String, String>>,
 }
 
+impl std::fmt::Debug for Environment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Environment").field("variables", &crate::describe::Hidden).finish()
+    }
+}
+
 /// `FunctionCode`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FunctionCode {
     #[serde(rename = "ZipFile", skip_serializing_if = "Option::is_none")]
     pub zip_file: Option<Blob>,
@@ -474,6 +480,20 @@ pub struct FunctionCode {
     pub image_uri: Option<String>,
     #[serde(rename = "SourceKMSKeyArn", skip_serializing_if = "Option::is_none")]
     pub source_kms_key_arn: Option<String>,
+}
+
+impl std::fmt::Debug for FunctionCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FunctionCode")
+            .field("zip_file", &crate::describe::Hidden)
+            .field("s3_bucket", &self.s3_bucket)
+            .field("s3_key", &self.s3_key)
+            .field("s3_object_version", &self.s3_object_version)
+            .field("s3_object_storage_mode", &self.s3_object_storage_mode)
+            .field("image_uri", &self.image_uri)
+            .field("source_kms_key_arn", &self.source_kms_key_arn)
+            .finish()
+    }
 }
 
 /// `GetAccountSettingsRequest`: the input of `GetAccountSettings`.
@@ -719,7 +739,7 @@ pub struct GetRuntimeManagementConfigRequest {
 impl gatemill_wire::Input for GetRuntimeManagementConfigRequest {}
 
 /// `InvocationRequest`: the input of `Invoke`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct InvocationRequest {
     #[serde(rename = "FunctionName")]
     pub function_name: String,
@@ -738,6 +758,21 @@ pub struct InvocationRequest {
     pub qualifier: Option<String>,
     #[serde(rename = "X-Amz-Tenant-Id", skip_serializing_if = "Option::is_none")]
     pub tenant_id: Option<String>,
+}
+
+impl std::fmt::Debug for InvocationRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InvocationRequest")
+            .field("function_name", &self.function_name)
+            .field("invocation_type", &self.invocation_type)
+            .field("log_type", &self.log_type)
+            .field("client_context", &self.client_context)
+            .field("durable_execution_name", &self.durable_execution_name)
+            .field("payload", &crate::describe::Hidden)
+            .field("qualifier", &self.qualifier)
+            .field("tenant_id", &self.tenant_id)
+            .finish()
+    }
 }
 
 impl gatemill_wire::Input for InvocationRequest {
@@ -763,7 +798,7 @@ impl gatemill_wire::Input for InvokeAsyncRequest {
 }
 
 /// `InvokeWithResponseStreamRequest`: the input of `InvokeWithResponseStream`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct InvokeWithResponseStreamRequest {
     #[serde(rename = "FunctionName")]
     pub function_name: String,
@@ -782,6 +817,20 @@ pub struct InvokeWithResponseStreamRequest {
     pub invocation_type: Option<String>,
 }
 
+impl std::fmt::Debug for InvokeWithResponseStreamRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InvokeWithResponseStreamRequest")
+            .field("function_name", &self.function_name)
+            .field("log_type", &self.log_type)
+            .field("client_context", &self.client_context)
+            .field("qualifier", &self.qualifier)
+            .field("payload", &crate::describe::Hidden)
+            .field("tenant_id", &self.tenant_id)
+            .field("invocation_type", &self.invocation_type)
+            .finish()
+    }
+}
+
 impl gatemill_wire::Input for InvokeWithResponseStreamRequest {
     fn set_payload(&mut self, payload: Bytes) {
         self.payload = payload;
@@ -789,7 +838,7 @@ impl gatemill_wire::Input for InvokeWithResponseStreamRequest {
 }
 
 /// `LayerVersionContentInput`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct LayerVersionContentInput {
     #[serde(rename = "S3Bucket", skip_serializing_if = "Option::is_none")]
     pub s3_bucket: Option<String>,
@@ -801,6 +850,18 @@ pub struct LayerVersionContentInput {
     pub s3_object_storage_mode: Option<String>,
     #[serde(rename = "ZipFile", skip_serializing_if = "Option::is_none")]
     pub zip_file: Option<Blob>,
+}
+
+impl std::fmt::Debug for LayerVersionContentInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LayerVersionContentInput")
+            .field("s3_bucket", &self.s3_bucket)
+            .field("s3_key", &self.s3_key)
+            .field("s3_object_version", &self.s3_object_version)
+            .field("s3_object_storage_mode", &self.s3_object_storage_mode)
+            .field("zip_file", &crate::describe::Hidden)
+            .finish()
+    }
 }
 
 /// `ListAliasesRequest`: the input of `ListAliases`.
@@ -1017,7 +1078,7 @@ pub struct ListVersionsByFunctionRequest {
 impl gatemill_wire::Input for ListVersionsByFunctionRequest {}
 
 /// `OperationUpdate`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct OperationUpdate {
     #[serde(rename = "Id")]
     pub id: String,
@@ -1047,8 +1108,28 @@ pub struct OperationUpdate {
     pub chained_invoke_options: Option<ChainedInvokeOptions>,
 }
 
+impl std::fmt::Debug for OperationUpdate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OperationUpdate")
+            .field("id", &self.id)
+            .field("parent_id", &self.parent_id)
+            .field("name", &self.name)
+            .field("type", &self.r#type)
+            .field("sub_type", &self.sub_type)
+            .field("action", &self.action)
+            .field("payload", &crate::describe::Hidden)
+            .field("error", &self.error)
+            .field("context_options", &self.context_options)
+            .field("step_options", &self.step_options)
+            .field("wait_options", &self.wait_options)
+            .field("callback_options", &self.callback_options)
+            .field("chained_invoke_options", &self.chained_invoke_options)
+            .finish()
+    }
+}
+
 /// `PauseDurableExecutionRequest`: the input of `PauseDurableExecution`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PauseDurableExecutionRequest {
     #[serde(rename = "DurableExecutionArn")]
     pub durable_execution_arn: String,
@@ -1058,6 +1139,17 @@ pub struct PauseDurableExecutionRequest {
     pub reason: Option<String>,
     #[serde(rename = "ExecutionTimeoutPaused", skip_serializing_if = "Option::is_none")]
     pub execution_timeout_paused: Option<bool>,
+}
+
+impl std::fmt::Debug for PauseDurableExecutionRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PauseDurableExecutionRequest")
+            .field("durable_execution_arn", &self.durable_execution_arn)
+            .field("client_token", &self.client_token)
+            .field("reason", &crate::describe::Hidden)
+            .field("execution_timeout_paused", &self.execution_timeout_paused)
+            .finish()
+    }
 }
 
 impl gatemill_wire::Input for PauseDurableExecutionRequest {}
@@ -1233,7 +1325,7 @@ pub struct RemovePermissionRequest {
 impl gatemill_wire::Input for RemovePermissionRequest {}
 
 /// `ResumeDurableExecutionRequest`: the input of `ResumeDurableExecution`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ResumeDurableExecutionRequest {
     #[serde(rename = "DurableExecutionArn")]
     pub durable_execution_arn: String,
@@ -1241,6 +1333,16 @@ pub struct ResumeDurableExecutionRequest {
     pub client_token: Option<String>,
     #[serde(rename = "Reason", skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+}
+
+impl std::fmt::Debug for ResumeDurableExecutionRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResumeDurableExecutionRequest")
+            .field("durable_execution_arn", &self.durable_execution_arn)
+            .field("client_token", &self.client_token)
+            .field("reason", &crate::describe::Hidden)
+            .finish()
+    }
 }
 
 impl gatemill_wire::Input for ResumeDurableExecutionRequest {}
@@ -1266,13 +1368,22 @@ pub struct SendDurableExecutionCallbackHeartbeatRequest {
 impl gatemill_wire::Input for SendDurableExecutionCallbackHeartbeatRequest {}
 
 /// `SendDurableExecutionCallbackSuccessRequest`: the input of `SendDurableExecutionCallbackSuccess`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct SendDurableExecutionCallbackSuccessRequest {
     #[serde(rename = "CallbackId")]
     pub callback_id: String,
     /// The raw body.
     #[serde(skip)]
     pub result: Bytes,
+}
+
+impl std::fmt::Debug for SendDurableExecutionCallbackSuccessRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SendDurableExecutionCallbackSuccessRequest")
+            .field("callback_id", &self.callback_id)
+            .field("result", &crate::describe::Hidden)
+            .finish()
+    }
 }
 
 impl gatemill_wire::Input for SendDurableExecutionCallbackSuccessRequest {
@@ -1439,7 +1550,7 @@ pub struct UpdateEventSourceMappingRequest {
 impl gatemill_wire::Input for UpdateEventSourceMappingRequest {}
 
 /// `UpdateFunctionCodeRequest`: the input of `UpdateFunctionCode`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct UpdateFunctionCodeRequest {
     #[serde(rename = "FunctionName")]
     pub function_name: String,
@@ -1467,6 +1578,26 @@ pub struct UpdateFunctionCodeRequest {
     pub revision_id: Option<String>,
     #[serde(rename = "SourceKMSKeyArn", skip_serializing_if = "Option::is_none")]
     pub source_kms_key_arn: Option<String>,
+}
+
+impl std::fmt::Debug for UpdateFunctionCodeRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpdateFunctionCodeRequest")
+            .field("function_name", &self.function_name)
+            .field("zip_file", &crate::describe::Hidden)
+            .field("s3_bucket", &self.s3_bucket)
+            .field("s3_key", &self.s3_key)
+            .field("s3_object_version", &self.s3_object_version)
+            .field("s3_object_storage_mode", &self.s3_object_storage_mode)
+            .field("image_uri", &self.image_uri)
+            .field("architectures", &self.architectures)
+            .field("publish", &self.publish)
+            .field("publish_to", &self.publish_to)
+            .field("dry_run", &self.dry_run)
+            .field("revision_id", &self.revision_id)
+            .field("source_kms_key_arn", &self.source_kms_key_arn)
+            .finish()
+    }
 }
 
 impl gatemill_wire::Input for UpdateFunctionCodeRequest {}

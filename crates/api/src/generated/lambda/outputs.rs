@@ -82,7 +82,7 @@ pub struct AliasConfiguration {
 impl gatemill_wire::Output for AliasConfiguration {}
 
 /// `CallbackDetails`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallbackDetails {
     #[serde(rename = "CallbackId", skip_serializing_if = "Option::is_none")]
     pub callback_id: Option<String>,
@@ -90,6 +90,16 @@ pub struct CallbackDetails {
     pub result: Option<String>,
     #[serde(rename = "Error", skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorObject>,
+}
+
+impl std::fmt::Debug for CallbackDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CallbackDetails")
+            .field("callback_id", &self.callback_id)
+            .field("result", &crate::describe::Hidden)
+            .field("error", &self.error)
+            .finish()
+    }
 }
 
 /// `CallbackFailedDetails`.
@@ -150,12 +160,21 @@ pub struct CapacityProvider {
 }
 
 /// `ChainedInvokeDetails`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ChainedInvokeDetails {
     #[serde(rename = "Result", skip_serializing_if = "Option::is_none")]
     pub result: Option<String>,
     #[serde(rename = "Error", skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorObject>,
+}
+
+impl std::fmt::Debug for ChainedInvokeDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChainedInvokeDetails")
+            .field("result", &crate::describe::Hidden)
+            .field("error", &self.error)
+            .finish()
+    }
 }
 
 /// `ChainedInvokeFailedDetails`.
@@ -248,7 +267,7 @@ pub struct Concurrency {
 impl gatemill_wire::Output for Concurrency {}
 
 /// `ContextDetails`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ContextDetails {
     #[serde(rename = "ReplayChildren", skip_serializing_if = "Option::is_none")]
     pub replay_children: Option<bool>,
@@ -256,6 +275,16 @@ pub struct ContextDetails {
     pub result: Option<String>,
     #[serde(rename = "Error", skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorObject>,
+}
+
+impl std::fmt::Debug for ContextDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContextDetails")
+            .field("replay_children", &self.replay_children)
+            .field("result", &crate::describe::Hidden)
+            .field("error", &self.error)
+            .finish()
+    }
 }
 
 /// `ContextFailedDetails`.
@@ -347,7 +376,7 @@ pub struct DeleteFunctionResponse {
 impl gatemill_wire::Output for DeleteFunctionResponse {}
 
 /// `EnvironmentError`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EnvironmentError {
     #[serde(rename = "ErrorCode", skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
@@ -355,13 +384,31 @@ pub struct EnvironmentError {
     pub message: Option<String>,
 }
 
+impl std::fmt::Debug for EnvironmentError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnvironmentError")
+            .field("error_code", &self.error_code)
+            .field("message", &crate::describe::Hidden)
+            .finish()
+    }
+}
+
 /// `EnvironmentResponse`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EnvironmentResponse {
     #[serde(rename = "Variables", skip_serializing_if = "Option::is_none")]
     pub variables: Option<BTreeMap<String, String>>,
     #[serde(rename = "Error", skip_serializing_if = "Option::is_none")]
     pub error: Option<EnvironmentError>,
+}
+
+impl std::fmt::Debug for EnvironmentResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EnvironmentResponse")
+            .field("variables", &crate::describe::Hidden)
+            .field("error", &self.error)
+            .finish()
+    }
 }
 
 /// `Event`.
@@ -445,7 +492,7 @@ pub struct EventError {
 }
 
 /// `EventInput`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventInput {
     #[serde(rename = "Payload", skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
@@ -453,8 +500,17 @@ pub struct EventInput {
     pub truncated: Option<bool>,
 }
 
+impl std::fmt::Debug for EventInput {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventInput")
+            .field("payload", &crate::describe::Hidden)
+            .field("truncated", &self.truncated)
+            .finish()
+    }
+}
+
 /// `EventPauseReason`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventPauseReason {
     #[serde(rename = "Payload", skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
@@ -462,8 +518,17 @@ pub struct EventPauseReason {
     pub truncated: Option<bool>,
 }
 
+impl std::fmt::Debug for EventPauseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventPauseReason")
+            .field("payload", &crate::describe::Hidden)
+            .field("truncated", &self.truncated)
+            .finish()
+    }
+}
+
 /// `EventResult`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventResult {
     #[serde(rename = "Payload", skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
@@ -471,13 +536,31 @@ pub struct EventResult {
     pub truncated: Option<bool>,
 }
 
+impl std::fmt::Debug for EventResult {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventResult")
+            .field("payload", &crate::describe::Hidden)
+            .field("truncated", &self.truncated)
+            .finish()
+    }
+}
+
 /// `EventResumeReason`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EventResumeReason {
     #[serde(rename = "Payload", skip_serializing_if = "Option::is_none")]
     pub payload: Option<String>,
     #[serde(rename = "Truncated", skip_serializing_if = "Option::is_none")]
     pub truncated: Option<bool>,
+}
+
+impl std::fmt::Debug for EventResumeReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("EventResumeReason")
+            .field("payload", &crate::describe::Hidden)
+            .field("truncated", &self.truncated)
+            .finish()
+    }
 }
 
 /// `EventSourceMappingConfiguration`: the output of `CreateEventSourceMapping`, the output of `DeleteEventSourceMapping`, the output of `GetEventSourceMapping`, the output of `UpdateEventSourceMapping`.
@@ -576,10 +659,16 @@ pub struct Execution {
 }
 
 /// `ExecutionDetails`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionDetails {
     #[serde(rename = "InputPayload", skip_serializing_if = "Option::is_none")]
     pub input_payload: Option<String>,
+}
+
+impl std::fmt::Debug for ExecutionDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ExecutionDetails").field("input_payload", &crate::describe::Hidden).finish()
+    }
 }
 
 /// `ExecutionFailedDetails`.
@@ -668,12 +757,21 @@ pub struct FunctionCodeLocation {
 }
 
 /// `FunctionCodeLocationError`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct FunctionCodeLocationError {
     #[serde(rename = "ErrorCode", skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
     #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+impl std::fmt::Debug for FunctionCodeLocationError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FunctionCodeLocationError")
+            .field("error_code", &self.error_code)
+            .field("message", &crate::describe::Hidden)
+            .finish()
+    }
 }
 
 /// `FunctionConfiguration`: the output of `CreateFunction`, the output of `GetFunctionConfiguration`, the output of `PublishVersion`, the output of `UpdateFunctionCode`, the output of `UpdateFunctionConfiguration`.
@@ -853,7 +951,7 @@ pub struct GetDurableExecutionHistoryResponse {
 impl gatemill_wire::Output for GetDurableExecutionHistoryResponse {}
 
 /// `GetDurableExecutionResponse`: the output of `GetDurableExecution`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GetDurableExecutionResponse {
     #[serde(rename = "DurableExecutionArn")]
     pub durable_execution_arn: String,
@@ -885,6 +983,31 @@ pub struct GetDurableExecutionResponse {
     pub pause_details: Option<PauseDetails>,
     #[serde(rename = "ExpectedExecutionTimeoutTimestamp", skip_serializing_if = "Option::is_none")]
     pub expected_execution_timeout_timestamp: Option<EpochSeconds>,
+}
+
+impl std::fmt::Debug for GetDurableExecutionResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GetDurableExecutionResponse")
+            .field("durable_execution_arn", &self.durable_execution_arn)
+            .field("durable_execution_name", &self.durable_execution_name)
+            .field("function_arn", &self.function_arn)
+            .field("input_payload", &crate::describe::Hidden)
+            .field("result", &crate::describe::Hidden)
+            .field("error", &self.error)
+            .field("start_timestamp", &self.start_timestamp)
+            .field("status", &self.status)
+            .field("end_timestamp", &self.end_timestamp)
+            .field("version", &self.version)
+            .field("trace_header", &self.trace_header)
+            .field("execution_data_included", &self.execution_data_included)
+            .field("durable_config", &self.durable_config)
+            .field("pause_details", &self.pause_details)
+            .field(
+                "expected_execution_timeout_timestamp",
+                &self.expected_execution_timeout_timestamp,
+            )
+            .finish()
+    }
 }
 
 impl gatemill_wire::Output for GetDurableExecutionResponse {}
@@ -1080,12 +1203,21 @@ pub struct GetRuntimeManagementConfigResponse {
 impl gatemill_wire::Output for GetRuntimeManagementConfigResponse {}
 
 /// `ImageConfigError`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageConfigError {
     #[serde(rename = "ErrorCode", skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
     #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+impl std::fmt::Debug for ImageConfigError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ImageConfigError")
+            .field("error_code", &self.error_code)
+            .field("message", &crate::describe::Hidden)
+            .finish()
+    }
 }
 
 /// `ImageConfigResponse`.
@@ -1111,7 +1243,7 @@ pub struct InvocationCompletedDetails {
 }
 
 /// `InvocationResponse`: the output of `Invoke`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct InvocationResponse {
     #[serde(rename = "StatusCode", skip_serializing_if = "Option::is_none")]
     pub status_code: Option<i32>,
@@ -1126,6 +1258,19 @@ pub struct InvocationResponse {
     pub executed_version: Option<String>,
     #[serde(rename = "X-Amz-Durable-Execution-Arn", skip_serializing_if = "Option::is_none")]
     pub durable_execution_arn: Option<String>,
+}
+
+impl std::fmt::Debug for InvocationResponse {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InvocationResponse")
+            .field("status_code", &self.status_code)
+            .field("function_error", &self.function_error)
+            .field("log_result", &self.log_result)
+            .field("payload", &crate::describe::Hidden)
+            .field("executed_version", &self.executed_version)
+            .field("durable_execution_arn", &self.durable_execution_arn)
+            .finish()
+    }
 }
 
 impl gatemill_wire::Output for InvocationResponse {
@@ -1415,7 +1560,7 @@ pub struct Operation {
 }
 
 /// `PauseDetails`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct PauseDetails {
     #[serde(rename = "PauseRequestTimestamp")]
     pub pause_request_timestamp: EpochSeconds,
@@ -1423,6 +1568,16 @@ pub struct PauseDetails {
     pub reason: Option<String>,
     #[serde(rename = "ExecutionTimeoutPaused")]
     pub execution_timeout_paused: bool,
+}
+
+impl std::fmt::Debug for PauseDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PauseDetails")
+            .field("pause_request_timestamp", &self.pause_request_timestamp)
+            .field("reason", &crate::describe::Hidden)
+            .field("execution_timeout_paused", &self.execution_timeout_paused)
+            .finish()
+    }
 }
 
 /// `PauseDurableExecutionResponse`: the output of `PauseDurableExecution`.
@@ -1601,12 +1756,21 @@ pub struct RuntimeVersionConfig {
 }
 
 /// `RuntimeVersionError`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeVersionError {
     #[serde(rename = "ErrorCode", skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
     #[serde(rename = "Message", skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+}
+
+impl std::fmt::Debug for RuntimeVersionError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RuntimeVersionError")
+            .field("error_code", &self.error_code)
+            .field("message", &crate::describe::Hidden)
+            .finish()
+    }
 }
 
 /// `SendDurableExecutionCallbackFailureResponse`: the output of `SendDurableExecutionCallbackFailure`.
@@ -1637,7 +1801,7 @@ pub struct SnapStartResponse {
 }
 
 /// `StepDetails`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StepDetails {
     #[serde(rename = "Attempt", skip_serializing_if = "Option::is_none")]
     pub attempt: Option<i32>,
@@ -1647,6 +1811,17 @@ pub struct StepDetails {
     pub result: Option<String>,
     #[serde(rename = "Error", skip_serializing_if = "Option::is_none")]
     pub error: Option<ErrorObject>,
+}
+
+impl std::fmt::Debug for StepDetails {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StepDetails")
+            .field("attempt", &self.attempt)
+            .field("next_attempt_timestamp", &self.next_attempt_timestamp)
+            .field("result", &crate::describe::Hidden)
+            .field("error", &self.error)
+            .finish()
+    }
 }
 
 /// `StepFailedDetails`.

@@ -2568,7 +2568,8 @@ pub(crate) static INVOKE_ASYNC_RESPONSE: Shape = structure(
     &[optional("Status", "Status", Location::Status, &HTTP_STATUS)],
 );
 
-pub(crate) static INVOKE_MODE: Shape = one_of("InvokeMode", &["BUFFERED", "RESPONSE_STREAM"]);
+// Differs from the model: the order in recorded answers.
+pub(crate) static INVOKE_MODE: Shape = one_of("InvokeMode", &["RESPONSE_STREAM", "BUFFERED"]);
 
 pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Shape = structure(
     "InvokeWithResponseStreamRequest",
@@ -3930,7 +3931,7 @@ pub(crate) static ROLE_ARN: Shape = string(
     &[],
 );
 
-// Differs from the model: the service answers an unknown runtime with a text of its own, and the model has no preview names.
+// Differs from the model: the service answers an unknown runtime with a text and a list of its own.
 pub(crate) static RUNTIME: Shape = string("Runtime", None, None, None, &[]);
 
 pub(crate) static RUNTIME_VERSION_ARN: Shape = string(

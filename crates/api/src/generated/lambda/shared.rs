@@ -155,7 +155,7 @@ pub struct EphemeralStorage {
 }
 
 /// `ErrorObject`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ErrorObject {
     #[serde(rename = "ErrorMessage", skip_serializing_if = "Option::is_none")]
     pub error_message: Option<String>,
@@ -165,6 +165,17 @@ pub struct ErrorObject {
     pub error_data: Option<String>,
     #[serde(rename = "StackTrace", skip_serializing_if = "Option::is_none")]
     pub stack_trace: Option<Vec<String>>,
+}
+
+impl std::fmt::Debug for ErrorObject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ErrorObject")
+            .field("error_message", &crate::describe::Hidden)
+            .field("error_type", &crate::describe::Hidden)
+            .field("error_data", &crate::describe::Hidden)
+            .field("stack_trace", &crate::describe::Hidden)
+            .finish()
+    }
 }
 
 /// `EventSourceMappingLoggingConfig`.

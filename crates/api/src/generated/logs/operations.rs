@@ -2289,3 +2289,22 @@ pub static UPDATE_SCHEDULED_QUERY: OperationInfo = OperationInfo {
         &errors::INTERNAL_SERVER_EXCEPTION,
     ],
 };
+
+#[cfg(test)]
+pub(crate) static CHECKS: &[crate::tests::Check] = &[
+    crate::tests::check::<CreateLogGroup>(),
+    crate::tests::check::<CreateLogStream>(),
+    crate::tests::check::<DeleteLogGroup>(),
+    crate::tests::check::<DeleteLogStream>(),
+    crate::tests::check::<DeleteRetentionPolicy>(),
+    crate::tests::check::<DescribeLogGroups>(),
+    crate::tests::check::<DescribeLogStreams>(),
+    crate::tests::check::<FilterLogEvents>(),
+    crate::tests::check::<GetLogEvents>(),
+    crate::tests::check::<ListTagsForResource>(),
+    crate::tests::check::<ListTagsLogGroup>(),
+    crate::tests::check::<PutLogEvents>(),
+    crate::tests::check::<PutRetentionPolicy>(),
+    crate::tests::check::<TagResource>(),
+    crate::tests::check::<UntagResource>(),
+];

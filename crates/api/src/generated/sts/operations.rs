@@ -188,3 +188,6 @@ pub static GET_WEB_IDENTITY_TOKEN: OperationInfo = OperationInfo {
         &errors::JWT_PAYLOAD_SIZE_EXCEEDED_EXCEPTION,
     ],
 };
+
+#[cfg(test)]
+pub(crate) static CHECKS: &[crate::tests::Check] = &[crate::tests::check::<GetCallerIdentity>()];

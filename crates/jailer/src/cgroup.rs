@@ -1,0 +1,289 @@
+//! Limits by cgroup, on whatever the machine has: version 2, version 1, or both side by side (then
+//! version 1 usually holds the controllers, and version 2 is good for freezing and killing).
+//!
+//! All cgroups of one sandboxd live under one parent per hierarchy, `gatemill.<pid>`, *beside* our
+//! own cgroup where that may be made, so that limits of our own service do not become the limit of
+//! all functions together, and so that version 2's rule against processes in inner cgroups holds.
+//! Parents that a killed sandboxd left behind are removed at the next start.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::event::epoll::EventFlags;
+use rustix::event::{EventfdFlags, eventfd};
+
+use crate::limits;
+use crate::memory::{self, Used, hard_limit};
+use crate::spec::Spec;
+
+mod hierarchy;
+
+pub(crate) use hierarchy::Hierarchies;
+
+/// The limits and switches of one sandbox.
+#[derive(Debug)]
+pub(crate) struct Cgroup {
+    /// Each directory of this sandbox, and what it is for.
+    dirs: Vec<Dir>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Controller {
+    Memory,
+    Cpu,
+    Pids,
+    Freezer,
+}
+
+/// The kernel's word that memory use passed a limit.
+#[derive(Debug)]
+pub(crate) struct MemoryEvent {
+    /// Becomes ready, edge-triggered, with these flags.
+    pub(crate) ready: OwnedFd,
+    pub(crate) flags: EventFlags,
+    /// What is left to do for it.
+    pub(crate) registration: Option<Registration>,
+}
+
+/// A version 1 event that is not registered yet. Registering waits for every CPU, for milliseconds;
+/// so a sandbox's first process does it, which has nothing else to do, while its program starts.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    control: fs::File,
+    _usage: fs::File,
+    line: String,
+}
+
+impl MemoryEvent {
+    /// Registers the event, and lets it happen once, because the limit may have been passed before.
+    pub(crate) fn register(&self) -> io::Result<()> {
+        let Some(registration) = &self.registration else { return Ok(()) };
+        (&registration.control).write_all(registration.line.as_bytes())?;
+        rustix::io::write(&self.ready, &1_u64.to_ne_bytes())?;
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Dir {
+    path: PathBuf,
+    version: u8,
+    controllers: Vec<Controller>,
+}
+
+impl Cgroup {
+    /// Makes the directories of a sandbox and sets its limits. Nothing is left after an error.
+    pub(crate) fn create(parents: &Hierarchies, name: &str, spec: &Spec) -> io::Result<Self> {
+        let mut cgroup = Self { dirs: Vec::new() };
+        let made = parents.each().try_for_each(|parent| {
+            let path = parent.path.join(name);
+            fs::create_dir(&path)?;
+            let controllers = parent.controllers.clone();
+            let dir = Dir { path, version: parent.version, controllers };
+            let limited = dir.limit(spec);
+            cgroup.dirs.push(dir);
+            limited
+        });
+        match made {
+            Ok(()) => Ok(cgroup),
+            Err(error) => {
+                cgroup.remove();
+                Err(error)
+            }
+        }
+    }
+
+    /// The version 1 files into which the first process, while it has one thread, writes 0. Not
+    /// `cgroup.procs`: moving a whole process waits for every CPU (10 ms and more), moving the
+    /// writing thread does not.
+    pub(crate) fn tasks_files(&self) -> Vec<PathBuf> {
+        self.dirs.iter().filter(|d| d.version == 1).map(|d| d.path.join("tasks")).collect()
+    }
+
+    /// The version 2 directory in which the first process is made.
+    pub(crate) fn birthplace(&self) -> io::Result<Option<OwnedFd>> {
+        let dir = self.dirs.iter().find(|dir| dir.version == 2);
+        dir.map(|dir| fs::File::open(&dir.path).map(OwnedFd::from)).transpose()
+    }
+
+    /// The file that holds the highest memory use in bytes.
+    pub(crate) fn peak_file(&self) -> Option<PathBuf> {
+        let dir = self.with(Controller::Memory)?;
+        let name = if dir.version == 2 { "memory.peak" } else { "memory.max_usage_in_bytes" };
+        Some(dir.path.join(name))
+    }
+
+    /// The highest memory use in bytes; 0 where nothing counts it.
+    pub(crate) fn peak_bytes(&self) -> u64 {
+        let number = |file| fs::read_to_string(file).ok()?.trim().parse().ok();
+        self.peak_file().and_then(number).unwrap_or(0)
+    }
+
+    /// Memory in use now; `None` where nothing counts it.
+    pub(crate) fn memory_used(&self) -> Option<Used> {
+        let dir = self.with(Controller::Memory)?;
+        let file = if dir.version == 2 { "memory.current" } else { "memory.usage_in_bytes" };
+        let total = fs::read_to_string(dir.path.join(file)).ok()?.trim().parse().ok()?;
+        Some(Used { total, page_cache: memory::page_cache(&dir.path.join("memory.stat")) })
+    }
+
+    /// How the kernel tells that the use of memory passes `limit` bytes; `None` where no cgroup
+    /// counts it.
+    pub(crate) fn watch_memory(&self, limit: u64) -> io::Result<Option<MemoryEvent>> {
+        let Some(dir) = self.with(Controller::Memory) else { return Ok(None) };
+        if dir.version == 2 {
+            // The counter `high` in it changes; see `limit_memory_v2`.
+            let ready = fs::File::open(dir.path.join("memory.events"))?.into();
+            let flags = EventFlags::PRI | EventFlags::ET;
+            return Ok(Some(MemoryEvent { ready, flags, registration: None }));
+        }
+        let usage = fs::File::open(dir.path.join("memory.usage_in_bytes"))?;
+        let control =
+            fs::OpenOptions::new().write(true).open(dir.path.join("cgroup.event_control"))?;
+        let ready = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let line = format!("{} {} {limit}", ready.as_raw_fd(), usage.as_raw_fd());
+        let registration = Some(Registration { control, _usage: usage, line });
+        Ok(Some(MemoryEvent { ready, flags: EventFlags::IN | EventFlags::ET, registration }))
+    }
+
+    /// Lets a version 2 cgroup use this much before it is slowed down; version 1 slows nobody.
+    pub(crate) fn tolerate(&self, bytes: u64) {
+        if let Some(dir) = self.with(Controller::Memory).filter(|dir| dir.version == 2) {
+            let _ = dir.write("memory.high", &bytes.to_string());
+        }
+    }
+
+    /// How many processes the memory limit has killed.
+    pub(crate) fn oom_kills(&self) -> u64 {
+        let Some(dir) = self.with(Controller::Memory) else { return 0 };
+        let file = if dir.version == 2 { "memory.events" } else { "memory.oom_control" };
+        field(&dir.path.join(file), "oom_kill").unwrap_or(0)
+    }
+
+    /// Stops or continues all processes. `false` where no cgroup can.
+    pub(crate) fn set_frozen(&self, frozen: bool) -> bool {
+        let Some((dir, file, on, off)) = self.freezer() else { return false };
+        fs::write(dir.join(file), if frozen { on } else { off }).is_ok()
+    }
+
+    /// Kills all processes where a version 2 cgroup can, whoever their parents are.
+    pub(crate) fn kill(&self) {
+        for dir in self.dirs.iter().filter(|dir| dir.version == 2) {
+            // Linux 5.14 and later. Without it the death of the init does the same.
+            let _ = fs::write(dir.path.join("cgroup.kill"), "1");
+        }
+    }
+
+    /// Removes the directories; waits, within bounds, for processes that are still dying.
+    pub(crate) fn remove(&self) {
+        for dir in &self.dirs {
+            remove_dir(&dir.path);
+        }
+    }
+
+    fn with(&self, controller: Controller) -> Option<&Dir> {
+        self.dirs.iter().find(|dir| dir.controllers.contains(&controller))
+    }
+
+    fn freezer(&self) -> Option<(&Path, &'static str, &'static str, &'static str)> {
+        if let Some(dir) = self.dirs.iter().find(|dir| dir.version == 2) {
+            return Some((&dir.path, "cgroup.freeze", "1", "0"));
+        }
+        let dir = self.with(Controller::Freezer)?;
+        Some((&dir.path, "freezer.state", "FROZEN", "THAWED"))
+    }
+}
+
+impl Dir {
+    fn limit(&self, spec: &Spec) -> io::Result<()> {
+        for controller in &self.controllers {
+            match (controller, self.version) {
+                (Controller::Memory, 2) => self.limit_memory_v2(spec)?,
+                (Controller::Memory, _) => self.limit_memory_v1(spec)?,
+                (Controller::Cpu, 2) => {
+                    let value = format!("{} {}", cpu_quota_us(spec), limits::CPU_PERIOD_US);
+                    self.write("cpu.max", &value)?;
+                }
+                (Controller::Cpu, _) => {
+                    self.write("cpu.cfs_period_us", &limits::CPU_PERIOD_US.to_string())?;
+                    self.write("cpu.cfs_quota_us", &cpu_quota_us(spec).to_string())?;
+                }
+                // One more for the init, which the customer did not start.
+                (Controller::Pids, _) => {
+                    self.write("pids.max", &(u64::from(spec.pids_max) + 1).to_string())?;
+                }
+                (Controller::Freezer, _) => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn limit_memory_v2(&self, spec: &Spec) -> io::Result<()> {
+        self.write("memory.max", &hard_limit(spec).to_string())?;
+        // Passing it is an event; until sandboxd has looked, the program is only slowed down.
+        self.write("memory.high", &spec.memory_bytes.to_string())?;
+        self.write_if_there("memory.swap.max", "0")?;
+        self.write_if_there("memory.oom.group", "1")
+    }
+
+    fn limit_memory_v1(&self, spec: &Spec) -> io::Result<()> {
+        let limit = hard_limit(spec).to_string();
+        self.write("memory.limit_in_bytes", &limit)?;
+        // With swap counted and equal, no byte of it can be used.
+        self.write_if_there("memory.memsw.limit_in_bytes", &limit)
+    }
+
+    fn write(&self, file: &str, value: &str) -> io::Result<()> {
+        fs::write(self.path.join(file), value)
+    }
+
+    fn write_if_there(&self, file: &str, value: &str) -> io::Result<()> {
+        match self.write(file, value) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                // Opening a control file that does not exist tries to create it, which cgroupfs
+                // refuses with EACCES and not with ENOENT.
+                if self.path.join(file).exists() { Err(error) } else { Ok(()) }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Removes a cgroup directory and those in it. Gives up silently after the bound: an emptied cgroup
+/// costs little, and the next start looks again.
+pub(crate) fn remove_tree(path: &Path) {
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = fs::write(entry.path().join("cgroup.kill"), "1");
+            remove_dir(&entry.path());
+        }
+    }
+    remove_dir(path);
+}
+
+fn remove_dir(path: &Path) {
+    for _ in 0..limits::CGROUP_REMOVE_TRIES {
+        match fs::remove_dir(path) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                std::thread::sleep(limits::CGROUP_REMOVE_PAUSE);
+            }
+            _ => return,
+        }
+    }
+}
+
+fn cpu_quota_us(spec: &Spec) -> u64 {
+    let quota = u64::from(spec.cpu_millis) * limits::CPU_PERIOD_US / 1000;
+    quota.max(limits::MIN_CPU_QUOTA_US)
+}
+
+fn field(file: &Path, name: &str) -> Option<u64> {
+    let text = fs::read_to_string(file).ok()?;
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(key, _)| *key == name)?.1.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,218 @@
+//! The first process of a sandbox: builds the sandbox around itself, starts the program in it,
+//! collects orphans, and passes on how the program ended.
+//!
+//! It is pid 1 of the sandbox's pid namespace, so the kernel ends everything inside when it ends,
+//! and no signal from inside reaches it. The program lives in a user namespace of its own below
+//! the init's and has another uid, so it holds no power over the namespaces that bound it, nor over
+//! the init; the init itself gives up its privileges as soon as the program may go on.
+
+use std::fs;
+use std::io;
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+use libc::sock_filter;
+
+use crate::cgroup::MemoryEvent;
+use crate::confine::{self, Descriptors, INSIDE_ID, Image};
+use crate::root_fs;
+use crate::spec::Spec;
+use crate::step::{At, Failure, Step};
+use crate::sys::{self, Forked};
+
+/// Everything that the child needs, made before it is forked.
+pub(crate) struct Plan<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) image: Image,
+    pub(crate) filter: &'a [sock_filter],
+    pub(crate) tasks_files: &'a [PathBuf],
+    pub(crate) memory_event: Option<&'a MemoryEvent>,
+    pub(crate) mount_point: &'a std::ffi::CStr,
+    pub(crate) ids: Ids,
+    pub(crate) landlock: bool,
+    pub(crate) fds: Descriptors,
+    /// Where the init says how the program ended.
+    pub(crate) report: RawFd,
+    /// Everything but the `execve`.
+    pub(crate) trial: bool,
+}
+
+/// Who is who on the host.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ids {
+    /// sandboxd is root: the program and the init have host uids of their own.
+    Root { program: u32, init: u32 },
+    /// It is a plain user, whose one uid and gid is mapped.
+    User { uid: u32, gid: u32 },
+}
+
+/// How a program ended, in the first byte of the init's record.
+pub(crate) const EXITED: u8 = 1;
+/// See [`EXITED`].
+pub(crate) const SIGNALED: u8 = 2;
+
+/// The init's whole life.
+pub(crate) fn run(plan: &Plan<'_>) -> ! {
+    match prepare(plan).and_then(|()| start_program(plan)) {
+        Ok(program) => {
+            // An init that cannot confine itself ends, and the program with it.
+            let _ = live(plan, program);
+        }
+        Err(failure) => confine::report(plan.fds.status, failure.step as u8, failure.errno),
+    }
+    sys::exit_now(1)
+}
+
+fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
+    die_with_parent().at(Step::Clone)?;
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    if let Ids::User { uid, gid } = plan.ids {
+        write_map("self", uid, gid).at(Step::OuterMap)?;
+    } else {
+        sys::drop_groups().at(Step::Identity)?;
+    }
+    join_cgroups(plan.tasks_files).at(Step::JoinCgroup)?;
+    unshare_cgroup().at(Step::CgroupNamespace)?;
+    sys::set_host_name(c"sandbox").at(Step::HostName)?;
+    loopback_up().at(Step::Loopback)?;
+    // When the machine runs out of memory, functions go before the server. Not everywhere allowed.
+    let _ = fs::write("/proc/self/oom_score_adj", "500");
+    root_fs::enter(plan.spec, plan.mount_point)
+}
+
+/// Joins the version 1 cgroups by writing 0, which means the writer.
+pub(crate) fn join_cgroups(tasks_files: &[PathBuf]) -> io::Result<()> {
+    tasks_files.iter().try_for_each(|file| fs::write(file, "0"))
+}
+
+/// Tells the kernel to tell sandboxd when the memory limit is passed.
+pub(crate) fn register(event: Option<&MemoryEvent>) -> io::Result<()> {
+    event.map_or(Ok(()), MemoryEvent::register)
+}
+
+/// After joining, so that our own cgroup is the root of what can be seen.
+fn unshare_cgroup() -> io::Result<()> {
+    // SAFETY: only CLONE_FILES would touch what other code relies on.
+    Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }?)
+}
+
+fn loopback_up() -> io::Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let cloexec = SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, cloexec, None)?;
+    sys::loopback_up(std::os::fd::AsFd::as_fd(&socket))
+}
+
+/// Starts the program's process in its own user namespace and lets it go when its one uid is
+/// mapped and the file system is sealed. Returns its pid.
+fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {
+    let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Session)?;
+    match sys::clone_into(libc::CLONE_NEWUSER, None).at(Step::UserNamespace)? {
+        Forked::Child => {
+            drop(go);
+            let mut byte = [0];
+            // The end of the pipe without a byte means that the init failed, and said so.
+            if !matches!(rustix::io::read(&wait, &mut byte), Ok(1)) {
+                sys::exit_now(1);
+            }
+            let failure = become_program(plan);
+            confine::report(failure.1, failure.0.step as u8, failure.0.errno);
+            sys::exit_now(127)
+        }
+        Forked::Parent(pid) => {
+            let (uid, gid) = match plan.ids {
+                Ids::Root { program, .. } => (program, program),
+                Ids::User { .. } => (INSIDE_ID, INSIDE_ID),
+            };
+            write_map(&pid.to_string(), uid, gid).at(Step::UserNamespace)?;
+            root_fs::seal()?;
+            rustix::io::write(&go, &[1]).at(Step::Session)?;
+            Ok(pid)
+        }
+    }
+}
+
+/// One uid and one gid: the fixed inside one, and what it is outside.
+fn write_map(process: &str, uid: u32, gid: u32) -> io::Result<()> {
+    let file = |name| format!("/proc/{process}/{name}");
+    fs::write(file("setgroups"), "deny")?;
+    fs::write(file("gid_map"), format!("{INSIDE_ID} {gid} 1"))?;
+    fs::write(file("uid_map"), format!("{INSIDE_ID} {uid} 1"))
+}
+
+/// In the program's process. Returns only on failure, with the status pipe's number.
+fn become_program(plan: &Plan<'_>) -> (Failure, RawFd) {
+    let status = match confine::session(plan.fds).at(Step::Session) {
+        Ok(status) => status,
+        Err(failure) => return (failure, plan.fds.status),
+    };
+    let steps = || -> Result<(), Failure> {
+        confine::limit_resources(plan.spec, true).at(Step::Rlimits)?;
+        confine::become_plain_user(INSIDE_ID).at(Step::Identity)?;
+        plan.image.enter_cwd()?;
+        if plan.landlock {
+            confine::landlock().at(Step::Landlock)?;
+        }
+        sys::set_filter(plan.filter).at(Step::Seccomp)
+    };
+    if let Err(failure) = steps() {
+        return (failure, status);
+    }
+    confine::report(status, 0, 0);
+    if plan.trial {
+        sys::exit_now(0);
+    }
+    (plan.image.exec(), status)
+}
+
+/// The init after the program's start: confined like the program, holding nothing but its report.
+fn live(plan: &Plan<'_>, program: u32) -> Result<(), Failure> {
+    const REPORT: RawFd = 3;
+    // From here on the status pipe is the program's alone: its end is the `execve`.
+    sys::close(plan.fds.status);
+    register(plan.memory_event).at(Step::Cgroup)?;
+    let id = match plan.ids {
+        Ids::Root { init, .. } => init,
+        Ids::User { .. } => INSIDE_ID,
+    };
+    confine::forget_standard_streams().at(Step::Session)?;
+    let report = sys::duplicate_above(plan.report, 10).at(Step::Session)?;
+    sys::duplicate_to(report, REPORT).at(Step::Session)?;
+    sys::close_from(REPORT + 1).at(Step::Session)?;
+    confine::become_plain_user(id).at(Step::Identity)?;
+    // A change of identity had cleared it.
+    die_with_parent().at(Step::Identity)?;
+    sys::set_filter(plan.filter).at(Step::Seccomp)?;
+    loop {
+        if let Some((kind, value)) = reap(program) {
+            confine::report(REPORT, kind, value);
+            sys::exit_now(0);
+        }
+    }
+}
+
+/// Waits for one process. `Some` when it was the program: how it ended.
+fn reap(program: u32) -> Option<(u8, i32)> {
+    let mut status = 0;
+    // SAFETY: waitpid fills in one integer that lives through the call.
+    let pid = unsafe { libc::waitpid(-1, &raw mut status, 0) };
+    if pid < 0 {
+        // No child is left, although the program's end was never seen: it cannot be.
+        sys::exit_now(1);
+    }
+    (pid.cast_unsigned() == program).then(|| describe(status))
+}
+
+/// The record of a wait status.
+pub(crate) fn describe(status: i32) -> (u8, i32) {
+    if libc::WIFSIGNALED(status) {
+        (SIGNALED, libc::WTERMSIG(status))
+    } else {
+        (EXITED, libc::WEXITSTATUS(status))
+    }
+}
+
+/// The kernel kills us when sandboxd dies; when it died already, so do we.
+fn die_with_parent() -> io::Result<()> {
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.cast_unsigned().into())
+}

@@ -1,0 +1,172 @@
+//! sandboxd's side of a start: pipes, ids, the fork.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
+
+use libc::sock_filter;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use crate::cgroup::MemoryEvent;
+use crate::confine::{Descriptors, Image, c_path};
+use crate::init::{self, Ids};
+use crate::limits;
+use crate::seccomp;
+use crate::spec::{Isolation, Spec};
+use crate::step::{At, Failure, Step};
+use crate::supervisor;
+use crate::sys::{self, Forked};
+
+/// What all starts of one sandboxd share.
+pub(crate) struct Launcher {
+    isolation: Isolation,
+    uid_base: u32,
+    mount_point: CString,
+    filter: Vec<sock_filter>,
+    landlock: bool,
+    pub(crate) is_root: bool,
+}
+
+/// A first process on its way.
+#[derive(Debug)]
+pub(crate) struct Launched {
+    pub(crate) pid: u32,
+    /// Says how far the program came; ends with its `execve`.
+    pub(crate) status: OwnedFd,
+    /// Says how the program ended.
+    pub(crate) report: OwnedFd,
+}
+
+/// How the first process gets into its cgroups.
+pub(crate) struct Joined<'a> {
+    pub(crate) tasks_files: Vec<PathBuf>,
+    pub(crate) birthplace: Option<OwnedFd>,
+    /// The memory event that is to be registered.
+    pub(crate) memory_event: Option<&'a MemoryEvent>,
+}
+
+/// The descriptors that came with a request.
+pub(crate) struct Gifts {
+    pub(crate) channel: OwnedFd,
+    pub(crate) output: OwnedFd,
+}
+
+impl Launcher {
+    pub(crate) fn new(
+        isolation: Isolation,
+        state_dir: &std::path::Path,
+        uid_base: u32,
+    ) -> io::Result<Self> {
+        let mount_point = state_dir.join("root");
+        std::fs::create_dir_all(&mount_point)?;
+        uid_base.checked_add(limits::MAX_UID_SLOTS).ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(Self {
+            isolation,
+            uid_base,
+            mount_point: c_path(&mount_point)?,
+            filter: seccomp::program(),
+            landlock: sys::landlock_version() > 0,
+            is_root: rustix::process::geteuid().is_root(),
+        })
+    }
+
+    /// Starts a sandbox's first process. `trial` goes through all steps but the `execve`.
+    pub(crate) fn launch(
+        &self,
+        spec: &Spec,
+        gifts: &Gifts,
+        cgroup: &Joined<'_>,
+        trial: bool,
+    ) -> Result<Launched, Failure> {
+        let (status, status_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
+        let (report, report_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
+        for fd in [&status, &report] {
+            let flags = fcntl_getfl(fd).at(Step::Prepare)?;
+            fcntl_setfl(fd, flags | OFlags::NONBLOCK).at(Step::Prepare)?;
+        }
+        let fds = Descriptors {
+            channel: gifts.channel.as_raw_fd(),
+            output: gifts.output.as_raw_fd(),
+            status: status_end.as_raw_fd(),
+        };
+        let report_fd = report_end.as_raw_fd();
+        let pid = match self.isolation {
+            Isolation::Sandbox => self.confined(spec, cgroup, fds, report_fd, trial)?,
+            Isolation::Process => plain(spec, cgroup, fds, report_fd, trial)?,
+        };
+        Ok(Launched { pid, status, report })
+    }
+
+    fn confined(
+        &self,
+        spec: &Spec,
+        cgroup: &Joined<'_>,
+        fds: Descriptors,
+        report: i32,
+        trial: bool,
+    ) -> Result<u32, Failure> {
+        let plan = init::Plan {
+            spec,
+            image: Image::of(spec).at(Step::Request)?,
+            filter: &self.filter,
+            tasks_files: &cgroup.tasks_files,
+            memory_event: cgroup.memory_event,
+            mount_point: &self.mount_point,
+            ids: self.ids(spec.uid),
+            landlock: self.landlock,
+            fds,
+            report,
+            trial,
+        };
+        let mut flags = libc::CLONE_NEWPID
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWNET;
+        if !self.is_root {
+            flags |= libc::CLONE_NEWUSER;
+        }
+        match sys::clone_into(flags, cgroup.birthplace.as_ref().map(AsFd::as_fd)).at(Step::Clone)? {
+            Forked::Child => init::run(&plan),
+            Forked::Parent(pid) => Ok(pid),
+        }
+    }
+
+    fn ids(&self, slot: u32) -> Ids {
+        if self.is_root {
+            // Below the overflow that `new` excluded.
+            Ids::Root { program: self.uid_base + slot, init: self.uid_base + limits::MAX_UID_SLOTS }
+        } else {
+            Ids::User {
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+            }
+        }
+    }
+}
+
+fn plain(
+    spec: &Spec,
+    cgroup: &Joined<'_>,
+    fds: Descriptors,
+    report: i32,
+    trial: bool,
+) -> Result<u32, Failure> {
+    let spec = supervisor::on_host(spec);
+    let image = Image::of(&spec).at(Step::Request)?;
+    let plan = supervisor::Plan {
+        spec: &spec,
+        image,
+        tasks_files: &cgroup.tasks_files,
+        memory_event: cgroup.memory_event,
+        fds,
+        report,
+        trial,
+    };
+    match sys::clone_into(0, cgroup.birthplace.as_ref().map(AsFd::as_fd)).at(Step::Clone)? {
+        Forked::Child => supervisor::run(&plan),
+        Forked::Parent(pid) => Ok(pid),
+    }
+}

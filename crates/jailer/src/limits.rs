@@ -1,0 +1,58 @@
+//! Every bound of this crate, with the reason for its size. Nothing here is configurable: a request
+//! that does not fit is a mistake of the caller, and is answered as such.
+
+use std::time::Duration;
+
+/// Longest message between the server and sandboxd, in bytes. A start request carries the
+/// environment (AWS allows 4 KiB of variables; ours and the credentials add less than 8 KiB),
+/// arguments and paths. Stays below the default socket buffer of 208 KiB.
+pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
+/// Longest sandbox id.
+pub const MAX_ID_BYTES: usize = 64;
+/// Longest path in a request, Linux's own `PATH_MAX`.
+pub const MAX_PATH_BYTES: usize = 4096;
+/// Most arguments of a program, `argv[0]` not counted.
+pub const MAX_ARGS: usize = 256;
+/// Most environment variables.
+pub const MAX_ENV: usize = 1024;
+/// Most read-only binds of one sandbox.
+pub const MAX_BINDS: usize = 64;
+/// Highest function uid slot, exclusive; the slot above it is the uid of every sandbox's init.
+pub const MAX_UID_SLOTS: u32 = 60_000;
+/// Smallest memory limit that a runtime can start in.
+pub const MIN_MEMORY_BYTES: u64 = 4 * 1024 * 1024;
+/// Largest memory limit and `/tmp` that are accepted (AWS stops at 10 GiB; this is only sanity).
+pub const MAX_SIZE_BYTES: u64 = 1 << 44;
+/// Size of the root file system: directories, mount points and five small files.
+pub const ROOT_BYTES: u64 = 1024 * 1024;
+/// Size of `/dev/shm`.
+pub const SHM_BYTES: u64 = 16 * 1024 * 1024;
+/// Living sandboxes of one sandboxd: two descriptors each, under the common hard limit of 20,000.
+pub const MAX_LIVING: usize = 9_000;
+/// Depth of a path made inside a new root.
+pub const MAX_PATH_DEPTH: usize = 64;
+/// The period over which a CPU quota is counted. Short, so that a small share means short pauses.
+pub const CPU_PERIOD_US: u64 = 20_000;
+/// The smallest quota that the kernel accepts.
+pub const MIN_CPU_QUOTA_US: u64 = 1_000;
+/// How often the memory of sandboxes without a memory cgroup is summed.
+pub const WATCHDOG_PERIOD: Duration = Duration::from_millis(50);
+/// How often removing a cgroup is tried while its last processes die, and the pause between.
+pub const CGROUP_REMOVE_TRIES: u32 = 200;
+/// See [`CGROUP_REMOVE_TRIES`].
+pub const CGROUP_REMOVE_PAUSE: Duration = Duration::from_millis(5);
+/// How long sandboxd waits for its sandboxes to die when it ends.
+pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
+/// Most processes looked at when a tree is walked through `/proc` (the kernel's usual `pid_max`
+/// times four).
+pub const MAX_PROCESSES: usize = 131_072;
+/// Most passes over a process tree when it is killed without a pid namespace.
+pub const KILL_PASSES: u32 = 64;
+/// Above what is in `/tmp`, how much more a version 2 cgroup may take before it is slowed down.
+pub const TMP_STEP: u64 = 16 * 1024 * 1024;
+/// How fast a program is assumed to fill memory: 4 GiB/s.
+pub const FILL_BYTES_PER_US: u64 = 4096;
+/// The pauses between looks at a sandbox that is above its limit because of `/tmp` and cache.
+pub const LOOK_SOONEST: Duration = Duration::from_millis(5);
+/// See [`LOOK_SOONEST`].
+pub const LOOK_LATEST: Duration = Duration::from_millis(500);

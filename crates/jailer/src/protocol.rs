@@ -1,0 +1,406 @@
+//! The messages between the server and sandboxd: a fixed binary format over a `SOCK_SEQPACKET`
+//! pair, one message a packet, integers little endian, strings and lists with a `u32` length.
+//!
+//! A format of our own because the privileged side should contain no general parser, and because
+//! every length is bounded before it is believed. File descriptors travel beside
+//! [`Request::Start`]: the program's end of the channel, then the pipe for its output.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::limits;
+use crate::spec::{Bind, Enforced, Isolation, Spec};
+use crate::step::{Failure, Step};
+
+/// What the server asks for. A ticket names one start and what became of it; the server counts them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// The first message, once.
+    Configure {
+        /// The class of every sandbox of this sandboxd.
+        isolation: Isolation,
+        /// A directory of the server's own, where an empty mount point is made.
+        state_dir: PathBuf,
+        /// Host uid of slot 0.
+        uid_base: u32,
+    },
+    /// Start a sandbox; two descriptors come with it.
+    Start {
+        /// The ticket of this sandbox from here on.
+        ticket: u64,
+        /// What it shall be.
+        spec: Box<Spec>,
+    },
+    /// End the whole tree.
+    Kill(u64),
+    /// Stop the whole tree.
+    Freeze(u64),
+    /// Let it go on.
+    Thaw(u64),
+    /// End all sandboxes and sandboxd itself.
+    Shutdown,
+}
+
+/// How a program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal ended it.
+    Signal(i32),
+}
+
+/// What sandboxd says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// Configured, and the trial sandbox worked.
+    Ready {
+        /// What holds here.
+        enforced: Enforced,
+        /// The cgroup directories that the server removes if sandboxd dies.
+        cgroups: Vec<PathBuf>,
+    },
+    /// Not configured: this step of the trial sandbox failed. sandboxd exits.
+    Refused(Failure),
+    /// The program was exec'd.
+    Started {
+        /// Whose.
+        ticket: u64,
+        /// Host pid of the sandbox's first process.
+        pid: u32,
+        /// The file that holds the peak of memory in bytes; empty where there is no memory cgroup.
+        peak_file: PathBuf,
+    },
+    /// The sandbox could not be made; nothing of it is left.
+    Failed {
+        /// Whose.
+        ticket: u64,
+        /// Why.
+        failure: Failure,
+    },
+    /// A started sandbox ended; nothing of it is left.
+    Exited {
+        /// Whose.
+        ticket: u64,
+        /// How the program ended.
+        status: ExitStatus,
+        /// The memory limit ended it, or one of its processes.
+        oom_killed: bool,
+        /// The most memory that it ever had, in bytes.
+        memory_peak_bytes: u64,
+    },
+}
+
+/// A message that is not one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed message")]
+pub struct Malformed;
+
+impl Request {
+    /// The message's bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it would be longer than [`limits::MAX_MESSAGE_BYTES`].
+    pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
+        let mut out = Writer::default();
+        match self {
+            Self::Configure { isolation, state_dir, uid_base } => {
+                out.u8(0);
+                out.u8(u8::from(*isolation == Isolation::Process));
+                out.path(state_dir);
+                out.u32(*uid_base);
+            }
+            Self::Start { ticket, spec } => {
+                out.u8(1);
+                out.u64(*ticket);
+                write_spec(&mut out, spec);
+            }
+            Self::Kill(ticket) => out.tagged(2, *ticket),
+            Self::Freeze(ticket) => out.tagged(3, *ticket),
+            Self::Thaw(ticket) => out.tagged(4, *ticket),
+            Self::Shutdown => out.u8(5),
+        }
+        out.finish()
+    }
+
+    /// Reads a message; the whole of `bytes` must be it.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not one. Contents are checked by [`Spec::validate`], not here.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut input = Reader(bytes);
+        let request = match input.u8()? {
+            0 => Self::Configure {
+                isolation: if input.bool()? { Isolation::Process } else { Isolation::Sandbox },
+                state_dir: input.path()?,
+                uid_base: input.u32()?,
+            },
+            1 => Self::Start { ticket: input.u64()?, spec: Box::new(read_spec(&mut input)?) },
+            2 => Self::Kill(input.u64()?),
+            3 => Self::Freeze(input.u64()?),
+            4 => Self::Thaw(input.u64()?),
+            5 => Self::Shutdown,
+            _ => return Err(Malformed),
+        };
+        input.end()?;
+        Ok(request)
+    }
+}
+
+impl Reply {
+    /// The message's bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it would be longer than [`limits::MAX_MESSAGE_BYTES`].
+    pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
+        let mut out = Writer::default();
+        match self {
+            Self::Ready { enforced, cgroups } => {
+                out.u8(0);
+                write_enforced(&mut out, enforced);
+                out.list(cgroups, |out, path| out.path(path));
+            }
+            Self::Refused(failure) => {
+                out.u8(1);
+                out.failure(*failure);
+            }
+            Self::Started { ticket, pid, peak_file } => {
+                out.tagged(2, *ticket);
+                out.u32(*pid);
+                out.path(peak_file);
+            }
+            Self::Failed { ticket, failure } => {
+                out.tagged(3, *ticket);
+                out.failure(*failure);
+            }
+            Self::Exited { ticket, status, oom_killed, memory_peak_bytes } => {
+                out.tagged(4, *ticket);
+                let (kind, value) = match *status {
+                    ExitStatus::Code(code) => (0, code),
+                    ExitStatus::Signal(signal) => (1, signal),
+                };
+                out.u8(kind);
+                out.i32(value);
+                out.u8(u8::from(*oom_killed));
+                out.u64(*memory_peak_bytes);
+            }
+        }
+        out.finish()
+    }
+
+    /// Reads a message; the whole of `bytes` must be it.
+    ///
+    /// # Errors
+    /// [`Malformed`] when it is not one.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        let mut input = Reader(bytes);
+        let reply = match input.u8()? {
+            0 => Self::Ready {
+                enforced: read_enforced(&mut input)?,
+                cgroups: input.list(limits::MAX_BINDS, Reader::path)?,
+            },
+            1 => Self::Refused(input.failure()?),
+            2 => {
+                Self::Started { ticket: input.u64()?, pid: input.u32()?, peak_file: input.path()? }
+            }
+            3 => Self::Failed { ticket: input.u64()?, failure: input.failure()? },
+            4 => Self::Exited {
+                ticket: input.u64()?,
+                status: match (input.bool()?, input.i32()?) {
+                    (false, code) => ExitStatus::Code(code),
+                    (true, signal) => ExitStatus::Signal(signal),
+                },
+                oom_killed: input.bool()?,
+                memory_peak_bytes: input.u64()?,
+            },
+            _ => return Err(Malformed),
+        };
+        input.end()?;
+        Ok(reply)
+    }
+}
+
+fn write_spec(out: &mut Writer, spec: &Spec) {
+    out.str(&spec.id);
+    out.path(&spec.program);
+    out.list(&spec.args, |out, arg| out.str(arg));
+    out.list(&spec.env, |out, (name, value)| {
+        out.str(name);
+        out.str(value);
+    });
+    out.path(&spec.cwd);
+    out.list(&spec.binds, |out, bind| {
+        out.path(&bind.host);
+        out.path(&bind.inside);
+    });
+    out.u32(spec.uid);
+    out.u64(spec.memory_bytes);
+    out.u32(spec.cpu_millis);
+    out.u64(spec.tmp_bytes);
+    out.u32(spec.pids_max);
+    out.u32(spec.nofile);
+}
+
+fn read_spec(input: &mut Reader<'_>) -> Result<Spec, Malformed> {
+    Ok(Spec {
+        id: input.str()?,
+        program: input.path()?,
+        args: input.list(limits::MAX_ARGS, Reader::str)?,
+        env: input.list(limits::MAX_ENV, |input| Ok((input.str()?, input.str()?)))?,
+        cwd: input.path()?,
+        binds: input.list(limits::MAX_BINDS, |input| {
+            Ok(Bind { host: input.path()?, inside: input.path()? })
+        })?,
+        uid: input.u32()?,
+        memory_bytes: input.u64()?,
+        cpu_millis: input.u32()?,
+        tmp_bytes: input.u64()?,
+        pids_max: input.u32()?,
+        nofile: input.u32()?,
+    })
+}
+
+fn write_enforced(out: &mut Writer, enforced: &Enforced) {
+    let flags = [
+        enforced.own_uid,
+        enforced.file_system,
+        enforced.namespaces,
+        enforced.user_namespace,
+        enforced.network,
+        enforced.seccomp,
+        enforced.memory,
+        enforced.cpu,
+        enforced.pids,
+        enforced.freezer,
+        enforced.tmp_size,
+    ];
+    flags.into_iter().for_each(|flag| out.u8(u8::from(flag)));
+    out.u8(enforced.landlock);
+    out.u8(enforced.cgroup_version);
+}
+
+fn read_enforced(input: &mut Reader<'_>) -> Result<Enforced, Malformed> {
+    Ok(Enforced {
+        own_uid: input.bool()?,
+        file_system: input.bool()?,
+        namespaces: input.bool()?,
+        user_namespace: input.bool()?,
+        network: input.bool()?,
+        seccomp: input.bool()?,
+        memory: input.bool()?,
+        cpu: input.bool()?,
+        pids: input.bool()?,
+        freezer: input.bool()?,
+        tmp_size: input.bool()?,
+        landlock: input.u8()?,
+        cgroup_version: input.u8()?,
+    })
+}
+
+#[derive(Default)]
+struct Writer(Vec<u8>);
+
+impl Writer {
+    fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+    fn u32(&mut self, value: u32) {
+        self.0.extend(value.to_le_bytes());
+    }
+    fn i32(&mut self, value: i32) {
+        self.0.extend(value.to_le_bytes());
+    }
+    fn u64(&mut self, value: u64) {
+        self.0.extend(value.to_le_bytes());
+    }
+    fn tagged(&mut self, tag: u8, ticket: u64) {
+        self.u8(tag);
+        self.u64(ticket);
+    }
+    fn bytes(&mut self, value: &[u8]) {
+        // A length that does not fit makes the message too long, which `finish` refuses.
+        self.u32(u32::try_from(value.len()).unwrap_or(u32::MAX));
+        self.0.extend(value);
+    }
+    fn str(&mut self, value: &str) {
+        self.bytes(value.as_bytes());
+    }
+    fn path(&mut self, value: &Path) {
+        self.bytes(value.as_os_str().as_bytes());
+    }
+    fn failure(&mut self, failure: Failure) {
+        self.u8(failure.step as u8);
+        self.i32(failure.errno);
+    }
+    fn list<T>(&mut self, items: &[T], mut write: impl FnMut(&mut Self, &T)) {
+        self.u32(u32::try_from(items.len()).unwrap_or(u32::MAX));
+        items.iter().for_each(|item| write(self, item));
+    }
+    fn finish(self) -> Result<Vec<u8>, Malformed> {
+        if self.0.len() > limits::MAX_MESSAGE_BYTES { Err(Malformed) } else { Ok(self.0) }
+    }
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn take(&mut self, count: usize) -> Result<&[u8], Malformed> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.take(N)?.try_into().map_err(|_| Malformed)
+    }
+    fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array::<1>().map(|[byte]| byte)
+    }
+    fn bool(&mut self) -> Result<bool, Malformed> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Malformed),
+        }
+    }
+    fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_le_bytes)
+    }
+    fn i32(&mut self) -> Result<i32, Malformed> {
+        self.array().map(i32::from_le_bytes)
+    }
+    fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_le_bytes)
+    }
+    fn bytes(&mut self) -> Result<&[u8], Malformed> {
+        let length = self.u32()? as usize;
+        self.take(length)
+    }
+    fn str(&mut self) -> Result<String, Malformed> {
+        str::from_utf8(self.bytes()?).map(str::to_owned).map_err(|_| Malformed)
+    }
+    fn path(&mut self) -> Result<PathBuf, Malformed> {
+        self.bytes().map(|bytes| PathBuf::from(OsStr::from_bytes(bytes)))
+    }
+    fn failure(&mut self) -> Result<Failure, Malformed> {
+        let step = Step::from_byte(self.u8()?).ok_or(Malformed)?;
+        Ok(Failure { step, errno: self.i32()? })
+    }
+    fn list<T>(
+        &mut self,
+        most: usize,
+        mut read: impl FnMut(&mut Self) -> Result<T, Malformed>,
+    ) -> Result<Vec<T>, Malformed> {
+        let count = self.u32()? as usize;
+        if count > most {
+            return Err(Malformed);
+        }
+        (0..count).map(|_| read(self)).collect()
+    }
+    fn end(&self) -> Result<(), Malformed> {
+        if self.0.is_empty() { Ok(()) } else { Err(Malformed) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

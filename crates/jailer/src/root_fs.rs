@@ -1,0 +1,220 @@
+//! The file system that a confined program sees, built by the init in its own mount namespace:
+//! a small tmpfs with the read-only binds of the spec, and `/proc`, `/dev`, `/tmp` and `/etc` made
+//! here.
+//!
+//! Sources are opened before the old root goes, mount points are made component by component
+//! without following symbolic links, and attributes are put on a mount before it becomes visible.
+
+use std::ffi::{CStr, CString};
+use std::fs;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::symlink;
+use std::path::{Component, Path};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
+
+use crate::limits;
+use crate::spec::{Bind, Spec};
+use crate::step::{At, Failure, Step};
+use crate::sys;
+
+const RDONLY: u64 = 0x1; // MOUNT_ATTR_RDONLY
+const NOSUID: u64 = 0x2; // MOUNT_ATTR_NOSUID
+const NODEV: u64 = 0x4; // MOUNT_ATTR_NODEV
+const NOEXEC: u64 = 0x8; // MOUNT_ATTR_NOEXEC
+
+const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
+
+/// Entries of `/proc` that say more about the host than a function has to know. The rest is
+/// read-only and mostly the function's own.
+const MASKED: [&str; 6] = ["kallsyms", "kcore", "keys", "modules", "sysrq-trigger", "timer_list"];
+
+/// Public files of the host's `/etc` that libraries need, bound when present: certificates, the
+/// linker's index, and where Debian's alternatives point.
+const HOST_ETC: [&str; 6] = [
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+];
+
+const PASSWD: &str = "root:x:0:0:root:/root:/sbin/nologin\n\
+    sbx_user1051:x:993:993::/home/sbx_user1051:/sbin/nologin\n\
+    nobody:x:65534:65534:nobody:/:/sbin/nologin\n";
+const GROUP: &str = "root:x:0:\nsbx_user1051:x:993:\nnogroup:x:65534:\n";
+const HOSTS: &str = "127.0.0.1 localhost sandbox sandbox.localdomain\n::1 localhost\n";
+const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
+
+/// A part of the host that will appear inside.
+struct Source {
+    tree: OwnedFd,
+    is_dir: bool,
+}
+
+/// Builds the root in this mount namespace and makes it `/`. `mount_point` is an empty directory.
+pub(crate) fn enter(spec: &Spec, mount_point: &CStr) -> Result<(), Failure> {
+    let recursive = libc::AT_RECURSIVE;
+    sys::mount_setattr(CWD, c"/", recursive, 0, libc::MS_PRIVATE).at(Step::Root)?;
+    let binds: Vec<_> =
+        spec.binds.iter().map(|bind| open(&bind.host)).collect::<io::Result<_>>().at(Step::Bind)?;
+    let etc: Vec<_> = HOST_ETC.iter().map(|path| open(Path::new(path)).ok()).collect();
+    let devices: Vec<_> = DEVICES
+        .iter()
+        .map(|name| open(&Path::new("/dev").join(name)))
+        .collect::<io::Result<_>>()
+        .at(Step::Dev)?;
+
+    let options = format!("mode=0755,nr_inodes=4096,size={}", limits::ROOT_BYTES);
+    tmpfs(mount_point, libc::MS_NOSUID | libc::MS_NODEV, &options).at(Step::Root)?;
+    rustix::process::chdir(mount_point).at(Step::Root)?;
+
+    for (Bind { inside, .. }, source) in spec.binds.iter().zip(&binds) {
+        attach(source, inside, RDONLY | NOSUID | NODEV).at(Step::Bind)?;
+    }
+    proc_fs().at(Step::Proc)?;
+    dev(&devices).at(Step::Dev)?;
+    mask_proc(&devices[0]).at(Step::Proc)?;
+    tmp(spec.tmp_bytes).at(Step::Tmp)?;
+    etc_files().at(Step::Etc)?;
+    for (path, source) in HOST_ETC.iter().zip(&etc) {
+        if let Some(source) = source {
+            attach(source, Path::new(path), RDONLY | NOSUID | NODEV | NOEXEC).at(Step::Etc)?;
+        }
+    }
+    pivot().at(Step::Pivot)
+}
+
+/// The last touch: nothing but `/tmp` and `/dev/shm` can be written any more.
+pub(crate) fn seal() -> Result<(), Failure> {
+    sys::mount_setattr(CWD, c"/proc", 0, RDONLY, 0).at(Step::Seal)?;
+    sys::mount_setattr(CWD, c"/", 0, RDONLY, 0).at(Step::Seal)
+}
+
+/// A detached copy of the mount at `path`. Without what is mounted below it, where that may be:
+/// a user namespace may not uncover what was covered, so there the copy has to be whole.
+fn open(path: &Path) -> io::Result<Source> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    let tree = open_tree(CWD, path, flags).or_else(|error| match error {
+        rustix::io::Errno::INVAL => open_tree(CWD, path, flags | OpenTreeFlags::AT_RECURSIVE),
+        other => Err(other),
+    })?;
+    let stat = statat(&tree, "", AtFlags::EMPTY_PATH)?;
+    let is_dir = rustix::fs::FileType::from_raw_mode(stat.st_mode).is_dir();
+    Ok(Source { tree, is_dir })
+}
+
+/// Puts a source at a path of the new root, which is the working directory.
+fn attach(source: &Source, inside: &Path, attributes: u64) -> io::Result<()> {
+    let target = make_mount_point(inside, source.is_dir)?;
+    let whole = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    sys::mount_setattr(source.tree.as_fd(), c"", whole, attributes, 0)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(&source.tree, "", &target, "", flags)?)
+}
+
+/// Makes a directory or empty file and all above it, and opens it. Follows no symbolic link.
+fn make_mount_point(inside: &Path, is_dir: bool) -> io::Result<OwnedFd> {
+    let names: Vec<_> = inside
+        .components()
+        .filter_map(|c| if let Component::Normal(name) = c { Some(name) } else { None })
+        .collect();
+    let dir_flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut at = openat(CWD, ".", dir_flags, Mode::empty())?;
+    for (index, name) in names.iter().enumerate() {
+        if !is_dir && index + 1 == names.len() {
+            let made = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            match openat(&at, *name, made, Mode::from_raw_mode(0o444)) {
+                Ok(_) | Err(rustix::io::Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            return Ok(openat(&at, *name, flags, Mode::empty())?);
+        }
+        match mkdirat(&at, *name, Mode::from_raw_mode(0o755)) {
+            // A directory that a bind brought along answers EROFS when it is not there.
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(error.into()),
+        }
+        at = openat(&at, *name, dir_flags, Mode::empty())?;
+    }
+    Ok(at)
+}
+
+fn proc_fs() -> io::Result<()> {
+    fs::create_dir("proc")?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    sys::mount_fs(c"proc", c"proc", flags, c"hidepid=invisible").or_else(|_| {
+        // Where parts of the host's /proc are covered, as in a container, a user namespace gets
+        // the part about processes only.
+        sys::mount_fs(c"proc", c"proc", flags, c"hidepid=invisible,subset=pid")
+    })
+}
+
+fn mask_proc(null: &Source) -> io::Result<()> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    for name in MASKED {
+        let target = Path::new("proc").join(name);
+        if target.exists() {
+            let tree = open_tree(&null.tree, "", flags | OpenTreeFlags::AT_EMPTY_PATH)
+                .or_else(|_| open_tree(CWD, "dev/null", flags))?;
+            move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        }
+    }
+    Ok(())
+}
+
+fn dev(devices: &[Source]) -> io::Result<()> {
+    fs::create_dir("dev")?;
+    for (name, source) in DEVICES.iter().zip(devices) {
+        attach(source, &Path::new("/dev").join(name), NOSUID | NOEXEC)?;
+    }
+    for (name, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
+        symlink(format!("/proc/self/fd{target}"), Path::new("dev").join(name))?;
+    }
+    fs::create_dir("dev/shm")?;
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    tmpfs(c"dev/shm", flags, &format!("mode=1777,nr_inodes=1024,size={}", limits::SHM_BYTES))
+}
+
+fn tmp(bytes: u64) -> io::Result<()> {
+    fs::create_dir("tmp")?;
+    // A file takes a page at least in any use that matters, so this many inodes suffice; without a
+    // limit, empty files would be free.
+    let inodes = (bytes / 4096).max(1024);
+    let options = format!("mode=1777,nr_inodes={inodes},size={bytes}");
+    tmpfs(c"tmp", libc::MS_NOSUID | libc::MS_NODEV, &options)
+}
+
+fn etc_files() -> io::Result<()> {
+    fs::create_dir("etc")?;
+    let files = [
+        ("passwd", PASSWD),
+        ("group", GROUP),
+        ("hosts", HOSTS),
+        ("nsswitch.conf", NSSWITCH),
+        ("resolv.conf", ""),
+        ("hostname", "sandbox\n"),
+    ];
+    for (name, text) in files {
+        fs::File::create(Path::new("etc").join(name))?.write_all(text.as_bytes())?;
+    }
+    symlink("/usr/share/zoneinfo/UTC", "etc/localtime")?;
+    symlink("/proc/self/mounts", "etc/mtab")
+}
+
+/// The working directory becomes `/`, and the host's root is gone from this namespace.
+fn pivot() -> io::Result<()> {
+    rustix::process::pivot_root(".", ".")?;
+    // The old root now lies over the new one, at the same place.
+    unmount(".", UnmountFlags::DETACH)?;
+    Ok(rustix::process::chdir("/")?)
+}
+
+fn tmpfs(target: &CStr, flags: libc::c_ulong, options: &str) -> io::Result<()> {
+    let options = CString::new(options).map_err(|_| io::ErrorKind::InvalidInput)?;
+    sys::mount_fs(c"tmpfs", target, flags, &options)
+}

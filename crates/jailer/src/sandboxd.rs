@@ -1,0 +1,555 @@
+//! sandboxd: the one privileged process. A single thread takes requests, makes sandboxes, collects
+//! their ends and cleans up after them.
+//!
+//! It lives exactly as long as the server: the end of the socket ends every sandbox, the cgroups,
+//! and sandboxd. It keeps nothing durable and opens nothing to the network. What it does not do is
+//! decide: which function runs when, and what a limit is, is the server's business.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+use std::time::Instant;
+
+use rustix::event::{Timespec, epoll};
+use rustix::io::Errno;
+
+use crate::cgroup::{Cgroup, Controller, Hierarchies, MemoryEvent};
+use crate::init::{EXITED, SIGNALED};
+use crate::launch::{Gifts, Joined, Launched, Launcher};
+use crate::limits;
+use crate::memory::MemoryWatch;
+use crate::process_tree;
+use crate::protocol::{ExitStatus, Reply, Request};
+use crate::socket;
+use crate::spec::{Bind, Enforced, Isolation, Spec};
+use crate::step::{At, Failure, Step};
+use crate::sys;
+
+/// Tickets of the server are counted from 1; the trial is ours.
+const TRIAL: u64 = 0;
+/// Above this a ticket would not fit into a [`Token`].
+const MAX_TICKET: u64 = 1 << 48;
+
+/// What an event is about, packed into its 64 bits.
+#[derive(Clone, Copy)]
+enum Token {
+    Control,
+    Signals,
+    /// The status pipe of this ticket.
+    Status(u64),
+    /// The memory event of this ticket.
+    Memory(u64),
+}
+
+/// The server is gone or asked for the end.
+struct Ended;
+
+struct Sandboxd {
+    control: OwnedFd,
+    signals: OwnedFd,
+    epoll: OwnedFd,
+    launcher: Launcher,
+    hierarchies: Hierarchies,
+    isolation: Isolation,
+    server: u32,
+    living: HashMap<u64, Living>,
+    by_pid: HashMap<u32, u64>,
+    /// Whose memory is to be looked at again.
+    watched: HashSet<u64>,
+}
+
+struct Living {
+    pid: u32,
+    /// Until the program was exec'd.
+    status: Option<OwnedFd>,
+    report: OwnedFd,
+    cgroup: Cgroup,
+    about_to_exec: bool,
+    failure: Option<Failure>,
+    memory: MemoryWatch,
+    /// Where the kernel tells that the memory limit was passed.
+    memory_event: Option<MemoryEvent>,
+}
+
+/// The socket to the server, which is our standard input at first: moved out of the way, so that no
+/// child inherits it by that number.
+pub(crate) fn take_control_socket() -> io::Result<OwnedFd> {
+    let control = io::stdin().as_fd().try_clone_to_owned()?;
+    let null = std::fs::File::open("/dev/null")?;
+    sys::duplicate_to(null.as_raw_fd(), 0)?;
+    Ok(control)
+}
+
+/// The whole life of sandboxd. Returns when it is over.
+pub(crate) fn run(control: OwnedFd) -> io::Result<()> {
+    quiet_surroundings()?;
+    let mut buffer = vec![0; limits::MAX_MESSAGE_BYTES];
+    let (length, _) = socket::receive(&control, &mut buffer, true)?;
+    let Ok(Request::Configure { isolation, state_dir, uid_base }) =
+        Request::decode(&buffer[..length])
+    else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let mut daemon = Sandboxd::new(control, isolation, &state_dir, uid_base)?;
+    let ready = daemon.try_out(&state_dir);
+    let refused = ready.is_err();
+    let reply = ready.map_or_else(Reply::Refused, |enforced| Reply::Ready {
+        enforced,
+        cgroups: daemon.hierarchies.paths(),
+    });
+    if daemon.reply(&reply).is_ok() && !refused {
+        let Ended = daemon.serve(&mut buffer);
+    }
+    daemon.end();
+    Ok(())
+}
+
+/// Own session (a Ctrl-C at the terminal is the server's to handle), signals as events, freed
+/// memory overwritten, because every sandbox's init begins as a copy of this process.
+fn quiet_surroundings() -> io::Result<()> {
+    let _ = rustix::process::setsid();
+    for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
+        sys::ignore(signal);
+    }
+    sys::set_blocked(&[libc::SIGCHLD, libc::SIGTERM], libc::SIG_BLOCK)?;
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM.cast_unsigned().into())?;
+    sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
+    sys::overwrite_freed_memory();
+    Ok(())
+}
+
+impl Sandboxd {
+    fn new(
+        control: OwnedFd,
+        isolation: Isolation,
+        state_dir: &Path,
+        uid_base: u32,
+    ) -> io::Result<Self> {
+        let signals = sys::signal_fd(&[libc::SIGCHLD, libc::SIGTERM])?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        for (fd, data) in [(control.as_fd(), Token::Control), (signals.as_fd(), Token::Signals)] {
+            epoll::add(&epoll, fd, data.data(), epoll::EventFlags::IN)?;
+        }
+        let hierarchies = Hierarchies::prepare();
+        Ok(Self {
+            control,
+            signals,
+            epoll,
+            launcher: Launcher::new(isolation, state_dir, uid_base)?,
+            hierarchies,
+            isolation,
+            server: std::os::unix::process::parent_id(),
+            living: HashMap::new(),
+            by_pid: HashMap::new(),
+            watched: HashSet::new(),
+        })
+    }
+
+    /// One sandbox through all steps but the `execve`, so that what is said to hold, holds.
+    fn try_out(&mut self, state_dir: &Path) -> Result<Enforced, Failure> {
+        let spec = Spec {
+            id: "trial".into(),
+            program: "/trial/program".into(),
+            args: Vec::new(),
+            env: Vec::new(),
+            cwd: "/".into(),
+            binds: vec![Bind { host: state_dir.join("root"), inside: "/trial".into() }],
+            uid: 0,
+            memory_bytes: 64 << 20,
+            cpu_millis: 1000,
+            tmp_bytes: 1 << 20,
+            pids_max: 16,
+            nofile: 64,
+        };
+        let (channel, output) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Prepare)?;
+        self.launch(TRIAL, &spec, &Gifts { channel, output }, true)?;
+        let deadline = Instant::now() + limits::SHUTDOWN_WAIT;
+        let mut result = Ok(());
+        while self.living.contains_key(&TRIAL) && Instant::now() < deadline {
+            self.wait_readable(&self.signals);
+            if let Some(Reply::Failed { failure, .. }) = self.reap().into_iter().next() {
+                result = Err(failure);
+            }
+        }
+        result.map(|()| self.enforced())
+    }
+
+    fn enforced(&self) -> Enforced {
+        let walls = self.isolation == Isolation::Sandbox;
+        let has = |controller| self.hierarchies.version_with(controller).is_some();
+        Enforced {
+            own_uid: walls && self.launcher.is_root,
+            file_system: walls,
+            namespaces: walls,
+            user_namespace: walls,
+            network: walls,
+            seccomp: walls,
+            landlock: if walls { sys::landlock_version() } else { 0 },
+            memory: has(Controller::Memory),
+            cpu: has(Controller::Cpu),
+            pids: has(Controller::Pids),
+            freezer: self.hierarchies.can_freeze(),
+            tmp_size: walls,
+            cgroup_version: self.hierarchies.version_with(Controller::Memory).unwrap_or(0),
+        }
+    }
+
+    fn serve(&mut self, buffer: &mut [u8]) -> Ended {
+        let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
+        loop {
+            events.clear();
+            let timeout = self.next_look();
+            let space = rustix::buffer::spare_capacity(&mut events);
+            match epoll::wait(&self.epoll, space, timeout.as_ref()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(_) => return Ended,
+            }
+            for event in &events {
+                let handled = match Token::of(event.data) {
+                    Token::Control => self.requests(buffer),
+                    Token::Signals => self.signalled(),
+                    Token::Status(ticket) => self.progressed(ticket),
+                    Token::Memory(ticket) => self.passed_memory(ticket),
+                };
+                if let Err(ended) = handled {
+                    return ended;
+                }
+            }
+            self.look_at_memory();
+        }
+    }
+
+    fn requests(&mut self, buffer: &mut [u8]) -> Result<(), Ended> {
+        // A bound, so that ends are reported also under a flood of requests.
+        for _ in 0..16 {
+            let (length, fds) = match socket::receive(&self.control, buffer, false) {
+                Ok((0, _)) => return Err(Ended),
+                Ok(received) => received,
+                Err(Errno::AGAIN) => return Ok(()),
+                Err(_) => return Err(Ended),
+            };
+            let request = Request::decode(&buffer[..length]);
+            buffer[..length].fill(0);
+            // A server that does not speak the protocol is not ours any more.
+            self.handle(request.map_err(|_| Ended)?, fds)?;
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<(), Ended> {
+        match request {
+            Request::Configure { .. } | Request::Shutdown => return Err(Ended),
+            Request::Start { ticket, spec } => {
+                if let Err(failure) = self.start(ticket, &spec, fds) {
+                    self.reply(&Reply::Failed { ticket, failure })?;
+                }
+            }
+            Request::Kill(ticket) => self.kill(ticket),
+            Request::Freeze(ticket) => self.set_frozen(ticket, true),
+            Request::Thaw(ticket) => self.set_frozen(ticket, false),
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, ticket: u64, spec: &Spec, fds: Vec<OwnedFd>) -> Result<(), Failure> {
+        let invalid = Failure { step: Step::Request, errno: libc::EINVAL };
+        spec.validate().map_err(|_| invalid)?;
+        let [channel, output] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| invalid)?;
+        if !(1..MAX_TICKET).contains(&ticket) || self.living.contains_key(&ticket) {
+            return Err(invalid);
+        }
+        if self.living.len() >= limits::MAX_LIVING {
+            return Err(Failure { step: Step::Request, errno: libc::EAGAIN });
+        }
+        self.launch(ticket, spec, &Gifts { channel, output }, false)
+    }
+
+    fn launch(
+        &mut self,
+        ticket: u64,
+        spec: &Spec,
+        gifts: &Gifts,
+        trial: bool,
+    ) -> Result<(), Failure> {
+        // The ticket makes the name unique, whatever the server thinks of ids.
+        let name = format!("{}.{ticket}", spec.id);
+        let cgroup = Cgroup::create(&self.hierarchies, &name, spec).at(Step::Cgroup)?;
+        let mut memory_event =
+            self.watch_memory(ticket, spec, &cgroup).inspect_err(|_| cgroup.remove())?;
+        let launched = self
+            .launch_first(spec, gifts, &cgroup, memory_event.as_ref(), trial)
+            .inspect_err(|_| cgroup.remove())?;
+        let readable = epoll::EventFlags::IN;
+        if !trial {
+            // Should this fail, the sandbox's end still tells.
+            let _ =
+                epoll::add(&self.epoll, &launched.status, Token::Status(ticket).data(), readable);
+        }
+        self.by_pid.insert(launched.pid, ticket);
+        if let Some(event) = &mut memory_event {
+            // The child has it; here it would only cost descriptors.
+            event.registration = None;
+        }
+        let living = Living {
+            pid: launched.pid,
+            status: Some(launched.status),
+            report: launched.report,
+            cgroup,
+            about_to_exec: false,
+            failure: None,
+            memory: MemoryWatch::new(spec, memory_event.is_some()),
+            memory_event,
+        };
+        if living.memory.due().is_some() {
+            self.watched.insert(ticket);
+        }
+        self.living.insert(ticket, living);
+        Ok(())
+    }
+
+    /// News on a status pipe.
+    fn progressed(&mut self, ticket: u64) -> Result<(), Ended> {
+        let epoll = &self.epoll;
+        match self.living.get_mut(&ticket).and_then(|living| living.progress(ticket, epoll)) {
+            Some(reply) => self.reply(&reply),
+            None => Ok(()),
+        }
+    }
+
+    fn signalled(&mut self) -> Result<(), Ended> {
+        // What was signalled is looked up, not read: several ends may be one signal.
+        let mut record = [0; 512];
+        while rustix::io::read(&self.signals, &mut record).is_ok() {}
+        for reply in self.reap() {
+            self.reply(&reply)?;
+        }
+        // The kernel sends SIGTERM when the thread that spawned us ends; that is the server's end
+        // only if the server is gone. A stray SIGTERM is not for us.
+        if std::os::unix::process::parent_id() == self.server { Ok(()) } else { Err(Ended) }
+    }
+
+    /// Collects all children that ended, and what is to be said of them.
+    fn reap(&mut self) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        while let Some((pid, status)) = sys::reap_child() {
+            let Some(ticket) = self.by_pid.remove(&pid) else { continue };
+            let Some(mut living) = self.living.remove(&ticket) else { continue };
+            // A quick program is exec'd and gone before its status pipe was looked at.
+            replies.extend(living.progress(ticket, &self.epoll));
+            if let Some(event) = &living.memory_event {
+                let _ = epoll::delete(&self.epoll, &event.ready);
+            }
+            living.cgroup.kill();
+            replies.extend(living.finish(ticket, status));
+            living.cgroup.remove();
+        }
+        if self.isolation == Isolation::Process && !replies.is_empty() {
+            self.kill_strays();
+        }
+        replies
+    }
+
+    /// Without walls a program can kill its supervisor; what it leaves becomes our child.
+    fn kill_strays(&self) {
+        let children = process_tree::children(std::process::id());
+        let strays: Vec<_> =
+            children.into_iter().filter(|pid| !self.by_pid.contains_key(pid)).collect();
+        process_tree::signal(&strays, libc::SIGKILL);
+    }
+
+    fn kill(&mut self, ticket: u64) {
+        let Some(living) = self.living.get(&ticket) else { return };
+        match self.isolation {
+            Isolation::Sandbox => {
+                let _ = process_tree::send(living.pid, libc::SIGKILL);
+            }
+            Isolation::Process => {
+                // The supervisor ends its tree; one that is stopped has to go on for it.
+                let _ = process_tree::send(living.pid, libc::SIGTERM);
+            }
+        }
+        // A frozen process of a version 1 cgroup dies when it is thawed.
+        living.cgroup.set_frozen(false);
+        if self.isolation == Isolation::Process {
+            living.cgroup.kill();
+        }
+    }
+
+    fn set_frozen(&self, ticket: u64, frozen: bool) {
+        let Some(living) = self.living.get(&ticket) else { return };
+        if living.cgroup.set_frozen(frozen) {
+            return;
+        }
+        let signal = if frozen { libc::SIGSTOP } else { libc::SIGCONT };
+        process_tree::signal(&process_tree::descendants(living.pid), signal);
+    }
+
+    fn launch_first(
+        &self,
+        spec: &Spec,
+        gifts: &Gifts,
+        cgroup: &Cgroup,
+        memory_event: Option<&MemoryEvent>,
+        trial: bool,
+    ) -> Result<Launched, Failure> {
+        let birthplace = cgroup.birthplace().at(Step::Cgroup)?;
+        let joined = Joined { tasks_files: cgroup.tasks_files(), birthplace, memory_event };
+        self.launcher.launch(spec, gifts, &joined, trial)
+    }
+
+    fn watch_memory(
+        &self,
+        ticket: u64,
+        spec: &Spec,
+        cgroup: &Cgroup,
+    ) -> Result<Option<MemoryEvent>, Failure> {
+        let watch = cgroup.watch_memory(spec.memory_bytes).at(Step::Cgroup)?;
+        let Some(event) = watch else { return Ok(None) };
+        let data = Token::Memory(ticket).data();
+        epoll::add(&self.epoll, &event.ready, data, event.flags).at(Step::Cgroup)?;
+        Ok(Some(event))
+    }
+
+    fn passed_memory(&mut self, ticket: u64) -> Result<(), Ended> {
+        if let Some(living) = self.living.get_mut(&ticket) {
+            living.memory.passed();
+            self.watched.insert(ticket);
+        }
+        Ok(())
+    }
+
+    /// How long until some sandbox's memory is to be looked at.
+    fn next_look(&self) -> Option<Timespec> {
+        let watched = self.watched.iter().filter_map(|ticket| self.living.get(ticket));
+        let due = watched.filter_map(|living| living.memory.due()).min()?;
+        Timespec::try_from(due.saturating_duration_since(Instant::now())).ok()
+    }
+
+    fn look_at_memory(&mut self) {
+        let now = Instant::now();
+        let mut over = Vec::new();
+        self.watched.retain(|ticket| {
+            let Some(living) = self.living.get_mut(ticket) else { return false };
+            if living.memory.due().is_some_and(|due| due <= now)
+                && living.memory.look(&living.cgroup, living.pid, now)
+            {
+                over.push(*ticket);
+            }
+            living.memory.due().is_some()
+        });
+        over.into_iter().for_each(|ticket| self.kill(ticket));
+    }
+
+    fn wait_readable(&self, fd: impl AsFd) {
+        use rustix::event::{PollFd, PollFlags, poll};
+        let tick = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        let _ = poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&tick));
+        let mut record = [0; 512];
+        let _ = rustix::io::read(&self.signals, &mut record);
+    }
+
+    fn reply(&self, reply: &Reply) -> Result<(), Ended> {
+        let bytes = reply.encode().map_err(|_| Ended)?;
+        socket::send(&self.control, &bytes, &[], true).map_err(|_| Ended)
+    }
+
+    /// Kills everything, waits for it, and leaves no trace.
+    fn end(&mut self) {
+        let tickets: Vec<_> = self.living.keys().copied().collect();
+        tickets.into_iter().for_each(|ticket| self.kill(ticket));
+        let deadline = Instant::now() + limits::SHUTDOWN_WAIT;
+        while !self.living.is_empty() && Instant::now() < deadline {
+            self.reap();
+            if !self.living.is_empty() {
+                self.wait_readable(&self.signals);
+            }
+        }
+        self.hierarchies.remove();
+    }
+}
+
+impl Token {
+    fn data(self) -> epoll::EventData {
+        epoll::EventData::new_u64(match self {
+            Self::Control => 0,
+            Self::Signals => 1,
+            Self::Status(ticket) => ticket * 2 + 2,
+            Self::Memory(ticket) => ticket * 2 + 3,
+        })
+    }
+
+    fn of(data: epoll::EventData) -> Self {
+        match data.u64() {
+            0 => Self::Control,
+            1 => Self::Signals,
+            other if other % 2 == 0 => Self::Status(other / 2 - 1),
+            other => Self::Memory((other - 3) / 2),
+        }
+    }
+}
+
+impl Living {
+    /// Reads the status pipe; a reply when the start is decided.
+    fn progress(&mut self, ticket: u64, epoll: &OwnedFd) -> Option<Reply> {
+        let mut record = [0; 8];
+        loop {
+            match rustix::io::read(self.status.as_ref()?, &mut record) {
+                Ok(8) if record[0] == 0 => self.about_to_exec = true,
+                Ok(8) => self.failure = read_failure(record),
+                Ok(0) => break,
+                Err(Errno::INTR) => {}
+                _ => return None,
+            }
+        }
+        // Explicitly: a child that is being made still has a copy, and would keep the event alive.
+        if let Some(status) = self.status.take() {
+            let _ = epoll::delete(epoll, status);
+        }
+        // Of a failed start the end is told, when nothing of it is left.
+        let started = self.about_to_exec && self.failure.is_none();
+        let peak_file = self.cgroup.peak_file().unwrap_or_default();
+        started.then_some(Reply::Started { ticket, pid: self.pid, peak_file })
+    }
+
+    /// What is said of a sandbox whose first process was collected with this wait status.
+    fn finish(&self, ticket: u64, wait_status: i32) -> Option<Reply> {
+        if !self.about_to_exec || self.failure.is_some() {
+            let died = Failure { step: Step::Died, errno: 0 };
+            return Some(Reply::Failed { ticket, failure: self.failure.unwrap_or(died) });
+        }
+        if ticket == TRIAL {
+            return None;
+        }
+        let mut record = [0; 8];
+        let status = match rustix::io::read(&self.report, &mut record) {
+            Ok(8) => read_end(record),
+            _ if libc::WIFSIGNALED(wait_status) => ExitStatus::Signal(libc::WTERMSIG(wait_status)),
+            // The supervisor was asked to end the tree.
+            _ => ExitStatus::Signal(libc::SIGKILL),
+        };
+        Some(Reply::Exited {
+            ticket,
+            status,
+            oom_killed: self.memory.was_over() || self.cgroup.oom_kills() > 0,
+            memory_peak_bytes: self.memory.peak_bytes(&self.cgroup),
+        })
+    }
+}
+
+fn read_failure(record: [u8; 8]) -> Option<Failure> {
+    let [step, _, _, _, errno @ ..] = record;
+    let step = Step::from_byte(step).unwrap_or(Step::Died);
+    Some(Failure { step, errno: i32::from_le_bytes(errno) })
+}
+
+fn read_end(record: [u8; 8]) -> ExitStatus {
+    let [kind, _, _, _, value @ ..] = record;
+    let value = i32::from_le_bytes(value);
+    match kind {
+        SIGNALED => ExitStatus::Signal(value),
+        EXITED => ExitStatus::Code(value),
+        _ => ExitStatus::Signal(libc::SIGKILL),
+    }
+}

@@ -1,0 +1,230 @@
+//! What a sandbox shall be, as plain data, and the check that sandboxd makes of it again on its own
+//! side: the server is large and speaks with strangers, so sandboxd does not take its word.
+
+use std::fmt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::limits;
+
+/// How strongly programs are kept apart from the machine and from one another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// Namespaces, own root file system, own uid, no capabilities, filters and limits.
+    #[default]
+    Sandbox,
+    /// None: a plain process with resource limits, for machines that can do nothing else. It reads
+    /// what the server's user may read; it has to be asked for.
+    Process,
+}
+
+/// A directory or file of the host that appears read-only inside, without setuid and device nodes.
+///
+/// The way to it may be closed to others (a 0700 data directory), but it and what is in it has to be
+/// readable by everybody: the function's uid owns nothing. What is mounted below it on the host does
+/// not appear. [`Isolation::Process`] makes no binds; there, the program, the working directory,
+/// arguments and variables (also the parts of `:` lists) that begin with an inside path are turned
+/// into host paths.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// Absolute path on the host. Symbolic links are followed: the server chose it.
+    pub host: PathBuf,
+    /// Absolute path inside. Not `/`, and not at or under `/proc`, `/dev`, `/tmp` and `/etc`, which
+    /// sandboxd makes itself.
+    pub inside: PathBuf,
+}
+
+/// One sandbox to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
+    /// `[a-z0-9-]{1,64}`, unique among the living.
+    pub id: String,
+    /// The program, as a path inside.
+    pub program: PathBuf,
+    /// The arguments after `argv[0]`, which is the program's path.
+    pub args: Vec<String>,
+    /// The whole environment; nothing is added to it.
+    pub env: Vec<(String, String)>,
+    /// Working directory, a path inside.
+    pub cwd: PathBuf,
+    /// What of the host appears inside, in this order.
+    pub binds: Vec<Bind>,
+    /// The function's own uid slot, below [`limits::MAX_UID_SLOTS`]. As root, the host uid is
+    /// `uid_base + slot`; inside, the uid is 993 always.
+    pub uid: u32,
+    /// Memory limit in bytes of the whole process tree.
+    pub memory_bytes: u64,
+    /// CPU share in thousandths of one CPU.
+    pub cpu_millis: u32,
+    /// Size of `/tmp` in bytes.
+    pub tmp_bytes: u64,
+    /// Most processes and threads.
+    pub pids_max: u32,
+    /// Most open files of a process (`RLIMIT_NOFILE`, soft and hard).
+    pub nofile: u32,
+}
+
+/// Why a [`Spec`] is not acceptable.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {problem}")]
+pub struct Invalid {
+    /// The field of the spec.
+    pub field: &'static str,
+    /// What is wrong with it.
+    pub problem: &'static str,
+}
+
+/// Which walls and limits really hold on this machine; found out by sandboxd at its start with a
+/// trial sandbox, not assumed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "a report: each wall stands or does not")]
+pub struct Enforced {
+    /// sandboxd runs as root: each function has a host uid of its own.
+    pub own_uid: bool,
+    /// Programs see a root file system of their own.
+    pub file_system: bool,
+    /// Programs have their own process ids, IPC, host name and cgroup root.
+    pub namespaces: bool,
+    /// Programs have a user namespace of their own, with one uid in it.
+    pub user_namespace: bool,
+    /// Programs have a network of their own with nothing but a loopback.
+    pub network: bool,
+    /// The system call filter.
+    pub seccomp: bool,
+    /// Landlock's interface version; 0 where the kernel has none.
+    pub landlock: u8,
+    /// The memory limit is the kernel's (cgroup). If not, sandboxd sums the tree every
+    /// [`limits::WATCHDOG_PERIOD`] and kills it when it is over.
+    pub memory: bool,
+    /// The CPU share.
+    pub cpu: bool,
+    /// The process limit by cgroup. If not, it holds per uid and user namespace (`RLIMIT_NPROC`).
+    pub pids: bool,
+    /// Environments are frozen by the kernel. If not, by `SIGSTOP`.
+    pub freezer: bool,
+    /// `/tmp` has its size.
+    pub tmp_size: bool,
+    /// The version of the cgroup interface that bears the memory limit: 2, 1, or 0 for none.
+    pub cgroup_version: u8,
+}
+
+impl Spec {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first field that is not acceptable.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let id_ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if self.id.is_empty() || self.id.len() > limits::MAX_ID_BYTES || !self.id.bytes().all(id_ok)
+        {
+            return invalid("id", "must be 1 to 64 of a-z, 0-9 and -");
+        }
+        check_path("program", &self.program)?;
+        check_path("cwd", &self.cwd)?;
+        check_strings("args", self.args.iter(), limits::MAX_ARGS)?;
+        check_strings("env", self.env.iter().map(|(_, value)| value), limits::MAX_ENV)?;
+        for (name, _) in &self.env {
+            if name.is_empty() || name.contains(['=', '\0']) {
+                return invalid("env", "has a name that is empty or holds = or NUL");
+            }
+        }
+        if self.binds.len() > limits::MAX_BINDS {
+            return invalid("binds", "are too many");
+        }
+        for bind in &self.binds {
+            check_path("binds", &bind.host)?;
+            check_path("binds", &bind.inside)?;
+            check_inside(&bind.inside)?;
+        }
+        self.check_numbers()
+    }
+
+    fn check_numbers(&self) -> Result<(), Invalid> {
+        if self.uid >= limits::MAX_UID_SLOTS {
+            return invalid("uid", "is not a slot below 60000");
+        }
+        if !(limits::MIN_MEMORY_BYTES..=limits::MAX_SIZE_BYTES).contains(&self.memory_bytes) {
+            return invalid("memory_bytes", "is below 4 MiB or absurdly large");
+        }
+        if self.cpu_millis == 0 || self.cpu_millis > 1_000_000 {
+            return invalid("cpu_millis", "is zero or absurdly large");
+        }
+        if self.tmp_bytes == 0 || self.tmp_bytes > limits::MAX_SIZE_BYTES {
+            return invalid("tmp_bytes", "is zero or absurdly large");
+        }
+        if self.pids_max == 0 || self.pids_max > 1 << 20 {
+            return invalid("pids_max", "is zero or absurdly large");
+        }
+        if self.nofile < 16 || self.nofile > 1 << 20 {
+            return invalid("nofile", "is below 16 or absurdly large");
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Enforced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let walls = [
+            ("own uid", self.own_uid),
+            ("file system", self.file_system),
+            ("namespaces", self.namespaces),
+            ("user namespace", self.user_namespace),
+            ("network", self.network),
+            ("seccomp", self.seccomp),
+            ("landlock", self.landlock > 0),
+            ("memory", self.memory),
+            ("cpu", self.cpu),
+            ("pids", self.pids),
+            ("freezer", self.freezer),
+            ("tmp size", self.tmp_size),
+        ];
+        let names = |holds: bool| {
+            walls.iter().filter(|w| w.1 == holds).map(|w| w.0).collect::<Vec<_>>().join(", ")
+        };
+        write!(f, "enforced: {}; not enforced: {}", or_none(&names(true)), or_none(&names(false)))
+    }
+}
+
+fn or_none(list: &str) -> &str {
+    if list.is_empty() { "none" } else { list }
+}
+
+fn invalid<T>(field: &'static str, problem: &'static str) -> Result<T, Invalid> {
+    Err(Invalid { field, problem })
+}
+
+fn check_path(field: &'static str, path: &Path) -> Result<(), Invalid> {
+    let bytes = path.as_os_str().as_encoded_bytes();
+    if bytes.len() > limits::MAX_PATH_BYTES || bytes.contains(&0) {
+        return invalid(field, "holds NUL or a path that is too long");
+    }
+    let plain = |c: Component<'_>| matches!(c, Component::RootDir | Component::Normal(_));
+    if !path.is_absolute() || !path.components().all(plain) {
+        return invalid(field, "must be an absolute path without ..");
+    }
+    if path.components().count() > limits::MAX_PATH_DEPTH {
+        return invalid(field, "is too deep");
+    }
+    Ok(())
+}
+
+fn check_inside(inside: &Path) -> Result<(), Invalid> {
+    let made_by_us = ["/proc", "/dev", "/tmp", "/etc"];
+    if inside == Path::new("/") || made_by_us.iter().any(|p| inside.starts_with(p)) {
+        return invalid("binds", "would cover a directory that every sandbox has of its own");
+    }
+    Ok(())
+}
+
+fn check_strings<'a>(
+    field: &'static str,
+    mut strings: impl ExactSizeIterator<Item = &'a String>,
+    most: usize,
+) -> Result<(), Invalid> {
+    if strings.len() > most {
+        return invalid(field, "are too many");
+    }
+    if strings.any(|s| s.contains('\0')) {
+        return invalid(field, "hold a NUL byte");
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! The numbered steps from a privileged process to a confined program. A step that fails is named
+//! by its number, because the child that fails can say no more than that and an errno.
+
+use std::fmt;
+
+/// One step; the order is the order in which they are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Step {
+    /// The request was acceptable.
+    Request = 1,
+    /// Pipes, descriptors and paths of sandboxd itself.
+    Prepare = 2,
+    /// The cgroups were made and limited.
+    Cgroup = 3,
+    /// `clone3` into the new namespaces.
+    Clone = 4,
+    /// Without root: the map of the outer user namespace.
+    OuterMap = 5,
+    /// The init joined the cgroups.
+    JoinCgroup = 6,
+    /// The cgroup namespace.
+    CgroupNamespace = 7,
+    /// Host name.
+    HostName = 8,
+    /// Loopback up.
+    Loopback = 9,
+    /// The new root's tmpfs.
+    Root = 10,
+    /// A read-only bind of the spec.
+    Bind = 11,
+    /// `/proc`.
+    Proc = 12,
+    /// `/dev`.
+    Dev = 13,
+    /// `/tmp`.
+    Tmp = 14,
+    /// `/etc`.
+    Etc = 15,
+    /// `pivot_root`, and the old root gone.
+    Pivot = 16,
+    /// The program's process in its own user namespace, and its map.
+    UserNamespace = 17,
+    /// Root and `/proc` made read-only.
+    Seal = 18,
+    /// Session, signals, descriptors.
+    Session = 19,
+    /// Resource limits.
+    Rlimits = 20,
+    /// uid, gid, groups, capabilities.
+    Identity = 21,
+    /// Landlock.
+    Landlock = 22,
+    /// The system call filter.
+    Seccomp = 23,
+    /// The working directory.
+    Cwd = 24,
+    /// `execve`.
+    Exec = 25,
+    /// The sandbox died on the way without a word, or was killed.
+    Died = 26,
+}
+
+/// A step that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// Which.
+    pub step: Step,
+    /// The system's reason; 0 where there is none.
+    pub errno: i32,
+}
+
+/// Says of an error at which step it happened.
+pub(crate) trait At<T> {
+    fn at(self, step: Step) -> Result<T, Failure>;
+}
+
+const ALL: [Step; 26] = [
+    Step::Request,
+    Step::Prepare,
+    Step::Cgroup,
+    Step::Clone,
+    Step::OuterMap,
+    Step::JoinCgroup,
+    Step::CgroupNamespace,
+    Step::HostName,
+    Step::Loopback,
+    Step::Root,
+    Step::Bind,
+    Step::Proc,
+    Step::Dev,
+    Step::Tmp,
+    Step::Etc,
+    Step::Pivot,
+    Step::UserNamespace,
+    Step::Seal,
+    Step::Session,
+    Step::Rlimits,
+    Step::Identity,
+    Step::Landlock,
+    Step::Seccomp,
+    Step::Cwd,
+    Step::Exec,
+    Step::Died,
+];
+
+impl Step {
+    /// The step of this number.
+    pub fn from_byte(byte: u8) -> Option<Self> {
+        ALL.get(usize::from(byte).checked_sub(1)?).copied()
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {} ({:?})", self.step as u8, self.step)?;
+        if self.errno == 0 {
+            return Ok(());
+        }
+        write!(f, ": {}", std::io::Error::from_raw_os_error(self.errno))
+    }
+}
+
+impl<T> At<T> for std::io::Result<T> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|e| Failure { step, errno: e.raw_os_error().unwrap_or(libc::EIO) })
+    }
+}
+
+impl<T> At<T> for rustix::io::Result<T> {
+    fn at(self, step: Step) -> Result<T, Failure> {
+        self.map_err(|e| Failure { step, errno: e.raw_os_error() })
+    }
+}

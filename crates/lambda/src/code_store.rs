@@ -1,0 +1,153 @@
+//! Unpacked packages on the disk, one directory per digest, shared by all functions with the same zip.
+//!
+//! They are a cache of the blobs: unpacked under another name and renamed when whole, made again when missing. After a
+//! crash of the machine their files may be torn, since nothing syncs them; so what an earlier boot unpacked is thrown
+//! away at start.
+
+use std::{
+    collections::HashMap,
+    fs::{self, DirBuilder},
+    io::{self, ErrorKind},
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use gatemill_store::{Digest, Store};
+use tokio::sync::OnceCell;
+
+use crate::{Error, record::Package, zip_intake};
+
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+const BOOT_FILE: &str = "boot";
+const PARTIAL: &str = "partial-";
+const GONE: &str = "gone-";
+
+/// The directory of unpacked packages.
+#[derive(Debug)]
+pub(crate) struct CodeStore {
+    root: PathBuf,
+    known: Mutex<HashMap<Digest, Arc<Entry>>>,
+}
+
+/// One package; unpacked once, however many want it at one time.
+type Entry = OnceCell<Arc<Unpacked>>;
+
+/// An unpacked package; it stays on the disk at least as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Unpacked(PathBuf);
+
+impl Unpacked {
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl CodeStore {
+    /// Opens the directory, and removes what an earlier boot or a killed process left behind.
+    pub(crate) fn open(root: &Path) -> Result<Self, Error> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(root)
+            .map_err(Error::io("make the directory of unpacked code"))?;
+        let root = std::path::absolute(root).map_err(Error::io("find the directory of code"))?;
+        let boot = fs::read_to_string(BOOT_ID).unwrap_or_default();
+        let same_boot = !boot.is_empty()
+            && fs::read_to_string(root.join(BOOT_FILE)).is_ok_and(|known| known == boot);
+        clean(&root, same_boot).map_err(Error::io("clean the directory of unpacked code"))?;
+        fs::write(root.join(BOOT_FILE), boot).map_err(Error::io("write the boot's id"))?;
+        Ok(Self { root, known: Mutex::default() })
+    }
+
+    /// The package, unpacked now if it is not yet.
+    pub(crate) async fn ensure(
+        &self,
+        store: &Store,
+        package: &Package,
+    ) -> Result<Arc<Unpacked>, Error> {
+        let digest = package.digest;
+        let entry = Arc::clone(self.lock().entry(digest).or_default());
+        let unpacked = entry.get_or_try_init(|| async {
+            let (zip, root) = (store.blobs().path(&digest), self.root.clone());
+            let unpacked = tokio::task::spawn_blocking(move || unpack(&zip, &root, &digest)).await;
+            unpacked.map_err(|_| Error::Internal("unpacking a package panicked"))?
+        });
+        unpacked.await.map(Arc::clone)
+    }
+
+    /// Removes a package from the disk unless something uses it. Whether it is gone.
+    pub(crate) fn remove(&self, digest: &Digest) -> Result<bool, Error> {
+        let mut known = self.lock();
+        let used = known.get(digest).is_some_and(|entry| {
+            Arc::strong_count(entry) > 1
+                || entry.get().is_some_and(|unpacked| Arc::strong_count(unpacked) > 1)
+        });
+        if used {
+            return Ok(false);
+        }
+        known.remove(digest);
+        let gone = self.root.join(format!("{GONE}{digest}"));
+        match fs::rename(self.path(digest), &gone) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+            Err(error) => return Err(Error::Io { doing: "remove unpacked code", source: error }),
+        }
+        drop(known);
+        fs::remove_dir_all(gone).map_err(Error::io("remove unpacked code"))?;
+        Ok(true)
+    }
+
+    /// What is on the disk.
+    pub(crate) fn list(&self) -> Result<Vec<Digest>, Error> {
+        let entries = fs::read_dir(&self.root).map_err(Error::io("list unpacked code"))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        Ok(names.filter_map(|name| name.parse().ok()).collect())
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(digest.to_string())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Arc<Entry>>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Unpacks into a directory of another name and renames it.
+fn unpack(zip: &Path, root: &Path, digest: &Digest) -> Result<Arc<Unpacked>, Error> {
+    let target = root.join(digest.to_string());
+    if target.is_dir() {
+        return Ok(Arc::new(Unpacked(target)));
+    }
+    let partial = root.join(format!("{PARTIAL}{digest}"));
+    remove(&partial).map_err(Error::io("remove a half unpacked package"))?;
+    let file = fs::File::open(zip).map_err(Error::io("open a package"))?;
+    zip_intake::unpack(io::BufReader::new(file), &partial).map_err(Error::Unpack)?;
+    fs::rename(&partial, &target).map_err(Error::io("rename an unpacked package"))?;
+    Ok(Arc::new(Unpacked(target)))
+}
+
+/// Removes everything that is not a whole package of this boot.
+fn clean(root: &Path, same_boot: bool) -> io::Result<()> {
+    for entry in fs::read_dir(root)? {
+        let entry = entry?;
+        let whole = entry.file_name().to_str().is_some_and(|name| name.parse::<Digest>().is_ok());
+        if entry.file_name() != BOOT_FILE && !(whole && same_boot) {
+            remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> io::Result<()> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}

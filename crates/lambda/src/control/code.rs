@@ -1,0 +1,181 @@
+//! The code of functions: taking zips, `UpdateFunctionCode`, and the address from which a zip is fetched again.
+
+use bytes::Bytes;
+use gatemill_api::lambda as api;
+use gatemill_store::{Digest, Key};
+use gatemill_wire::{
+    Cx, Operation as _, Timestamp, percent,
+    sigv4::{hex, hmac_sha256},
+};
+
+use super::{function, reference, unbuilt, view};
+use crate::{
+    Error, Lambda,
+    limits::{CODE_LOCATION_S, ZIP_BYTES_MAX},
+    record::{CODE_USES, Configuration, FUNCTIONS, Lifecycle, Mark, PACKAGES, Package},
+    target::FunctionKey,
+    zip_intake::{self, BadZip},
+};
+
+/// Below which path of the server zips are fetched.
+const LOCATION_PATH: &str = "/_gatemill/lambda/code/";
+
+/// `UpdateFunctionCode`.
+pub(crate) async fn update(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::UpdateFunctionCodeRequest,
+) -> Result<api::FunctionConfiguration, Error> {
+    let info = api::UpdateFunctionCode::INFO;
+    let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
+    let record = function::existing(lambda, &key, None)?;
+    unbuilt::update_code(&request)?;
+    if request.image_uri.as_ref().is_some_and(|uri| !uri.is_empty()) {
+        return Err(Error::InvalidParameter(
+            "Please don't provide ImageUri when updating a function with packageType Zip."
+                .to_owned(),
+        ));
+    }
+    function::check_updatable(&key, &record, request.revision_id.as_deref())?;
+    let zip = taken(request.zip_file.as_ref(), request.s3_bucket.as_deref())?;
+    let package = Package { digest: Digest::of(&zip), bytes: zip.len() as u64 };
+    let change = move |old: &Configuration| Configuration { package, ..old.clone() };
+    if request.dry_run == Some(true) {
+        let mut would_be = record;
+        would_be.configuration = change(&would_be.configuration);
+        would_be.lifecycle = Lifecycle::Active;
+        return Ok(view::configuration(lambda, &key, &would_be, None));
+    }
+    keep(lambda, zip).await?;
+    let record = function::update(lambda, cx, &key, request.revision_id, change).await?;
+    Ok(view::configuration(lambda, &key, &record, None))
+}
+
+/// The zip of a request that creates a function.
+pub(crate) fn of_create(code: &api::FunctionCode) -> Result<Bytes, Error> {
+    taken(code.zip_file.as_ref(), code.s3_bucket.as_deref())
+}
+
+/// The zip of a request, looked at.
+fn taken(zip: Option<&gatemill_wire::Blob>, s3_bucket: Option<&str>) -> Result<Bytes, Error> {
+    match (zip, s3_bucket) {
+        (Some(zip), None) => {
+            let bytes = zip.0.clone();
+            zip_intake::inspect(&bytes).map_err(refusal)?;
+            Ok(bytes)
+        }
+        (Some(_), Some(_)) => Err(Error::InvalidParameter(
+            "Please do not provide other FunctionCode parameters when providing a ZipFile.".to_owned(),
+        )),
+        // There is no S3 here, so no bucket exists.
+        (None, Some(_)) => Err(Error::InvalidParameter(
+            "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does \
+             not exist"
+                .to_owned(),
+        )),
+        (None, None) => Err(Error::InvalidParameter(
+            "Please provide a source for function code.".to_owned(),
+        )),
+    }
+}
+
+fn refusal(bad: BadZip) -> Error {
+    match bad {
+        BadZip::Zipped => Error::ZipTooLarge { max: ZIP_BYTES_MAX },
+        BadZip::Unreadable(why) => {
+            tracing::debug!(why, "a zip is refused");
+            Error::InvalidParameter(bad.to_string())
+        }
+        BadZip::Unpacked => Error::InvalidParameter(bad.to_string()),
+        BadZip::Io(source) => Error::Io { doing: "look at a zip", source },
+    }
+}
+
+/// Puts a zip into the store, remembered as ours so that it is removed when no function names it.
+pub(crate) async fn keep(lambda: &Lambda, zip: Bytes) -> Result<(), Error> {
+    let mark = Key::new([Digest::of(&zip).to_string()]);
+    lambda.store.write(move |tx| Ok::<_, Error>(PACKAGES.put(tx, &mark, &Mark {})?)).await?;
+    lambda.store.blobs().put(zip).await?;
+    Ok(())
+}
+
+/// The address of a function's zip: good for ten minutes, for whoever has it.
+pub(crate) fn location(lambda: &Lambda, cx: &Cx, key: &FunctionKey, package: &Package) -> String {
+    let FunctionKey { account, region, name } = key;
+    let path = format!("{account}/{region}/{name}/{}", package.digest);
+    let expires = cx.now.seconds() + CODE_LOCATION_S;
+    let signature = signature(lambda, &path, expires);
+    format!("{}{LOCATION_PATH}{path}?expires={expires}&signature={signature}", cx.endpoint)
+}
+
+fn signature(lambda: &Lambda, path: &str, expires: i64) -> String {
+    hex(&hmac_sha256(&lambda.location_key, format!("{path}?expires={expires}").as_bytes()))
+}
+
+/// Why a zip is not given out.
+#[derive(Debug, thiserror::Error)]
+pub enum CodeDownloadError {
+    /// The address was not signed by this server.
+    #[error("the address is not valid")]
+    Forbidden,
+    /// The address is older than ten minutes.
+    #[error("the address has expired")]
+    Expired,
+    /// The function, or that code of it, is gone.
+    #[error("the code does not exist any more")]
+    Gone,
+    /// A fault of ours.
+    #[error("the code could not be read")]
+    Internal(#[source] gatemill_store::Error),
+}
+
+impl CodeDownloadError {
+    /// The HTTP status that says it.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Forbidden | Self::Expired => 403,
+            Self::Gone => 404,
+            Self::Internal(_) => 500,
+        }
+    }
+}
+
+/// Gives out the zip behind an address that [`location`] made.
+pub(crate) async fn download(
+    lambda: &Lambda,
+    path: &str,
+    query: &str,
+) -> Result<Bytes, CodeDownloadError> {
+    let find = |name: &str| percent::query_pairs(query).find(|(key, _)| key == name);
+    let (expires, given) = match (find("expires"), find("signature")) {
+        (Some((_, expires)), Some((_, given))) => (expires, given),
+        _ => return Err(CodeDownloadError::Forbidden),
+    };
+    let expires: i64 = expires.parse().map_err(|_| CodeDownloadError::Forbidden)?;
+    if !same(signature(lambda, path, expires).as_bytes(), given.as_bytes()) {
+        return Err(CodeDownloadError::Forbidden);
+    }
+    if lambda.clock.now() > Timestamp(expires.saturating_mul(1000)) {
+        return Err(CodeDownloadError::Expired);
+    }
+    let parts: Vec<&str> = path.split('/').collect();
+    let [account, region, name, digest] = parts[..] else {
+        return Err(CodeDownloadError::Forbidden);
+    };
+    let digest: Digest = digest.parse().map_err(|_| CodeDownloadError::Forbidden)?;
+    let key = FunctionKey::new(account, region, name);
+    let used = lambda.store.read(|tx| {
+        let named = CODE_USES.contains(tx, &crate::record::code_use_key(&digest, &key))?;
+        Ok(named && FUNCTIONS.contains(tx, &key.record())?)
+    });
+    if !used.map_err(CodeDownloadError::Internal)? {
+        return Err(CodeDownloadError::Gone);
+    }
+    let zip = lambda.store.blobs().get(&digest).await.map_err(CodeDownloadError::Internal)?;
+    zip.ok_or(CodeDownloadError::Gone)
+}
+
+/// Compares without telling by its time where the difference is.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
+}

@@ -1,0 +1,263 @@
+//! How a function runs: what requests may say about it, AWS's defaults, and `UpdateFunctionConfiguration`.
+
+use std::collections::BTreeMap;
+
+use gatemill_api::lambda as api;
+use gatemill_sandbox::runtime::Fallback;
+use gatemill_wire::{Cx, Operation as _};
+
+use super::{function, reference, unbuilt, view};
+use crate::{
+    Error, Lambda,
+    environment_variables::RESERVED,
+    limits::{ENVIRONMENT_BYTES_MAX, EPHEMERAL_MB, MEMORY_MB, TIMEOUT_S},
+    record::{Configuration, LogFormat, Logging, Package},
+};
+
+/// Identifiers that AWS takes today, in the order in which its error text lists them (January 2026).
+const ACCEPTED: [&str; 25] = [
+    "nodejs20.x",
+    "python3.14",
+    "provided.al2023",
+    "python3.12",
+    "python3.13",
+    "nodejs24.x",
+    "nodejs22.x",
+    "java25",
+    "python3.10",
+    "python3.11",
+    "java21",
+    "ruby3.3",
+    "ruby3.4",
+    "ruby3.2",
+    "python3.8",
+    "python3.9",
+    "java17",
+    "nodejs16.x",
+    "dotnet10",
+    "dotnet8",
+    "java11",
+    "dotnet6",
+    "nodejs18.x",
+    "provided.al2",
+    "java8.al2",
+];
+/// Identifiers that AWS took once.
+const RETIRED: [&str; 22] = [
+    "dotnetcore1.0",
+    "dotnetcore2.0",
+    "dotnetcore2.1",
+    "dotnetcore3.1",
+    "go1.x",
+    "java8",
+    "nodejs",
+    "nodejs10.x",
+    "nodejs12.x",
+    "nodejs14.x",
+    "nodejs4.3",
+    "nodejs4.3-edge",
+    "nodejs6.10",
+    "nodejs8.10",
+    "provided",
+    "python2.7",
+    "python3.6",
+    "python3.7",
+    "ruby2.5",
+    "ruby2.7",
+    "dotnet5.0",
+    "dotnet7",
+];
+
+/// `UpdateFunctionConfiguration`.
+pub(crate) async fn update(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::UpdateFunctionConfigurationRequest,
+) -> Result<api::FunctionConfiguration, Error> {
+    let info = api::UpdateFunctionConfiguration::INFO;
+    let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
+    // A function that does not exist is told before what is wrong with the request.
+    function::existing(lambda, &key, None)?;
+    unbuilt::update_configuration(&request)?;
+    if let Some(runtime) = &request.runtime {
+        check_runtime(lambda, runtime)?;
+    }
+    check_numbers(request.timeout, request.memory_size, request.ephemeral_storage.as_ref())?;
+    let variables = request.environment.as_ref().map(environment).transpose()?;
+    let logging = request.logging_config.as_ref().map(logging).transpose()?;
+    let revision_id = request.revision_id.clone();
+    let change = move |old: &Configuration| {
+        let mut new = old.clone();
+        let number =
+            |given: Option<i32>, old| given.and_then(|n| u32::try_from(n).ok()).unwrap_or(old);
+        let text = |given: &Option<String>, old: &mut String| {
+            if let Some(given) = given {
+                old.clone_from(given);
+            }
+        };
+        text(&request.runtime, &mut new.runtime);
+        text(&request.role, &mut new.role);
+        text(&request.handler, &mut new.handler);
+        text(&request.description, &mut new.description);
+        new.timeout_s = number(request.timeout, new.timeout_s);
+        new.memory_mb = number(request.memory_size, new.memory_mb);
+        let size = request.ephemeral_storage.as_ref().map(|storage| storage.size);
+        new.ephemeral_mb = number(size, new.ephemeral_mb);
+        if let Some(variables) = &variables {
+            new.environment = Some(variables.clone());
+        }
+        if let Some(logging) = &logging {
+            new.logging = merged(&new.logging, logging);
+        }
+        new
+    };
+    let record = function::update(lambda, cx, &key, revision_id, change).await?;
+    Ok(view::configuration(lambda, &key, &record, None))
+}
+
+/// What a new function runs with.
+pub(crate) fn of_request(
+    lambda: &Lambda,
+    request: &api::CreateFunctionRequest,
+    package: Package,
+    deployment: String,
+) -> Result<Configuration, Error> {
+    let (Some(runtime), Some(handler)) = (&request.runtime, &request.handler) else {
+        return Err(Error::InvalidParameter(
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages."
+                .to_owned(),
+        ));
+    };
+    check_runtime(lambda, runtime)?;
+    check_numbers(request.timeout, request.memory_size, request.ephemeral_storage.as_ref())?;
+    let number =
+        |given: Option<i32>, default| given.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+    let wanted = request.logging_config.as_ref().map(logging).transpose()?;
+    let default = Logging { group: None, format: LogFormat::Text };
+    Ok(Configuration {
+        deployment,
+        runtime: runtime.clone(),
+        role: request.role.clone(),
+        handler: handler.clone(),
+        description: request.description.clone().unwrap_or_default(),
+        timeout_s: number(request.timeout, 3),
+        memory_mb: number(request.memory_size, 128),
+        ephemeral_mb: number(request.ephemeral_storage.as_ref().map(|storage| storage.size), 512),
+        environment: request.environment.as_ref().map(environment).transpose()?,
+        logging: wanted.map_or(default.clone(), |wanted| merged(&default, &wanted)),
+        package,
+    })
+}
+
+/// Whether a runtime is one of AWS's, and runs here.
+fn check_runtime(lambda: &Lambda, runtime: &str) -> Result<(), Error> {
+    if RETIRED.contains(&runtime) {
+        return Err(Error::InvalidParameter(format!(
+            "The runtime parameter of {runtime} is no longer supported for creating or updating AWS Lambda functions. \
+             We recommend you use a supported runtime while creating or updating functions."
+        )));
+    }
+    if !ACCEPTED.contains(&runtime) {
+        return Err(Error::InvalidParameter(format!(
+            "Value {runtime} at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [{}] or be \
+             a valid ARN",
+            ACCEPTED.join(", ")
+        )));
+    }
+    let fallback = if lambda.settings.nearest_runtime { Fallback::Nearest } else { Fallback::No };
+    match lambda.runtimes.resolve(runtime, fallback) {
+        Ok((_, warning)) => {
+            if let Some(warning) = warning {
+                tracing::warn!(%warning, "another runtime version runs");
+            }
+            Ok(())
+        }
+        Err(missing) => Err(Error::runtime_missing(runtime, &missing)),
+    }
+}
+
+/// The ranges that the service has below those of the model, whose upper ends are for Managed Instances.
+fn check_numbers(
+    timeout: Option<i32>,
+    memory: Option<i32>,
+    storage: Option<&api::EphemeralStorage>,
+) -> Result<(), Error> {
+    let size = storage.map(|storage| storage.size);
+    for (member, value, range) in [
+        ("timeout", timeout, TIMEOUT_S),
+        ("memorySize", memory, MEMORY_MB),
+        ("ephemeralStorage.size", size, EPHEMERAL_MB),
+    ] {
+        let Some(value) = value.filter(|value| !range.contains(value)) else { continue };
+        let (relation, bound) =
+            if value > *range.end() { ("less", range.end()) } else { ("greater", range.start()) };
+        return Err(Error::Validation(format!(
+            "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must have \
+             value {relation} than or equal to {bound}"
+        )));
+    }
+    Ok(())
+}
+
+fn environment(given: &api::Environment) -> Result<BTreeMap<String, String>, Error> {
+    let variables = given.variables.clone().unwrap_or_default();
+    let refused = "Lambda was unable to configure your environment variables because the environment variables you \
+                   have provided";
+    let reserved: Vec<&str> =
+        variables.keys().map(String::as_str).filter(|key| RESERVED.contains(key)).collect();
+    if !reserved.is_empty() {
+        return Err(Error::InvalidParameter(format!(
+            "{refused} contains reserved keys that are currently not supported for modification. Reserved keys used in \
+             this request: {}",
+            reserved.join(", ")
+        )));
+    }
+    let json = serde_json::to_string(&variables)
+        .map_err(|_| Error::Internal("environment variables are no JSON"))?;
+    if json.len() > ENVIRONMENT_BYTES_MAX {
+        return Err(Error::InvalidParameter(format!(
+            "{refused} exceeded the 4KB limit. String measured: {json}"
+        )));
+    }
+    if variables.values().any(|value| value.contains('\0')) {
+        return Err(Error::InvalidParameter(format!("{refused} contains a null character.")));
+    }
+    Ok(variables)
+}
+
+/// What a request says about logging; `None` inside where it says nothing.
+#[derive(Debug)]
+struct WantedLogging {
+    group: Option<String>,
+    format: Option<LogFormat>,
+}
+
+fn logging(given: &api::LoggingConfig) -> Result<WantedLogging, Error> {
+    let levels = given.application_log_level.is_some() || given.system_log_level.is_some();
+    let format = match given.log_format.as_deref() {
+        Some("JSON") => Some(LogFormat::Json {
+            application: given.application_log_level.clone().unwrap_or_else(|| "INFO".to_owned()),
+            system: given.system_log_level.clone().unwrap_or_else(|| "INFO".to_owned()),
+        }),
+        _ if levels => {
+            return Err(Error::InvalidParameter(
+                "LogLevel is not supported when LogFormat is set to \"Text\". Remove LogLevel from your request or \
+                 change the LogFormat to \"JSON\" and try again."
+                    .to_owned(),
+            ));
+        }
+        Some(_) => Some(LogFormat::Text),
+        None => None,
+    };
+    if matches!(format, Some(LogFormat::Json { .. })) {
+        return Err(Error::field_not_built("LoggingConfig.LogFormat JSON"));
+    }
+    Ok(WantedLogging { group: given.log_group.clone().filter(|group| !group.is_empty()), format })
+}
+
+fn merged(old: &Logging, wanted: &WantedLogging) -> Logging {
+    Logging {
+        group: wanted.group.clone().or_else(|| old.group.clone()),
+        format: wanted.format.clone().unwrap_or_else(|| old.format.clone()),
+    }
+}

@@ -1,0 +1,397 @@
+//! Functions: create, read, list, delete, and the transitions of their state.
+//!
+//! Each is one transaction over the function's record and the indexes beside it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use gatemill_api::lambda as api;
+use gatemill_store::{Key, Write};
+use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
+
+use super::{code, configuration, reference, unbuilt, view};
+use crate::{
+    Error, Lambda,
+    limits::{
+        CODE_STORAGE_BYTES_MAX, FUNCTION_NAME_CHARS_MAX, PAGE_MAX, TAG_KEY_CHARS_MAX,
+        TAG_VALUE_CHARS_MAX, TAGS_MAX,
+    },
+    record::{
+        self, CODE_USES, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, Mark, POLICIES,
+        Package, USAGE, UsageRecord, WORK,
+    },
+    target::FunctionKey,
+};
+
+/// `CreateFunction`: 201 with state Pending; a worker makes it Active.
+pub(crate) async fn create(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::CreateFunctionRequest,
+) -> Result<api::FunctionConfiguration, Error> {
+    let info = api::CreateFunction::INFO;
+    let key = reference::resolve(cx, info, &request.function_name, None)?.key().to_owned();
+    check_name(&key.name)?;
+    unbuilt::create(&request)?;
+    let tags = request.tags.clone().unwrap_or_default();
+    check_tags(&tags)?;
+    let deployment = cx.uuid().to_string();
+    let zip = code::of_create(&request.code)?;
+    let package = Package { digest: gatemill_store::Digest::of(&zip), bytes: zip.len() as u64 };
+    let configuration = configuration::of_request(lambda, &request, package, deployment)?;
+    if lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.contains(tx, &key.record())?))? {
+        return Err(Error::FunctionExists(key.name));
+    }
+    code::keep(lambda, zip).await?;
+    let record = FunctionRecord {
+        configuration,
+        lifecycle: Lifecycle::Creating,
+        revision_id: cx.uuid().to_string(),
+        last_modified_ms: cx.now.millis(),
+        tags,
+    };
+    let created = record.clone();
+    let (owner, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
+    lambda
+        .store
+        .write(move |tx| {
+            if FUNCTIONS.contains(tx, &owner.record())? {
+                return Err(Error::FunctionExists(owner.name.clone()));
+            }
+            FUNCTIONS.put(tx, &owner.record(), &created)?;
+            WORK.put(tx, &owner.record(), &Mark {})?;
+            use_package(tx, &owner, &created.configuration.package)?;
+            count(tx, &owner, 1, size(&created.configuration), 0)?;
+            forget_on_commit(tx, &snapshots, &owner);
+            Ok(())
+        })
+        .await?;
+    Ok(view::configuration(lambda, &key, &record, None))
+}
+
+/// `GetFunction`.
+pub(crate) async fn get(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::GetFunctionRequest,
+) -> Result<api::GetFunctionResponse, Error> {
+    let named = (request.function_name.as_str(), request.qualifier.as_deref());
+    let (key, qualifier) = reference::latest(cx, api::GetFunction::INFO, named.0, named.1)?;
+    let record = existing(lambda, &key, qualifier.as_ref())?;
+    let location = code::location(lambda, cx, &key, &record.configuration.package);
+    Ok(api::GetFunctionResponse {
+        configuration: Some(view::configuration(lambda, &key, &record, qualifier.as_ref())),
+        code: Some(api::FunctionCodeLocation {
+            repository_type: Some("S3".to_owned()),
+            location: Some(location),
+            ..Default::default()
+        }),
+        tags: Some(record.tags).filter(|tags| !tags.is_empty()),
+        ..Default::default()
+    })
+}
+
+/// `GetFunctionConfiguration`.
+pub(crate) async fn get_configuration(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::GetFunctionConfigurationRequest,
+) -> Result<api::FunctionConfiguration, Error> {
+    let info = api::GetFunctionConfiguration::INFO;
+    let named = (request.function_name.as_str(), request.qualifier.as_deref());
+    let (key, qualifier) = reference::latest(cx, info, named.0, named.1)?;
+    let record = existing(lambda, &key, qualifier.as_ref())?;
+    Ok(view::configuration(lambda, &key, &record, qualifier.as_ref()))
+}
+
+/// `ListFunctions`: in order of names, at most 50 a page.
+pub(crate) async fn list(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::ListFunctionsRequest,
+) -> Result<api::ListFunctionsResponse, Error> {
+    if request.master_region.is_some() {
+        return Err(Error::field_not_built("MasterRegion"));
+    }
+    let all = Key::new([cx.account(), &cx.region]);
+    let after = match &request.marker {
+        None => None,
+        Some(marker) => {
+            let name = pagination::key(marker).and_then(|name| String::from_utf8(name).ok());
+            let name = name.ok_or_else(|| {
+                Error::InvalidParameter("The pagination token is not valid.".to_owned())
+            })?;
+            Some(all.clone().and(name))
+        }
+    };
+    let limit = request.max_items.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_MAX);
+    let limit = limit.clamp(1, PAGE_MAX);
+    let found = lambda
+        .store
+        .read(|tx| Ok::<_, Error>(FUNCTIONS.scan(tx, &all, after.as_ref(), limit + 1)?))?;
+    let functions = found.into_iter().filter_map(|(key, record)| {
+        FunctionKey::from_record(&key).map(|function| (function, record))
+    });
+    let name = |(key, _): &(FunctionKey, FunctionRecord)| key.name.clone().into_bytes();
+    let (page, next_marker) = pagination::page(functions.collect(), limit, name);
+    let qualifier = request.function_version.as_deref().map(|_| Qualifier::Latest);
+    let views =
+        page.iter().map(|(key, record)| view::listed(lambda, key, record, qualifier.as_ref()));
+    Ok(api::ListFunctionsResponse { next_marker, functions: Some(views.collect()) })
+}
+
+/// `DeleteFunction`: the function and its policy; its log groups stay. Its environments end after their running call.
+pub(crate) async fn delete(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::DeleteFunctionRequest,
+) -> Result<api::DeleteFunctionResponse, Error> {
+    let info = api::DeleteFunction::INFO;
+    let named = (request.function_name.as_str(), request.qualifier.as_deref());
+    let target = reference::resolve(cx, info, named.0, named.1)?;
+    let key = target.key().to_owned();
+    let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
+    match &target.qualifier {
+        None => {}
+        Some(Qualifier::Latest) => {
+            return refused("$LATEST version cannot be deleted without deleting the function.");
+        }
+        Some(Qualifier::Alias(_)) => {
+            return refused("Deletion of aliases is not currently supported.");
+        }
+        Some(Qualifier::Version(_)) => return Err(Error::FunctionNotFound(target.arn())),
+    }
+    let snapshots = Arc::clone(&lambda.snapshots);
+    lambda
+        .store
+        .write(move |tx| {
+            let Some(record) = FUNCTIONS.get(tx, &key.record())? else {
+                return Err(Error::FunctionNotFound(key.arn(None)));
+            };
+            FUNCTIONS.delete(tx, &key.record())?;
+            WORK.delete(tx, &key.record())?;
+            for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {
+                POLICIES.delete(tx, &policy)?;
+            }
+            let mut packages = vec![record.configuration.package];
+            packages.extend(record.serving().map(|serving| serving.package));
+            for package in packages {
+                CODE_USES.delete(tx, &record::code_use_key(&package.digest, &key))?;
+            }
+            count(tx, &key, -1, 0, size(&record.configuration))?;
+            forget_on_commit(tx, &snapshots, &key);
+            Ok(())
+        })
+        .await?;
+    Ok(api::DeleteFunctionResponse { status_code: Some(204) })
+}
+
+/// The record of a function that has to exist.
+pub(crate) fn existing(
+    lambda: &Lambda,
+    key: &FunctionKey,
+    qualifier: Option<&Qualifier>,
+) -> Result<FunctionRecord, Error> {
+    let record = lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.get(tx, &key.record())?))?;
+    record.ok_or_else(|| Error::FunctionNotFound(key.arn(qualifier)))
+}
+
+/// Begins an update: the function goes on with what it was until a worker settles it.
+pub(crate) async fn update(
+    lambda: &Lambda,
+    cx: &Cx,
+    key: &FunctionKey,
+    revision_id: Option<String>,
+    change: impl Fn(&Configuration) -> Configuration + Send + 'static,
+) -> Result<FunctionRecord, Error> {
+    let (deployment, revision) = (cx.uuid().to_string(), cx.uuid().to_string());
+    let now = cx.now;
+    let (key, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
+    lambda
+        .store
+        .write(move |tx| {
+            let Some(old) = FUNCTIONS.get(tx, &key.record())? else {
+                return Err(Error::FunctionNotFound(key.arn(None)));
+            };
+            check_updatable(&key, &old, revision_id.as_deref())?;
+            let mut new = change(&old.configuration);
+            new.deployment.clone_from(&deployment);
+            use_package(tx, &key, &new.package)?;
+            count(tx, &key, 0, size(&new), size(&old.configuration))?;
+            let record = FunctionRecord {
+                lifecycle: Lifecycle::Updating { serving: Box::new(old.configuration) },
+                configuration: new,
+                revision_id: revision.clone(),
+                last_modified_ms: now.millis(),
+                tags: old.tags,
+            };
+            FUNCTIONS.put(tx, &key.record(), &record)?;
+            WORK.put(tx, &key.record(), &Mark {})?;
+            forget_on_commit(tx, &snapshots, &key);
+            Ok(record)
+        })
+        .await
+}
+
+/// Whether an update may begin now.
+pub(crate) fn check_updatable(
+    key: &FunctionKey,
+    record: &FunctionRecord,
+    revision_id: Option<&str>,
+) -> Result<(), Error> {
+    let refused = "The operation cannot be performed at this time.";
+    let state = |state: &str| {
+        Error::Conflict(format!(
+            "{refused} The function is currently in the following state: {state}"
+        ))
+    };
+    match &record.lifecycle {
+        Lifecycle::Creating => return Err(state("Pending")),
+        Lifecycle::CreateFailed { .. } => return Err(state("Failed")),
+        Lifecycle::Updating { .. } => {
+            return Err(Error::Conflict(format!(
+                "{refused} An update is in progress for resource: {}",
+                key.arn(None)
+            )));
+        }
+        Lifecycle::Active | Lifecycle::UpdateFailed { .. } => {}
+    }
+    match revision_id {
+        Some(given) if given != record.revision_id => {
+            Err(Error::Revision { operation: "GetFunction/GetAlias" })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Ends a creation or an update: the worker's transaction. `deployment` is the one that was worked on; another one that
+/// came since is left alone.
+pub(crate) async fn settle(
+    lambda: &Lambda,
+    key: &FunctionKey,
+    deployment: Option<String>,
+    result: Result<(), &Error>,
+) -> Result<(), Error> {
+    let failed = result.err().map(|error| match error {
+        Error::Unpack(_) => "The deployment package could not be unpacked.".to_owned(),
+        _ => "An internal error occurred.".to_owned(),
+    });
+    let revision = lambda.entropy.uuid().to_string();
+    let (key, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
+    lambda
+        .store
+        .write(move |tx| {
+            let Some(mut record) = FUNCTIONS.get(tx, &key.record())? else {
+                WORK.delete(tx, &key.record())?;
+                return Ok(());
+            };
+            if deployment.as_ref().is_some_and(|worked| *worked != record.configuration.deployment)
+            {
+                return Ok(());
+            }
+            WORK.delete(tx, &key.record())?;
+            let after = match (&failed, record.lifecycle.clone()) {
+                (None, Lifecycle::Creating) => Lifecycle::Active,
+                (None, Lifecycle::Updating { serving }) => {
+                    leave_package(tx, &key, &serving.package, &record.configuration.package)?;
+                    Lifecycle::Active
+                }
+                (Some(reason), Lifecycle::Creating) => {
+                    Lifecycle::CreateFailed { reason: reason.clone() }
+                }
+                (Some(reason), Lifecycle::Updating { serving }) => {
+                    leave_package(tx, &key, &record.configuration.package, &serving.package)?;
+                    count(tx, &key, 0, size(&serving), size(&record.configuration))?;
+                    record.configuration = *serving;
+                    Lifecycle::UpdateFailed { reason: reason.clone() }
+                }
+                (_, settled) => settled,
+            };
+            if after != record.lifecycle {
+                record.revision_id.clone_from(&revision);
+                record.lifecycle = after;
+                FUNCTIONS.put(tx, &key.record(), &record)?;
+                forget_on_commit(tx, &snapshots, &key);
+            }
+            Ok(())
+        })
+        .await
+}
+
+pub(crate) fn forget_on_commit(
+    tx: &mut Write,
+    snapshots: &Arc<crate::invoke::resolve::Snapshots>,
+    key: &FunctionKey,
+) {
+    let (snapshots, key) = (Arc::clone(snapshots), key.clone());
+    tx.on_commit(move || snapshots.forget(&key));
+}
+
+fn size(configuration: &Configuration) -> u64 {
+    configuration.package.bytes
+}
+
+fn use_package(tx: &mut Write, key: &FunctionKey, package: &Package) -> Result<(), Error> {
+    Ok(CODE_USES.put(tx, &record::code_use_key(&package.digest, key), &Mark {})?)
+}
+
+/// Takes back the mark of one package unless the other one is the same.
+fn leave_package(
+    tx: &mut Write,
+    key: &FunctionKey,
+    left: &Package,
+    kept: &Package,
+) -> Result<(), Error> {
+    if left.digest != kept.digest {
+        CODE_USES.delete(tx, &record::code_use_key(&left.digest, key))?;
+    }
+    Ok(())
+}
+
+/// Changes what the account has, and refuses more code than it may have.
+fn count(
+    tx: &mut Write,
+    key: &FunctionKey,
+    functions: i64,
+    code_added: u64,
+    code_removed: u64,
+) -> Result<(), Error> {
+    let place = record::usage_key(&key.account, &key.region);
+    let old = USAGE.get(tx, &place)?.unwrap_or_default();
+    let new = UsageRecord {
+        functions: old.functions.saturating_add_signed(functions),
+        code_bytes: (old.code_bytes + code_added).saturating_sub(code_removed),
+    };
+    if new.code_bytes > CODE_STORAGE_BYTES_MAX && new.code_bytes > old.code_bytes {
+        return Err(Error::CodeStorage);
+    }
+    Ok(USAGE.put(tx, &place, &new)?)
+}
+
+fn check_name(name: &str) -> Result<(), Error> {
+    if name.chars().count() > FUNCTION_NAME_CHARS_MAX {
+        return Err(Error::InvalidParameter(format!(
+            "1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must \
+             have length less than or equal to {FUNCTION_NAME_CHARS_MAX}"
+        )));
+    }
+    Ok(())
+}
+
+fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Error> {
+    let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
+    if tags.len() > TAGS_MAX {
+        return refused("A function can have at most 50 tags.");
+    }
+    for (key, value) in tags {
+        if key.is_empty() || key.chars().count() > TAG_KEY_CHARS_MAX {
+            return refused("The key of a tag must have 1 to 128 characters.");
+        }
+        if value.chars().count() > TAG_VALUE_CHARS_MAX {
+            return refused("The value of a tag must have at most 256 characters.");
+        }
+        if key.to_ascii_lowercase().starts_with("aws:") {
+            return refused("The key of a tag must not begin with aws:.");
+        }
+    }
+    Ok(())
+}

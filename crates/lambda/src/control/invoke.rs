@@ -1,0 +1,84 @@
+//! `Invoke`: from the API's request to the second path, and back.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use gatemill_api::lambda as api;
+use gatemill_wire::{Cx, Operation as _};
+
+use super::reference;
+use crate::{Error, Invocation, Lambda, invoke::resolve, limits::CLIENT_CONTEXT_BYTES_MAX};
+
+/// `Invoke`, synchronous or as a dry run.
+pub(crate) async fn invoke(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::InvocationRequest,
+) -> Result<api::InvocationResponse, Error> {
+    let named = (request.function_name.as_str(), request.qualifier.as_deref());
+    let target = reference::resolve(cx, api::Invoke::INFO, named.0, named.1)?;
+    match request.invocation_type.as_deref() {
+        None | Some("RequestResponse") => {}
+        Some("DryRun") => {
+            // Whoever may call and names a function that can run is told so.
+            resolve::resolve(lambda, &target).await?;
+            return Ok(api::InvocationResponse { status_code: Some(204), ..Default::default() });
+        }
+        Some(other) => return Err(Error::field_not_built(&format!("InvocationType {other}"))),
+    }
+    if request.durable_execution_name.is_some() {
+        return Err(Error::field_not_built("DurableExecutionName"));
+    }
+    if request.tenant_id.is_some() {
+        return Err(Error::InvalidParameter(
+            "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and \
+             try again."
+                .to_owned(),
+        ));
+    }
+    let call = Invocation {
+        target,
+        payload: request.payload,
+        request_id: cx.request_id,
+        trace_id: None,
+        client_context: request.client_context.as_deref().map(client_context).transpose()?,
+        log_tail: request.log_type.as_deref() == Some("Tail"),
+    };
+    let outcome = lambda.invoke(call).await?;
+    Ok(api::InvocationResponse {
+        status_code: Some(200),
+        function_error: outcome.function_error.map(str::to_owned),
+        log_result: outcome.log_tail.map(|tail| STANDARD.encode(tail)),
+        payload: outcome.payload,
+        executed_version: Some(outcome.executed_version),
+        durable_execution_arn: None,
+    })
+}
+
+/// Base64 outside, JSON text inside: the runtime gets the text.
+fn client_context(base64: &str) -> Result<String, Error> {
+    let refused = |text: &str| Error::InvalidRequestContent(text.to_owned());
+    if base64.len() > CLIENT_CONTEXT_BYTES_MAX {
+        return Err(refused("Client context must be no more than 3583 bytes when base64 encoded."));
+    }
+    let bytes = STANDARD.decode(base64).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    let object = text.filter(|text| {
+        serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(text).is_ok()
+    });
+    object.ok_or_else(|| refused("Client context must be a valid Base64-encoded JSON object."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_contexts() {
+        let text = r#"{"custom":{"a":"ü"}}"#;
+        assert_eq!(client_context(&STANDARD.encode(text)).unwrap(), text);
+        for bad in
+            [STANDARD.encode("[1]"), STANDARD.encode("x"), "%%%".to_owned(), "e30=".repeat(900)]
+        {
+            assert!(matches!(client_context(&bad), Err(Error::InvalidRequestContent(_))), "{bad}");
+        }
+    }
+}

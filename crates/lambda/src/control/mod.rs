@@ -1,0 +1,15 @@
+//! The control plane: one file per family of operations, and the table that binds them.
+//!
+//! A handler changes records in one store transaction and returns; workers see the records and act. `Invoke` alone is
+//! bound here and belongs to the second path.
+
+pub(crate) mod account;
+pub(crate) mod code;
+pub(crate) mod configuration;
+pub(crate) mod function;
+pub(crate) mod invoke;
+pub(crate) mod permission;
+pub(crate) mod reference;
+pub(crate) mod routes;
+pub(crate) mod unbuilt;
+pub(crate) mod view;

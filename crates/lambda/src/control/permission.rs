@@ -1,0 +1,295 @@
+//! Resource policies: `AddPermission`, `RemovePermission`, `GetPolicy`.
+//!
+//! Statements are stored as the JSON text that clients read, so that what was added comes back byte for byte.
+
+use std::sync::Arc;
+
+use gatemill_api::lambda as api;
+use gatemill_iam as iam;
+use gatemill_wire::{Arn, Cx, Operation as _, OperationInfo, Qualifier, arn::is_account};
+use serde_json::{Map, Value, json};
+
+use super::{function::forget_on_commit, reference};
+use crate::{
+    Error, Lambda,
+    limits::POLICY_BYTES_MAX,
+    record::{FUNCTIONS, POLICIES, PolicyRecord, StatementRecord, policy_key},
+    target::FunctionKey,
+};
+
+const NO_RESOURCE: &str = "The resource you requested does not exist.";
+
+/// `AddPermission`.
+pub(crate) async fn add(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::AddPermissionRequest,
+) -> Result<api::AddPermissionResponse, Error> {
+    let named = (request.function_name.as_str(), request.qualifier.as_deref());
+    let key = function_of(cx, api::AddPermission::INFO, named)?;
+    let statement = StatementRecord {
+        sid: request.statement_id.clone(),
+        json: statement(&request, &key.arn(None))?.to_string(),
+    };
+    let answer = statement.json.clone();
+    let (revision, given) = (cx.uuid().to_string(), request.revision_id);
+    let snapshots = Arc::clone(&lambda.snapshots);
+    lambda
+        .store
+        .write(move |tx| {
+            if !FUNCTIONS.contains(tx, &key.record())? {
+                return Err(Error::FunctionNotFound(key.arn(None)));
+            }
+            let place = policy_key(&key, "");
+            let policy = POLICIES.get(tx, &place)?;
+            check_revision(policy.as_ref(), given.as_deref())?;
+            let mut statements = policy.map(|policy| policy.statements).unwrap_or_default();
+            if statements.iter().any(|known| known.sid == statement.sid) {
+                return Err(Error::Conflict(format!(
+                    "The statement id ({}) provided already exists. Please provide a new statement id, or remove the \
+                     existing statement.",
+                    statement.sid
+                )));
+            }
+            statements.push(statement.clone());
+            let policy = PolicyRecord { revision_id: revision.clone(), statements };
+            let bytes = text(&policy).len();
+            if bytes > POLICY_BYTES_MAX {
+                return Err(Error::PolicyTooLong { bytes, max: POLICY_BYTES_MAX });
+            }
+            POLICIES.put(tx, &place, &policy)?;
+            forget_on_commit(tx, &snapshots, &key);
+            Ok(())
+        })
+        .await?;
+    Ok(api::AddPermissionResponse { statement: Some(answer) })
+}
+
+/// `RemovePermission`.
+pub(crate) async fn remove(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::RemovePermissionRequest,
+) -> Result<(), Error> {
+    let named = (request.function_name.as_str(), request.qualifier.as_deref());
+    let key = function_of(cx, api::RemovePermission::INFO, named)?;
+    let revision = cx.uuid().to_string();
+    let snapshots = Arc::clone(&lambda.snapshots);
+    lambda
+        .store
+        .write(move |tx| {
+            if !FUNCTIONS.contains(tx, &key.record())? {
+                return Err(Error::FunctionNotFound(key.arn(None)));
+            }
+            let place = policy_key(&key, "");
+            let Some(mut policy) = POLICIES.get(tx, &place)? else {
+                return Err(Error::NotFound(
+                    "No policy is associated with the given resource.".to_owned(),
+                ));
+            };
+            let before = policy.statements.len();
+            policy.statements.retain(|known| known.sid != request.statement_id);
+            if policy.statements.len() == before {
+                return Err(Error::NotFound(format!(
+                    "Statement {} is not found in resource policy.",
+                    request.statement_id
+                )));
+            }
+            check_revision(Some(&policy), request.revision_id.as_deref())?;
+            if policy.statements.is_empty() {
+                POLICIES.delete(tx, &place)?;
+            } else {
+                policy.revision_id.clone_from(&revision);
+                POLICIES.put(tx, &place, &policy)?;
+            }
+            forget_on_commit(tx, &snapshots, &key);
+            Ok(())
+        })
+        .await
+}
+
+/// `GetPolicy`.
+pub(crate) async fn get(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::GetPolicyRequest,
+) -> Result<api::GetPolicyResponse, Error> {
+    let named = (request.function_name.as_str(), request.qualifier.as_deref());
+    let (key, _) = reference::latest(cx, api::GetPolicy::INFO, named.0, named.1)?;
+    let policy = lambda.store.read(|tx| {
+        if !FUNCTIONS.contains(tx, &key.record())? {
+            return Err(Error::FunctionNotFound(key.arn(None)));
+        }
+        Ok(POLICIES.get(tx, &policy_key(&key, ""))?)
+    })?;
+    let policy = policy.ok_or_else(|| Error::NotFound(NO_RESOURCE.to_owned()))?;
+    Ok(api::GetPolicyResponse {
+        policy: Some(text(&policy)),
+        revision_id: Some(policy.revision_id),
+    })
+}
+
+/// The policy as the evaluation reads it.
+pub(crate) fn document(policy: &PolicyRecord) -> Result<iam::Document, Error> {
+    iam::Document::parse(&text(policy)).map_err(|_| Error::Internal("a stored policy is malformed"))
+}
+
+/// The policy as clients read it.
+fn text(policy: &PolicyRecord) -> String {
+    let statements: Vec<&str> =
+        policy.statements.iter().map(|statement| statement.json.as_str()).collect();
+    let statements = statements.join(",");
+    format!(r#"{{"Version":"2012-10-17","Id":"default","Statement":[{statements}]}}"#)
+}
+
+/// The function that a policy operation is about.
+fn function_of(
+    cx: &Cx,
+    operation: &OperationInfo,
+    (name, qualifier): (&str, Option<&str>),
+) -> Result<FunctionKey, Error> {
+    let (key, qualifier) = reference::latest(cx, operation, name, qualifier)?;
+    match qualifier {
+        Some(Qualifier::Latest) => Err(Error::InvalidParameter(
+            "We currently do not support adding policies for $LATEST.".to_owned(),
+        )),
+        _ => Ok(key),
+    }
+}
+
+fn check_revision(policy: Option<&PolicyRecord>, given: Option<&str>) -> Result<(), Error> {
+    match given {
+        Some(given) if policy.is_none_or(|policy| policy.revision_id != given) => {
+            Err(Error::Revision { operation: "GetPolicy" })
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// One statement, its keys in AWS's order.
+fn statement(request: &api::AddPermissionRequest, resource: &str) -> Result<Value, Error> {
+    let mut statement = json!({
+        "Sid": request.statement_id,
+        "Effect": "Allow",
+        "Principal": principal(&request.principal)?,
+        "Action": request.action,
+        "Resource": resource,
+    });
+    let conditions = conditions(request);
+    if !conditions.is_empty() {
+        statement["Condition"] = Value::Object(conditions);
+    }
+    Ok(statement)
+}
+
+fn conditions(request: &api::AddPermissionRequest) -> Map<String, Value> {
+    let mut equals = Map::new();
+    for (key, value) in [
+        ("AWS:SourceAccount", &request.source_account),
+        ("lambda:EventSourceToken", &request.event_source_token),
+        ("lambda:FunctionUrlAuthType", &request.function_url_auth_type),
+        ("aws:PrincipalOrgID", &request.principal_org_id),
+    ] {
+        if let Some(value) = value {
+            equals.insert(key.to_owned(), json!(value));
+        }
+    }
+    let mut conditions = Map::new();
+    if !equals.is_empty() {
+        conditions.insert("StringEquals".to_owned(), Value::Object(equals));
+    }
+    if let Some(via_url) = request.invoked_via_function_url {
+        let key = json!({ "lambda:InvokedViaFunctionUrl": via_url.to_string() });
+        conditions.insert("Bool".to_owned(), key);
+    }
+    if let Some(source) = &request.source_arn {
+        conditions.insert("ArnLike".to_owned(), json!({ "AWS:SourceArn": source }));
+    }
+    conditions
+}
+
+fn principal(given: &str) -> Result<Value, Error> {
+    if given == "*" {
+        return Ok(json!("*"));
+    }
+    if is_account(given) {
+        return Ok(json!({ "AWS": format!("arn:aws:iam::{given}:root") }));
+    }
+    if let Ok(arn) = given.parse::<Arn>() {
+        if matches!(arn.service.as_str(), "iam" | "sts") && is_account(&arn.account) {
+            return Ok(json!({ "AWS": given }));
+        }
+    } else if is_service(given) {
+        return Ok(json!({ "Service": given }));
+    }
+    Err(Error::InvalidParameter(
+        "The provided principal was invalid. Please check the principal and try again.".to_owned(),
+    ))
+}
+
+/// `apigateway.amazonaws.com` and its like.
+fn is_service(text: &str) -> bool {
+    let host = text.strip_suffix(".amazonaws.com").or(text.strip_suffix(".amazonaws.com.cn"));
+    host.is_some_and(|host| {
+        !host.is_empty()
+            && host
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FUNCTION: &str = "arn:aws:lambda:us-east-1:000000000000:function:f";
+
+    fn check(request: api::AddPermissionRequest, expected: &str) {
+        let request = api::AddPermissionRequest {
+            statement_id: "s".into(),
+            action: "lambda:InvokeFunction".into(),
+            ..request
+        };
+        assert_eq!(statement(&request, FUNCTION).unwrap().to_string(), expected);
+    }
+
+    fn of(principal: &str) -> api::AddPermissionRequest {
+        api::AddPermissionRequest { principal: principal.into(), ..Default::default() }
+    }
+
+    #[test]
+    fn statements() {
+        let begin = r#"{"Sid":"s","Effect":"Allow","Principal":"#;
+        let middle = format!(r#","Action":"lambda:InvokeFunction","Resource":"{FUNCTION}""#);
+        let source = Some("arn:aws:s3:::b".to_owned());
+        check(
+            api::AddPermissionRequest { source_arn: source.clone(), ..of("s3.amazonaws.com") },
+            &format!(
+                r#"{begin}{{"Service":"s3.amazonaws.com"}}{middle},"Condition":{{"ArnLike":{{"AWS:SourceArn":"arn:aws:s3:::b"}}}}}}"#
+            ),
+        );
+        check(
+            of("111111111111"),
+            &format!(r#"{begin}{{"AWS":"arn:aws:iam::111111111111:root"}}{middle}}}"#),
+        );
+        check(
+            of("arn:aws:iam::111111111111:user/u"),
+            &format!(r#"{begin}{{"AWS":"arn:aws:iam::111111111111:user/u"}}{middle}}}"#),
+        );
+        check(
+            api::AddPermissionRequest {
+                invoked_via_function_url: Some(true),
+                principal_org_id: Some("o-1".into()),
+                ..of("*")
+            },
+            &format!(
+                r#"{begin}"*"{middle},"Condition":{{"StringEquals":{{"aws:PrincipalOrgID":"o-1"}},"Bool":{{"lambda:InvokedViaFunctionUrl":"true"}}}}}}"#
+            ),
+        );
+        for bad in
+            ["", "x", "12345", "arn:aws:s3:::b", "s3.amazonaws.com/x", ".amazonaws.com", "**"]
+        {
+            assert!(matches!(principal(bad), Err(Error::InvalidParameter(_))), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The table: which operation of Lambda is served by which handler. Everything else of the model answers 501.
+
+use gatemill_api::lambda as api;
+use gatemill_wire::Table;
+
+use super::{account, code, configuration, function, invoke, permission};
+use crate::{Error, Lambda};
+
+/// Which operation is served by which handler.
+pub fn table() -> Table<Lambda, Error> {
+    Table::new(&api::SERVICE)
+        .on::<api::CreateFunction>(function::create)
+        .on::<api::GetFunction>(function::get)
+        .on::<api::GetFunctionConfiguration>(function::get_configuration)
+        .on::<api::ListFunctions>(function::list)
+        .on::<api::DeleteFunction>(function::delete)
+        .on::<api::UpdateFunctionCode>(code::update)
+        .on::<api::UpdateFunctionConfiguration>(configuration::update)
+        .on::<api::AddPermission>(permission::add)
+        .on::<api::RemovePermission>(permission::remove)
+        .on::<api::GetPolicy>(permission::get)
+        .on::<api::GetAccountSettings>(account::get_settings)
+        .on::<api::Invoke>(invoke::invoke)
+}

@@ -1,0 +1,122 @@
+//! A function as clients read it.
+
+use gatemill_api::lambda as api;
+use gatemill_sandbox::runtime::Fallback;
+use gatemill_wire::{Qualifier, Timestamp};
+
+use super::unbuilt::host_architecture;
+use crate::{
+    Lambda,
+    record::{FunctionRecord, Lifecycle, LogFormat, Logging},
+    report,
+    target::FunctionKey,
+};
+
+/// The configuration with its states. `qualifier` is the one that the request named.
+pub(crate) fn configuration(
+    lambda: &Lambda,
+    key: &FunctionKey,
+    record: &FunctionRecord,
+    qualifier: Option<&Qualifier>,
+) -> api::FunctionConfiguration {
+    let mut view = listed(lambda, key, record, qualifier);
+    let owned = |text: &str| Some(text.to_owned());
+    let (state, reason, code) = match &record.lifecycle {
+        Lifecycle::Creating => {
+            ("Pending", Some("The function is being created."), Some("Creating"))
+        }
+        Lifecycle::CreateFailed { reason } => {
+            ("Failed", Some(reason.as_str()), Some("InternalError"))
+        }
+        Lifecycle::Active | Lifecycle::Updating { .. } | Lifecycle::UpdateFailed { .. } => {
+            ("Active", None, None)
+        }
+    };
+    view.state = owned(state);
+    view.state_reason = reason.and_then(owned);
+    view.state_reason_code = code.and_then(owned);
+    let (status, reason, code) = match &record.lifecycle {
+        Lifecycle::Creating => (None, None, None),
+        Lifecycle::CreateFailed { reason } | Lifecycle::UpdateFailed { reason } => {
+            (Some("Failed"), Some(reason.as_str()), Some("InternalError"))
+        }
+        Lifecycle::Active => (Some("Successful"), None, None),
+        Lifecycle::Updating { .. } => {
+            (Some("InProgress"), Some("The function is being created."), Some("Creating"))
+        }
+    };
+    view.last_update_status = status.and_then(owned);
+    view.last_update_status_reason = reason.and_then(owned);
+    view.last_update_status_reason_code = code.and_then(owned);
+    view
+}
+
+/// The configuration as lists show it: without its states.
+pub(crate) fn listed(
+    lambda: &Lambda,
+    key: &FunctionKey,
+    record: &FunctionRecord,
+    qualifier: Option<&Qualifier>,
+) -> api::FunctionConfiguration {
+    let configuration = &record.configuration;
+    let number = |number: u32| i32::try_from(number).ok();
+    let environment = configuration.environment.clone().map(|variables| api::EnvironmentResponse {
+        variables: Some(variables),
+        ..Default::default()
+    });
+    api::FunctionConfiguration {
+        function_name: Some(key.name.clone()),
+        function_arn: Some(key.arn(qualifier)),
+        runtime: Some(configuration.runtime.clone()),
+        role: Some(configuration.role.clone()),
+        handler: Some(configuration.handler.clone()),
+        code_size: i64::try_from(configuration.package.bytes).ok(),
+        description: Some(configuration.description.clone()),
+        timeout: number(configuration.timeout_s),
+        memory_size: number(configuration.memory_mb),
+        last_modified: Some(Timestamp(record.last_modified_ms).lambda()),
+        code_sha256: Some(configuration.package.digest.base64()),
+        version: Some("$LATEST".to_owned()),
+        environment,
+        tracing_config: Some(api::TracingConfigResponse { mode: Some("PassThrough".to_owned()) }),
+        revision_id: Some(record.revision_id.clone()),
+        package_type: Some("Zip".to_owned()),
+        architectures: Some(vec![host_architecture().to_owned()]),
+        ephemeral_storage: number(configuration.ephemeral_mb)
+            .map(|size| api::EphemeralStorage { size }),
+        snap_start: Some(api::SnapStartResponse {
+            apply_on: Some("None".to_owned()),
+            optimization_status: Some("Off".to_owned()),
+        }),
+        runtime_version_config: runtime_version(lambda, key, &configuration.runtime),
+        logging_config: Some(logging(key, &configuration.logging)),
+        ..Default::default()
+    }
+}
+
+fn runtime_version(
+    lambda: &Lambda,
+    key: &FunctionKey,
+    runtime: &str,
+) -> Option<api::RuntimeVersionConfig> {
+    let fallback = if lambda.settings.nearest_runtime { Fallback::Nearest } else { Fallback::No };
+    let (pack, _) = lambda.runtimes.resolve(runtime, fallback).ok()?;
+    Some(api::RuntimeVersionConfig {
+        runtime_version_arn: Some(report::runtime_version_arn(&key.region, &pack)),
+        ..Default::default()
+    })
+}
+
+fn logging(key: &FunctionKey, logging: &Logging) -> api::LoggingConfig {
+    let group = logging.group.clone().unwrap_or_else(|| format!("/aws/lambda/{}", key.name));
+    let mut view = api::LoggingConfig { log_group: Some(group), ..Default::default() };
+    match &logging.format {
+        LogFormat::Text => view.log_format = Some("Text".to_owned()),
+        LogFormat::Json { application, system } => {
+            view.log_format = Some("JSON".to_owned());
+            view.application_log_level = Some(application.clone());
+            view.system_log_level = Some(system.clone());
+        }
+    }
+    view
+}

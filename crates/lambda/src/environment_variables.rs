@@ -1,0 +1,73 @@
+//! The environment variables of a function's process.
+//!
+//! Source: values recorded from AWS in February 2026. Left out, because nothing stands behind them yet: credentials
+//! (functions have no role that could be assumed), `AWS_LAMBDA_RUNTIME_API` (our runtime clients speak frames), and
+//! X-Ray's addresses.
+
+use std::collections::BTreeMap;
+
+use gatemill_sandbox::runtime::Pack;
+
+use crate::{LogStream, invoke::resolve::Version, record::LogFormat};
+
+/// Where the function's code is.
+pub(crate) const TASK_ROOT: &str = "/var/task";
+const RUNTIME_DIR: &str = "/var/runtime";
+
+/// Keys that a function's configuration may not set.
+pub(crate) const RESERVED: [&str; 20] = [
+    "AWS_ACCESS_KEY",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+    "AWS_LAMBDA_FUNCTION_NAME",
+    "AWS_LAMBDA_FUNCTION_VERSION",
+    "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_METADATA_API",
+    "AWS_LAMBDA_METADATA_TOKEN",
+    "AWS_LAMBDA_RUNTIME_API",
+    "AWS_REGION",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_SECRET_KEY",
+    "AWS_SESSION_TOKEN",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+    "_HANDLER",
+];
+
+/// The whole environment: what the platform sets over what the runtime brings, and the function's own, which may
+/// override only what is not reserved.
+pub(crate) fn of(version: &Version, stream: &LogStream, pack: &Pack) -> Vec<(String, String)> {
+    let configuration = &version.configuration;
+    let mut all: BTreeMap<String, String> = BTreeMap::new();
+    let mut set = |name: &str, value: &str| {
+        all.insert(name.to_owned(), value.to_owned());
+    };
+    for (name, value) in &pack.env {
+        set(name, value);
+    }
+    for (name, value) in configuration.environment.iter().flatten() {
+        set(name, value);
+    }
+    let memory = configuration.memory_mb.to_string();
+    set("AWS_LAMBDA_FUNCTION_NAME", &version.key.name);
+    set("AWS_LAMBDA_FUNCTION_VERSION", version.name());
+    set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory);
+    set("AWS_LAMBDA_LOG_GROUP_NAME", &stream.group);
+    set("AWS_LAMBDA_LOG_STREAM_NAME", &stream.stream);
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
+    set("AWS_EXECUTION_ENV", &pack.execution_env);
+    set("AWS_REGION", &version.key.region);
+    set("AWS_DEFAULT_REGION", &version.key.region);
+    set("_HANDLER", &configuration.handler);
+    set("LAMBDA_TASK_ROOT", TASK_ROOT);
+    set("LAMBDA_RUNTIME_DIR", RUNTIME_DIR);
+    if let LogFormat::Json { application, .. } = &configuration.logging.format {
+        set("AWS_LAMBDA_LOG_FORMAT", "JSON");
+        set("AWS_LAMBDA_LOG_LEVEL", application);
+    }
+    all.into_iter().collect()
+}

@@ -1,0 +1,186 @@
+//! Every error of this crate, and its one translation to AWS.
+//!
+//! `Display` is the text that the client reads, in AWS's words where AWS has some (`reference` recordings), except for
+//! faults of ours, whose text stays in the log.
+
+use gatemill_api::lambda::errors;
+use gatemill_wire::{ApiError, error::common};
+
+/// Why an operation or a call was refused, or failed by our fault.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such function, or no such version of it. Holds the ARN that was asked for.
+    #[error("Function not found: {0}")]
+    FunctionNotFound(String),
+    /// The reference names another region.
+    #[error("Functions from '{named}' are not reachable in this region ('{here}')")]
+    OtherRegion {
+        /// The region that was named.
+        named: String,
+        /// The region of the call.
+        here: String,
+    },
+    /// Something that belongs to a function is missing: a policy, a statement.
+    #[error("{0}")]
+    NotFound(String),
+    /// The caller may not do this.
+    #[error("{0}")]
+    AccessDenied(String),
+    /// A parameter that AWS's service, not its model, refuses.
+    #[error("{0}")]
+    InvalidParameter(String),
+    /// A parameter that breaks a constraint of the model, where the service looks at it itself.
+    #[error("{0}")]
+    Validation(String),
+    /// The event is no JSON, or not as its type wants it.
+    #[error("{0}")]
+    InvalidRequestContent(String),
+    /// A function of that name exists.
+    #[error("Function already exist: {0}")]
+    FunctionExists(String),
+    /// The function's state does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// A revision id that is not the latest one; `operation` is the one that gives the latest.
+    #[error(
+        "The Revision Id provided does not match the latest Revision Id. Call the {operation} API to retrieve the \
+         latest Revision Id"
+    )]
+    Revision {
+        /// The operations to call, as AWS's text names them.
+        operation: &'static str,
+    },
+    /// A zip that is larger than a request may carry.
+    #[error("Zipped size must be smaller than {max} bytes")]
+    ZipTooLarge {
+        /// The limit.
+        max: usize,
+    },
+    /// An event that is too large for its kind of call.
+    #[error(
+        "{bytes} byte payload is too large for the RequestResponse invocation type (limit {max} bytes)"
+    )]
+    EventTooLarge {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// All code of the account together would be too large.
+    #[error("Code storage limit exceeded.")]
+    CodeStorage,
+    /// The resource policy would be too long.
+    #[error("The final policy size ({bytes}) is bigger than the limit ({max}).")]
+    PolicyTooLong {
+        /// What it would be.
+        bytes: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// The account's concurrency is used up.
+    #[error("Rate Exceeded.")]
+    ConcurrencyExceeded,
+    /// A part of AWS's interface that this version does not have. Says which.
+    #[error("{0}")]
+    NotBuilt(String),
+    /// The server is about to end.
+    #[error("The server is shutting down. Send the request again.")]
+    Draining,
+    /// No interpreter of this host may run the function's runtime.
+    #[error("The runtime {runtime} is not installed on this host. Installed: {installed}")]
+    RuntimeMissing {
+        /// The runtime identifier.
+        runtime: String,
+        /// What is installed.
+        installed: String,
+    },
+    /// A fault of ours; says what was attempted.
+    #[error("{0}")]
+    Internal(&'static str),
+    /// The store failed.
+    #[error("the store failed")]
+    Store(#[from] gatemill_store::Error),
+    /// An environment could not be made.
+    #[error("an environment could not be started")]
+    Sandbox(#[source] gatemill_sandbox::Error),
+    /// A package that was taken cannot be unpacked.
+    #[error("a package could not be unpacked")]
+    Unpack(#[source] crate::BadZip),
+    /// A file of ours could not be read or written.
+    #[error("could not {doing}")]
+    Io {
+        /// What was attempted.
+        doing: &'static str,
+        /// The system's answer.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Io { doing, source }
+    }
+
+    /// A member of a request that this version refuses rather than store it without effect.
+    pub(crate) fn field_not_built(field: &str) -> Self {
+        Self::NotBuilt(format!("{field} is not built in this version of Gatemill."))
+    }
+
+    pub(crate) fn runtime_missing(
+        runtime: &str,
+        missing: &gatemill_sandbox::runtime::NoSuchRuntime,
+    ) -> Self {
+        let installed = missing.installed.join(", ");
+        let installed = if installed.is_empty() { "none".to_owned() } else { installed };
+        Self::RuntimeMissing { runtime: runtime.to_owned(), installed }
+    }
+
+    /// This level and those below, for the log.
+    pub(crate) fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut source = std::error::Error::source(self);
+        while let Some(error) = source {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            source = error.source();
+        }
+        text
+    }
+}
+
+impl From<Error> for ApiError {
+    fn from(error: Error) -> Self {
+        let shape = match &error {
+            Error::FunctionNotFound(_) | Error::OtherRegion { .. } | Error::NotFound(_) => {
+                &errors::RESOURCE_NOT_FOUND_EXCEPTION
+            }
+            Error::AccessDenied(_) => &common::ACCESS_DENIED,
+            Error::InvalidParameter(_) | Error::RuntimeMissing { .. } => {
+                &errors::INVALID_PARAMETER_VALUE_EXCEPTION
+            }
+            Error::Validation(_) => &common::VALIDATION,
+            Error::InvalidRequestContent(_) => &errors::INVALID_REQUEST_CONTENT_EXCEPTION,
+            Error::FunctionExists(_) | Error::Conflict(_) => &errors::RESOURCE_CONFLICT_EXCEPTION,
+            Error::Revision { .. } => &errors::PRECONDITION_FAILED_EXCEPTION,
+            Error::ZipTooLarge { .. } => &common::REQUEST_ENTITY_TOO_LARGE,
+            Error::EventTooLarge { .. } => &errors::REQUEST_TOO_LARGE_EXCEPTION,
+            Error::CodeStorage => &errors::CODE_STORAGE_EXCEEDED_EXCEPTION,
+            Error::PolicyTooLong { .. } => &errors::POLICY_LENGTH_EXCEEDED_EXCEPTION,
+            Error::ConcurrencyExceeded => {
+                return ApiError::new(&errors::TOO_MANY_REQUESTS_EXCEPTION, error.to_string())
+                    .with_member("Reason", "ConcurrentInvocationLimitExceeded");
+            }
+            Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,
+            Error::Draining => &errors::SERVICE_EXCEPTION,
+            Error::Internal(_)
+            | Error::Store(_)
+            | Error::Sandbox(_)
+            | Error::Unpack(_)
+            | Error::Io { .. } => {
+                return ApiError::internal(&errors::SERVICE_EXCEPTION, error.chain());
+            }
+        };
+        ApiError::new(shape, error.to_string())
+    }
+}

@@ -1,0 +1,264 @@
+//! The life of one execution environment: its states, the one step between them, and what belongs to it.
+//!
+//! [`step`] is total: whatever a hostile runtime does at whatever moment, the answer is a state, and every state but
+//! [`State::Idle`] and [`State::Busy`] that a surprise leads to is an end. An environment that ended is killed and never
+//! used again; dropping an [`Instance`] kills it, too, so that one whose caller vanished is never returned half read.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use gatemill_sandbox::{Exit, Sandbox};
+use tokio::time::Instant;
+
+use crate::{
+    call_log::CallLog,
+    code_store::Unpacked,
+    frame::{Garbage, Kind},
+    invoke::resolve::Version,
+    limits::EXIT_GRACE,
+    uid::UidSlot,
+    wires::Wires,
+};
+
+/// Where an environment stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Its program runs and loads the function.
+    Initialising,
+    /// It waits for a call.
+    Idle,
+    /// It runs one call.
+    Busy,
+    /// It is over.
+    Ended(End),
+}
+
+/// How an environment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The runtime said that initialisation failed.
+    InitFailed,
+    /// It closed its channel, which a process that dies does.
+    Closed,
+    /// It used up its time.
+    TimedOut,
+    /// It spoke out of turn or nonsense.
+    Broken(Garbage),
+    /// We no longer want it.
+    Retired,
+}
+
+/// What happens to an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// A whole frame arrived.
+    Frame(Kind),
+    /// A call was given to it.
+    Assigned,
+    /// Its channel is closed.
+    Closed,
+    /// Its time is over.
+    DeadlinePassed,
+    /// What arrived is no frame.
+    Garbage(Garbage),
+    /// It shall go.
+    Retired,
+}
+
+/// The one transition.
+pub(crate) fn step(state: State, event: Event) -> State {
+    match (state, event) {
+        (State::Ended(end), _) => State::Ended(end),
+        (State::Initialising, Event::Frame(Kind::Ready))
+        | (State::Busy, Event::Frame(Kind::Response | Kind::Error)) => State::Idle,
+        (State::Initialising, Event::Frame(Kind::InitError)) => State::Ended(End::InitFailed),
+        (State::Idle, Event::Assigned) => State::Busy,
+        (_, Event::Closed) => State::Ended(End::Closed),
+        (_, Event::DeadlinePassed) => State::Ended(End::TimedOut),
+        (_, Event::Garbage(garbage)) => State::Ended(End::Broken(garbage)),
+        (_, Event::Retired) => State::Ended(End::Retired),
+        (_, Event::Frame(_) | Event::Assigned) => State::Ended(End::Broken(Garbage::Unexpected)),
+    }
+}
+
+/// How many environments are in which state: for health and metrics.
+#[derive(Debug, Default)]
+pub(crate) struct Gauge {
+    initialising: AtomicUsize,
+    idle: AtomicUsize,
+    busy: AtomicUsize,
+}
+
+impl Gauge {
+    fn of(&self, state: State) -> Option<&AtomicUsize> {
+        match state {
+            State::Initialising => Some(&self.initialising),
+            State::Idle => Some(&self.idle),
+            State::Busy => Some(&self.busy),
+            State::Ended(_) => None,
+        }
+    }
+
+    fn moved(&self, from: Option<State>, to: Option<State>) {
+        if let Some(count) = from.and_then(|state| self.of(state)) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(count) = to.and_then(|state| self.of(state)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// (initialising, idle, busy)
+    pub(crate) fn read(&self) -> (usize, usize, usize) {
+        let read = |count: &AtomicUsize| count.load(Ordering::Relaxed);
+        (read(&self.initialising), read(&self.idle), read(&self.busy))
+    }
+}
+
+/// The state of one environment, counted.
+#[derive(Debug)]
+pub(crate) struct Life {
+    state: State,
+    gauge: Arc<Gauge>,
+}
+
+impl Life {
+    pub(crate) fn new(gauge: Arc<Gauge>) -> Self {
+        gauge.moved(None, Some(State::Initialising));
+        Self { state: State::Initialising, gauge }
+    }
+
+    pub(crate) fn state(&self) -> State {
+        self.state
+    }
+
+    /// Takes the step and gives the new state.
+    pub(crate) fn advance(&mut self, event: Event) -> State {
+        let next = step(self.state, event);
+        self.gauge.moved(Some(self.state), Some(next));
+        self.state = next;
+        next
+    }
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.gauge.moved(Some(self.state), None);
+    }
+}
+
+/// One execution environment.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    pub(crate) version: Arc<Version>,
+    pub(crate) life: Life,
+    pub(crate) wires: Wires,
+    /// The shard whose reactor owns the wires; `None` when no shard's thread does.
+    pub(crate) shard: Option<usize>,
+    pub(crate) log: CallLog,
+    /// What initialisation took, until the first call's report says it.
+    pub(crate) init: Option<Duration>,
+    pub(crate) idle_since: Instant,
+    /// The highest memory use that is known.
+    pub(crate) memory_peak: u64,
+    // Last, so that everything above is gone before the process tree is killed and its uid may be another's.
+    pub(crate) sandbox: Arc<Sandbox>,
+    /// Keeps the unpacked code on the disk while it is bound.
+    pub(crate) _code: Arc<Unpacked>,
+    pub(crate) _uid: UidSlot,
+}
+
+impl Instance {
+    /// Reads the memory high-water mark.
+    pub(crate) fn measure(&mut self) -> u64 {
+        self.memory_peak = self.memory_peak.max(self.sandbox.memory_peak_bytes());
+        self.memory_peak
+    }
+
+    /// Waits for the process that closed its channel, and kills it when it lives on without one. Output that is still
+    /// in the pipe goes into the log.
+    pub(crate) async fn buried(&mut self, now: gatemill_wire::Timestamp) -> Exit {
+        let exited = tokio::time::timeout(EXIT_GRACE, self.sandbox.exited()).await;
+        let exit = match exited {
+            Ok(exit) => exit,
+            Err(_) => self.killed().await,
+        };
+        self.memory_peak = self.memory_peak.max(exit.memory_peak_bytes);
+        self.wires.drain(&mut self.log, now);
+        exit
+    }
+
+    /// Kills the process tree and waits until it is gone.
+    pub(crate) async fn killed(&mut self) -> Exit {
+        self.measure();
+        self.sandbox.kill();
+        let exit = self.sandbox.exited().await;
+        self.memory_peak = self.memory_peak.max(exit.memory_peak_bytes);
+        exit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATES: [State; 4] =
+        [State::Initialising, State::Idle, State::Busy, State::Ended(End::Closed)];
+
+    #[test]
+    fn the_ways_that_lead_on() {
+        for (from, event, to) in [
+            (State::Initialising, Event::Frame(Kind::Ready), State::Idle),
+            (State::Initialising, Event::Frame(Kind::InitError), State::Ended(End::InitFailed)),
+            (State::Idle, Event::Assigned, State::Busy),
+            (State::Busy, Event::Frame(Kind::Response), State::Idle),
+            (State::Busy, Event::Frame(Kind::Error), State::Idle),
+            (State::Idle, Event::Retired, State::Ended(End::Retired)),
+        ] {
+            assert_eq!(step(from, event), to, "{from:?} {event:?}");
+        }
+    }
+
+    #[test]
+    fn every_surprise_is_an_end_and_an_end_is_for_ever() {
+        let kinds = [Kind::Ready, Kind::InitError, Kind::Response, Kind::Error];
+        for state in STATES {
+            for kind in kinds {
+                let next = step(state, Event::Frame(kind));
+                let expected = matches!(
+                    (state, kind),
+                    (State::Initialising, Kind::Ready)
+                        | (State::Busy, Kind::Response | Kind::Error)
+                );
+                assert_eq!(next == State::Idle, expected, "{state:?} {kind:?}");
+                assert!(next == State::Idle || matches!(next, State::Ended(_)));
+            }
+            for event in [Event::Closed, Event::DeadlinePassed, Event::Retired] {
+                assert!(matches!(step(state, event), State::Ended(_)));
+            }
+        }
+        assert_eq!(
+            step(State::Busy, Event::Assigned),
+            State::Ended(End::Broken(Garbage::Unexpected))
+        );
+    }
+
+    #[test]
+    fn the_gauge_follows_every_life() {
+        let gauge = Arc::new(Gauge::default());
+        let mut life = Life::new(Arc::clone(&gauge));
+        let other = Life::new(Arc::clone(&gauge));
+        assert_eq!(gauge.read(), (2, 0, 0));
+        life.advance(Event::Frame(Kind::Ready));
+        life.advance(Event::Assigned);
+        assert_eq!(gauge.read(), (1, 0, 1));
+        life.advance(Event::Closed);
+        drop((life, other));
+        assert_eq!(gauge.read(), (0, 0, 0));
+    }
+}

@@ -1,0 +1,120 @@
+//! Admit: what may run now. The event is checked here, and the account's concurrency.
+//!
+//! Over the limit a call is refused at once and never queued.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering},
+};
+
+use serde::de::IgnoredAny;
+
+use super::resolve::Version;
+use crate::{Error, Invocation, Lambda, limits::EVENT_BYTES_MAX};
+
+/// The running calls of every account.
+#[derive(Debug, Default)]
+pub(crate) struct Admission {
+    running: papaya::HashMap<String, Arc<AtomicU32>>,
+}
+
+/// One running call of an account.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<AtomicU32>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Admission {
+    fn enter(&self, account: &str, limit: u32) -> Result<Permit, Error> {
+        let running = self.running.pin();
+        let count = match running.get(account) {
+            Some(count) => count,
+            None => running.get_or_insert_with(account.to_owned(), Arc::default),
+        };
+        let entered = count
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
+        match entered {
+            Ok(_) => Ok(Permit(Arc::clone(count))),
+            Err(_) => Err(Error::ConcurrencyExceeded),
+        }
+    }
+}
+
+/// Checks the event and takes a place in the account's concurrency.
+pub(crate) fn admit(
+    lambda: &Lambda,
+    version: &Version,
+    call: &Invocation,
+) -> Result<Permit, Error> {
+    check_event(&call.payload)?;
+    lambda.admission.enter(&version.key.account, lambda.settings.account_concurrency)
+}
+
+/// Whether an event is JSON of an allowed size. One pass; the bytes themselves go to the runtime untouched.
+fn check_event(payload: &[u8]) -> Result<(), Error> {
+    if payload.len() > EVENT_BYTES_MAX {
+        return Err(Error::EventTooLarge { bytes: payload.len(), max: EVENT_BYTES_MAX });
+    }
+    if payload.is_empty() {
+        return Ok(());
+    }
+    // `IgnoredAny` looks at structure alone, so UTF-8 is looked at here.
+    let Ok(text) = std::str::from_utf8(payload) else {
+        return Err(Error::InvalidRequestContent(
+            "Could not parse request body into json: Invalid UTF-8".to_owned(),
+        ));
+    };
+    match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Error::InvalidRequestContent(format!(
+            "Could not parse request body into json: Could not parse payload into json: {} at [Source: (byte[]); \
+             line: {}, column: {}]",
+            reason(&error),
+            error.line(),
+            error.column()
+        ))),
+    }
+}
+
+/// What is wrong, in words of ours: the parser's own text may quote the event.
+fn reason(error: &serde_json::Error) -> &'static str {
+    if error.is_eof() { "Unexpected end-of-input" } else { "Unexpected character" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events() {
+        for good in ["", "{}", " [1, 2] ", "\"ü\"", "null", "0.0", "{\"a\":\"\\u00fc\"}"] {
+            assert!(check_event(good.as_bytes()).is_ok(), "{good}");
+        }
+        for bad in [&b"{"[..], b"x", b"{}x", b"\xFF", b"\"\xFF\"", b"{'a':1}", b"nul"] {
+            assert!(matches!(check_event(bad), Err(Error::InvalidRequestContent(_))), "{bad:?}");
+        }
+        let large = vec![b' '; EVENT_BYTES_MAX + 1];
+        let error = check_event(&large).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "6291457 byte payload is too large for the RequestResponse invocation type (limit 6291456 bytes)"
+        );
+        let deep = "[".repeat(100_000);
+        assert!(check_event(deep.as_bytes()).is_err());
+    }
+
+    #[test]
+    fn accounts_have_limits_of_their_own() {
+        let admission = Admission::default();
+        let first = admission.enter("a", 2).unwrap();
+        let _second = admission.enter("a", 2).unwrap();
+        assert!(matches!(admission.enter("a", 2), Err(Error::ConcurrencyExceeded)));
+        assert!(admission.enter("b", 2).is_ok());
+        drop(first);
+        assert!(admission.enter("a", 2).is_ok());
+    }
+}

@@ -1,0 +1,173 @@
+//! Exchange: the call and its answer over the environment's channel.
+//!
+//! The payload's bytes pass through untouched in both directions. Whatever the runtime does instead of answering is an
+//! [`Ending`]; the environment is then dead.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use gatemill_sandbox::Exit;
+use gatemill_wire::function_ref::function_arn;
+use tokio::time::Instant;
+
+use super::{place::Placed, resolve::Version};
+use crate::{
+    Error, Invocation, Lambda, LogStream,
+    frame::{Body, Garbage, InvokeMeta, Kind, Reader},
+    instance::{Event, Instance},
+    limits::RESPONSE_BYTES_MAX,
+    report,
+    start::{self, InitEnd, Started},
+    wires::{Heard, Outgoing},
+};
+
+/// A call after its exchange.
+pub(crate) struct Exchanged {
+    pub(crate) instance: Box<Instance>,
+    pub(crate) ending: Ending,
+    pub(crate) duration: Duration,
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub(crate) enum Ending {
+    /// The handler answered.
+    Answered(Bytes),
+    /// The handler failed; the runtime's document.
+    Failed(Bytes),
+    /// The answer was larger than allowed.
+    TooLarge,
+    TimedOut,
+    Exited(Exit),
+    Broken(Garbage),
+    /// Initialisation, done again inside the call, failed.
+    InitFailed(InitEnd),
+}
+
+/// Runs the call in its environment. `None` when the environment had died before it took anything of the call.
+pub(crate) async fn exchange(
+    lambda: &Arc<Lambda>,
+    call: &Invocation,
+    version: &Arc<Version>,
+    placed: Placed,
+) -> Result<Option<Exchanged>, Error> {
+    match placed {
+        Placed::Ready(mut instance) => {
+            let begun = Instant::now();
+            open_log(lambda, call, &mut instance);
+            let deadline = begun + timeout(version);
+            let Some(ending) = converse(lambda, call, &mut instance, deadline).await else {
+                return Ok(None);
+            };
+            Ok(Some(Exchanged { instance, ending, duration: begun.elapsed() }))
+        }
+        Placed::Failed(stream) => again(lambda, call, version, &stream).await.map(Some),
+    }
+}
+
+fn timeout(version: &Version) -> Duration {
+    Duration::from_secs(version.configuration.timeout_s.into())
+}
+
+/// START, and the begin of the tail.
+fn open_log(lambda: &Lambda, call: &Invocation, instance: &mut Instance) {
+    if call.log_tail {
+        instance.log.begin_tail();
+    }
+    let Instance { log, version, .. } = instance;
+    report::start(log, lambda.clock.now(), call.request_id, version);
+}
+
+/// Initialises inside the call, with the function's timeout as the limit for both, and then runs the call.
+async fn again(
+    lambda: &Arc<Lambda>,
+    call: &Invocation,
+    version: &Arc<Version>,
+    stream: &Arc<LogStream>,
+) -> Result<Exchanged, Error> {
+    let _slot = lambda.governor.slot(version.deployment).await;
+    let begun = Instant::now();
+    let limit = timeout(version);
+    let log = start::Opening::Call(call);
+    let Started { mut instance, end, took } =
+        start::start(lambda, version, stream, limit, log).await?;
+    let ending = if matches!(end, InitEnd::Ready) {
+        let ending = converse(lambda, call, &mut instance, begun + limit).await;
+        ending.unwrap_or(Ending::Broken(Garbage::Unexpected))
+    } else {
+        let now = lambda.clock.now();
+        report::init_report(&mut instance.log, now, version, &end, took, "invoke");
+        Ending::InitFailed(end)
+    };
+    Ok(Exchanged { instance, ending, duration: begun.elapsed() })
+}
+
+/// One INVOKE and what comes of it.
+async fn converse(
+    lambda: &Lambda,
+    call: &Invocation,
+    instance: &mut Instance,
+    deadline: Instant,
+) -> Option<Ending> {
+    instance.life.advance(Event::Assigned);
+    let question = question(lambda, call, instance, deadline);
+    let Instance { wires, log, .. } = &mut *instance;
+    let reader = Reader::new(RESPONSE_BYTES_MAX);
+    let heard = wires.converse(question, reader, log, &lambda.logs, &*lambda.clock, deadline).await;
+    Some(match heard {
+        Heard::NotDelivered => return None,
+        Heard::Frame(frame) => {
+            instance.life.advance(Event::Frame(frame.kind));
+            match (frame.kind, frame.body) {
+                (Kind::Response, Body::Whole(bytes)) => Ending::Answered(bytes),
+                (Kind::Error, Body::Whole(bytes)) => Ending::Failed(bytes),
+                (Kind::Response | Kind::Error, Body::TooLarge) => Ending::TooLarge,
+                (Kind::Ready | Kind::InitError, _) => {
+                    instance.killed().await;
+                    Ending::Broken(Garbage::Unexpected)
+                }
+            }
+        }
+        Heard::Closed => {
+            instance.life.advance(Event::Closed);
+            Ending::Exited(instance.buried(lambda.clock.now()).await)
+        }
+        Heard::DeadlinePassed => {
+            instance.life.advance(Event::DeadlinePassed);
+            instance.measure();
+            instance.sandbox.kill();
+            Ending::TimedOut
+        }
+        Heard::Garbage(garbage) => {
+            instance.life.advance(Event::Garbage(garbage));
+            instance.killed().await;
+            Ending::Broken(garbage)
+        }
+    })
+}
+
+fn question(
+    lambda: &Lambda,
+    call: &Invocation,
+    instance: &Instance,
+    deadline: Instant,
+) -> Outgoing {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let left_ms = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
+    let key = &instance.version.key;
+    let qualifier = call.target.qualifier.as_ref();
+    let function_arn = function_arn(&key.account, &key.region, &key.name, qualifier);
+    // An absent event reaches the runtime as an empty object.
+    let payload =
+        if call.payload.is_empty() { Bytes::from_static(b"{}") } else { call.payload.clone() };
+    let request_id = call.request_id.to_string();
+    let meta = InvokeMeta {
+        request_id: &request_id,
+        deadline_ms: lambda.clock.now().plus_ms(left_ms).millis(),
+        function_arn: &function_arn,
+        trace_id: call.trace_id.as_deref().unwrap_or(""),
+        client_context: call.client_context.as_deref().unwrap_or(""),
+        cognito_identity: "",
+    };
+    Outgoing::new(meta.head(payload.len()), payload)
+}

@@ -1,0 +1,32 @@
+//! The second path: invoke a function. `resolve → admit → place → exchange → settle`, each a file of that name.
+//!
+//! Nothing durable is written here. A call that its caller gives up runs to its end all the same, as AWS's do: what is
+//! left of it is handed to a task.
+
+pub(crate) mod admit;
+pub(crate) mod exchange;
+pub(crate) mod place;
+pub(crate) mod resolve;
+pub(crate) mod settle;
+
+use std::sync::Arc;
+
+use crate::{Error, Invocation, Lambda, Outcome, limits::REPLACEMENTS_MAX, run_to_end::run_to_end};
+
+/// Runs one call.
+pub(crate) async fn invoke(lambda: Arc<Lambda>, call: Invocation) -> Result<Outcome, Error> {
+    run_to_end(async move {
+        let _flight = lambda.flights.board()?;
+        let version = resolve::resolve(&lambda, &call.target).await?;
+        let _permit = admit::admit(&lambda, &version, &call)?;
+        for _ in 0..REPLACEMENTS_MAX {
+            let placed = place::place(&lambda, &version).await?;
+            if let Some(exchanged) = exchange::exchange(&lambda, &call, &version, placed).await? {
+                return Ok(settle::settle(&lambda, &call, exchanged).await);
+            }
+            // The environment had died while it was idle and took nothing of the call: another one.
+        }
+        Err(Error::Internal("environments died before they took the call"))
+    })
+    .await
+}

@@ -1,0 +1,256 @@
+//! The service itself: what it is made of, and its face to the server and the gateway.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use gatemill_iam as iam;
+use gatemill_sandbox::{Sandboxes, runtime::Runtimes};
+use gatemill_store::Store;
+use gatemill_wire::{Clock, Entropy, Served};
+
+use crate::{
+    CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Worker,
+    code_store::CodeStore,
+    control,
+    flights::Flights,
+    governor::Governor,
+    instance::Gauge,
+    invoke::{self, admit::Admission, resolve::Snapshots},
+    limits,
+    log_pump::LogPump,
+    pool::Pool,
+    uid::Uids,
+    worker,
+};
+
+/// What [`Lambda::new`] needs.
+pub struct Parts {
+    /// Where records and packages are.
+    pub store: Store,
+    /// What makes execution environments.
+    pub sandboxes: Sandboxes,
+    /// The interpreters of this host.
+    pub runtimes: Arc<Runtimes>,
+    /// The time, for workers and calls.
+    pub clock: Arc<dyn Clock>,
+    /// Ids and keys.
+    pub entropy: Arc<dyn Entropy>,
+    /// Where log lines go.
+    pub logs: Arc<dyn LogSink>,
+    /// The directory of unpacked packages.
+    pub code_dir: PathBuf,
+    /// Numbers that operators choose.
+    pub settings: Settings,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// Numbers that operators choose.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Data-plane threads; each calls [`enter_shard`](crate::enter_shard) with its number.
+    pub shards: usize,
+    /// Calls of one account that run at one time; AWS's default is 1,000.
+    pub account_concurrency: u32,
+    /// Environments that are made at one time; four per core is a good number.
+    pub starts_at_once: usize,
+    /// How long an environment without calls is kept.
+    pub idle_max: Duration,
+    /// Memory that idle environments may hold together, in bytes; the oldest go first.
+    pub idle_memory_max: u64,
+    /// Whether another version of a language may run in place of one that is not installed.
+    pub nearest_runtime: bool,
+    /// The CPU share that every function gets at least, in thousandths of a CPU; above it, 1,769 MB of memory buy one.
+    pub cpu_millis_min: u32,
+    /// How long initialisation may take before it is repeated inside the call.
+    pub init_timeout: Duration,
+    /// How long a call waits for a function that is being created.
+    pub pending_wait: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            shards: cores,
+            account_concurrency: 1_000,
+            starts_at_once: 4 * cores,
+            idle_max: Duration::from_secs(600),
+            idle_memory_max: 4 * 1024 * 1024 * 1024,
+            nearest_runtime: false,
+            cpu_millis_min: 1_000,
+            init_timeout: limits::INIT,
+            pending_wait: limits::PENDING_WAIT,
+        }
+    }
+}
+
+/// What is going on, for health and metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Environments that load their function.
+    pub initialising: usize,
+    /// Environments that wait for a call.
+    pub idle: usize,
+    /// Environments that run a call.
+    pub busy: usize,
+    /// Calls between their begin and their answer.
+    pub calls_in_flight: usize,
+}
+
+/// Functions and their life.
+pub struct Lambda {
+    me: Weak<Lambda>,
+    pub(crate) store: Store,
+    pub(crate) sandboxes: Sandboxes,
+    pub(crate) runtimes: Arc<Runtimes>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) settings: Settings,
+    pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) code: CodeStore,
+    pub(crate) admission: Admission,
+    pub(crate) governor: Governor,
+    pub(crate) pool: Pool,
+    pub(crate) uids: Uids,
+    pub(crate) gauge: Arc<Gauge>,
+    pub(crate) logs: LogPump,
+    pub(crate) flights: Flights,
+    /// Signs the addresses of code. New at every start, which ends the addresses given out before; they live for ten
+    /// minutes anyway.
+    pub(crate) location_key: [u8; 32],
+}
+
+impl std::fmt::Debug for Lambda {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lambda").field("status", &self.status()).finish_non_exhaustive()
+    }
+}
+
+impl Lambda {
+    /// Puts the service together.
+    ///
+    /// # Errors
+    /// When the directory of unpacked packages cannot be made ready.
+    pub fn new(parts: Parts) -> Result<Arc<Self>, Error> {
+        let code = CodeStore::open(&parts.code_dir)?;
+        let mut location_key = [0; 32];
+        parts.entropy.fill(&mut location_key);
+        Ok(Arc::new_cyclic(|me| Self {
+            me: me.clone(),
+            store: parts.store,
+            sandboxes: parts.sandboxes,
+            runtimes: parts.runtimes,
+            clock: parts.clock,
+            entropy: parts.entropy,
+            snapshots: Arc::default(),
+            code,
+            admission: Admission::default(),
+            governor: Governor::new(parts.settings.starts_at_once),
+            pool: Pool::new(parts.settings.shards),
+            uids: Uids::default(),
+            gauge: Arc::default(),
+            logs: LogPump::new(parts.logs),
+            flights: Flights::default(),
+            location_key,
+            settings: parts.settings,
+        }))
+    }
+
+    /// The API: Lambda's route table.
+    pub fn routes(self: &Arc<Self>) -> Box<dyn Served> {
+        Box::new(control::routes::table().serve(Arc::clone(self)))
+    }
+
+    /// What has to run in the background, for ever: the server starts each and starts it again when it ends.
+    pub fn workers(self: &Arc<Self>) -> Vec<Worker> {
+        worker::all(self)
+    }
+
+    /// The second path: runs one call and gives its outcome. A call whose future is dropped runs to its end.
+    ///
+    /// # Errors
+    /// What AWS's Invoke would answer with another status than 200. A function that fails is no error.
+    pub async fn invoke(&self, call: Invocation) -> Result<Outcome, Error> {
+        let me = self.me.upgrade().ok_or(Error::Draining)?;
+        invoke::invoke(me, call).await
+    }
+
+    /// Whether the function's resource policy lets a service, such as `apigateway.amazonaws.com`, invoke it for this
+    /// source. From memory unless the function has not been looked at since it changed.
+    ///
+    /// # Errors
+    /// Faults of ours. A function that does not exist allows nobody.
+    pub fn allows_service(
+        &self,
+        function: &FunctionTarget,
+        principal: &str,
+        source_arn: &str,
+        source_account: &str,
+    ) -> Result<bool, Error> {
+        let Some(known) = self.snapshots.get(&self.store, function.key())? else {
+            return Ok(false);
+        };
+        let context = iam::Context::default()
+            .with("aws:SourceArn", source_arn)
+            .with("aws:SourceAccount", source_account);
+        let resource = function.arn();
+        let request = iam::Request {
+            principal: iam::Principal::Service(principal),
+            action: "lambda:InvokeFunction",
+            resource: &resource,
+            context: &context,
+        };
+        Ok(iam::evaluate(&known.policy, &request).is_allow())
+    }
+
+    /// The zip behind an address that `GetFunction` gave: `path` is what follows `/_gatemill/lambda/code/`.
+    ///
+    /// # Errors
+    /// When the address is not one of ours, too old, or its function is gone.
+    pub async fn code_download(&self, path: &str, query: &str) -> Result<Bytes, CodeDownloadError> {
+        control::code::download(self, path, query).await
+    }
+
+    /// Lets no further call begin, waits for those that run until `deadline`, passes on their logs, and ends all
+    /// environments.
+    pub async fn drain(&self, deadline: Duration) {
+        if tokio::time::timeout(deadline, self.flights.drained()).await.is_err() {
+            tracing::warn!(
+                calls = self.flights.count(),
+                "calls still ran when their time was over"
+            );
+        }
+        drop(self.pool.remove(|_| true));
+        if tokio::time::timeout(deadline, self.logs.flush()).await.is_err() {
+            tracing::warn!("log lines were not taken in time");
+        }
+    }
+
+    /// After the store was emptied: ends idle environments and forgets what was known. Calls that run go on to their
+    /// end.
+    pub async fn reset(&self) {
+        self.snapshots.clear();
+        drop(self.pool.remove(|_| true));
+        self.logs.flush().await;
+        worker::sweep_code(self).await;
+    }
+
+    pub(crate) fn arc(&self) -> Option<Arc<Self>> {
+        self.me.upgrade()
+    }
+
+    /// What is going on now.
+    pub fn status(&self) -> Status {
+        let (initialising, idle, busy) = self.gauge.read();
+        Status { initialising, idle, busy, calls_in_flight: self.flights.count() }
+    }
+}

@@ -1,0 +1,90 @@
+//! Limits of functions and calls, each with the AWS quota that it mirrors.
+
+use std::time::Duration;
+
+/// The longest function name; the service checks it, not the model.
+pub const FUNCTION_NAME_CHARS_MAX: usize = 64;
+/// The largest zip that comes inside a request: 50 MB, decoded.
+pub const ZIP_BYTES_MAX: usize = 52_428_800;
+/// The largest package once unpacked: 250 MB.
+pub const UNPACKED_BYTES_MAX: u64 = 262_144_000;
+/// The most entries of a package. AWS documents none; a zip of 50 MB cannot hold more that mean anything.
+pub const ZIP_ENTRIES_MAX: usize = 200_000;
+/// The longest path inside a package, in bytes: Linux's `PATH_MAX` less the room for `/var/task`.
+pub const ZIP_NAME_BYTES_MAX: usize = 3_072;
+/// The longest target of a symbolic link inside a package.
+pub const SYMLINK_BYTES_MAX: u64 = 3_072;
+/// All code of an account together: 75 GB.
+pub const CODE_STORAGE_BYTES_MAX: u64 = 80_530_636_800;
+/// Environment variables, as the JSON text of their map: 4 KB.
+pub const ENVIRONMENT_BYTES_MAX: usize = 4_096;
+/// Memory of a function in MB.
+pub const MEMORY_MB: std::ops::RangeInclusive<i32> = 128..=10_240;
+/// Timeout of a function in seconds.
+pub const TIMEOUT_S: std::ops::RangeInclusive<i32> = 1..=900;
+/// Size of `/tmp` in MB.
+pub const EPHEMERAL_MB: std::ops::RangeInclusive<i32> = 512..=10_240;
+/// Tags of one function.
+pub const TAGS_MAX: usize = 50;
+/// The longest key of a tag.
+pub const TAG_KEY_CHARS_MAX: usize = 128;
+/// The longest value of a tag.
+pub const TAG_VALUE_CHARS_MAX: usize = 256;
+/// A page of a list of functions.
+pub const PAGE_MAX: usize = 50;
+/// A resource policy as a document: 20 KB.
+pub const POLICY_BYTES_MAX: usize = 20_480;
+
+/// The event of a synchronous call: 6 MB.
+pub const EVENT_BYTES_MAX: usize = 6_291_456;
+/// The answer of a synchronous call: 6 MB and 100 bytes, as AWS checks it.
+pub const RESPONSE_BYTES_MAX: usize = 6_291_556;
+/// The client context in base64.
+pub const CLIENT_CONTEXT_BYTES_MAX: usize = 3_583;
+/// What `LogType=Tail` gives back: the last 4 KB.
+pub const LOG_TAIL_BYTES: usize = 4_096;
+/// The largest frame of the channel to a runtime (protocol version 1).
+pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// The longest error document that a runtime may give for its initialisation.
+pub const INIT_ERROR_BYTES_MAX: usize = RESPONSE_BYTES_MAX;
+
+/// One log event; longer lines are cut into several. CloudWatch Logs takes 1 MB, its readers less.
+pub const LOG_EVENT_BYTES_MAX: usize = 256 * 1024;
+/// Log text of one call that is held back before it is passed on while the call still runs.
+pub const LOG_HELD_BYTES_MAX: usize = 256 * 1024;
+/// Log batches that wait for the sink.
+pub const LOG_BATCHES_MAX: usize = 4_096;
+/// Log text that waits for the sink, in KiB. Callers wait when it is reached; nothing is dropped.
+pub const LOG_WAITING_KIB_MAX: u32 = 64 * 1024;
+/// How long log batches are gathered before they are passed on together, so that the sink is not woken per call.
+pub const LOG_GATHERING: Duration = Duration::from_millis(20);
+
+/// How long a call of a function that is being created waits for it.
+pub const PENDING_WAIT: Duration = Duration::from_secs(10);
+/// Initialisation before a call: 10 s; then it is done again inside the call.
+pub const INIT: Duration = Duration::from_secs(10);
+/// How long a call waits for an environment that has to be made for it. AWS has no such number; it only keeps a
+/// fault of ours from holding a caller for ever.
+pub const PLACE_WAIT: Duration = Duration::from_secs(120);
+/// How long an environment that closed its channel may take to exit before it is killed.
+pub const EXIT_GRACE: Duration = Duration::from_millis(500);
+/// How often a call that lost its environment before it was delivered is placed again.
+pub const REPLACEMENTS_MAX: usize = 3;
+/// Processes and threads of an environment.
+pub const PROCESSES_MAX: u32 = 1_024;
+/// Open files of a process.
+pub const OPEN_FILES_MAX: u32 = 1_024;
+/// Environments that live at one time, each with a uid of its own.
+pub const ENVIRONMENTS_MAX: u32 = 60_000;
+/// Memory in MB that buys one whole CPU.
+pub const MEMORY_MB_PER_CPU: u32 = 1_769;
+/// Functions whose snapshots are kept in memory.
+pub const SNAPSHOTS_MAX: usize = 65_536;
+/// Deployments that one worker unpacks at one time.
+pub const DEPLOYMENTS_AT_ONCE: usize = 2;
+/// Attempts to settle a function before it is marked failed.
+pub const DEPLOYMENT_ATTEMPTS_MAX: u32 = 5;
+/// How long the address of a function's code is good: 10 minutes, as AWS's.
+pub const CODE_LOCATION_S: i64 = 600;
+/// How old a blob has to be before it is removed as unused: longer than any request that is about to name it.
+pub const BLOB_AGE_MS: i64 = 15 * 60 * 1000;

@@ -1,0 +1,168 @@
+//! Idle environments, and the calls that wait for one.
+//!
+//! Idle environments are kept by the shard whose reactor owns their sockets, the most recently used first. A shard's lock
+//! is its own thread's nearly always; others take it only when they have none of their own. A call that waits is
+//! handed the first environment of its deployment that gets free, whether it was started for it or not.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{sync::oneshot, time::Instant};
+use uuid::Uuid;
+
+use crate::{instance::Instance, shard};
+
+type Idle = HashMap<Uuid, VecDeque<Box<Instance>>>;
+
+/// The idle environments of all shards.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// One per shard, and one more for threads that are none.
+    shards: Box<[Mutex<Idle>]>,
+    waiting: Mutex<HashMap<Uuid, VecDeque<oneshot::Sender<Box<Instance>>>>>,
+    /// How many wait, so that the ordinary return does not take that lock.
+    waiters: AtomicUsize,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pool {
+    pub(crate) fn new(shards: usize) -> Self {
+        Self {
+            shards: (0..=shards).map(|_| Mutex::default()).collect(),
+            waiting: Mutex::default(),
+            waiters: AtomicUsize::new(0),
+        }
+    }
+
+    /// The shard of this thread, as an index of ours.
+    fn here(&self) -> usize {
+        let strangers = self.shards.len() - 1;
+        shard::current().map_or(strangers, |shard| shard.min(strangers))
+    }
+
+    /// An idle environment of this deployment, of this shard if it has one.
+    pub(crate) fn take(&self, deployment: Uuid) -> Option<Box<Instance>> {
+        let here = self.here();
+        let others = (0..self.shards.len()).filter(|shard| *shard != here);
+        std::iter::once(here).chain(others).find_map(|shard| {
+            let mut idle = lock(&self.shards[shard]);
+            let of_deployment = idle.get_mut(&deployment)?;
+            let found = of_deployment.pop_back();
+            if of_deployment.is_empty() {
+                idle.remove(&deployment);
+            }
+            found
+        })
+    }
+
+    /// Gives an environment to a call that waits for one, or keeps it.
+    pub(crate) fn give(&self, mut instance: Box<Instance>) {
+        if self.waiters.load(Ordering::Acquire) > 0 {
+            instance = match self.hand_over(instance) {
+                Some(instance) => instance,
+                None => return,
+            };
+        }
+        instance.idle_since = Instant::now();
+        let deployment = instance.version.deployment;
+        lock(&self.shards[self.here()]).entry(deployment).or_default().push_back(instance);
+    }
+
+    fn hand_over(&self, mut instance: Box<Instance>) -> Option<Box<Instance>> {
+        let deployment = instance.version.deployment;
+        loop {
+            let waiter = {
+                let mut waiting = lock(&self.waiting);
+                let Some(queue) = waiting.get_mut(&deployment) else { return Some(instance) };
+                let waiter = queue.pop_front();
+                if queue.is_empty() {
+                    waiting.remove(&deployment);
+                }
+                waiter
+            };
+            let Some(waiter) = waiter else { return Some(instance) };
+            self.waiters.fetch_sub(1, Ordering::AcqRel);
+            match waiter.send(instance) {
+                Ok(()) => return None,
+                Err(unwanted) => instance = unwanted,
+            }
+        }
+    }
+
+    /// Joins those who wait for an environment of this deployment. Whoever stops waiting just drops the receiver.
+    pub(crate) fn wait(&self, deployment: Uuid) -> oneshot::Receiver<Box<Instance>> {
+        let (sender, receiver) = oneshot::channel();
+        lock(&self.waiting).entry(deployment).or_default().push_back(sender);
+        self.waiters.fetch_add(1, Ordering::AcqRel);
+        receiver
+    }
+
+    /// Forgets waiters that have gone: those whose own environment came first.
+    pub(crate) fn sweep(&self, deployment: Uuid) {
+        let mut waiting = lock(&self.waiting);
+        let Some(queue) = waiting.get_mut(&deployment) else { return };
+        let before = queue.len();
+        queue.retain(|waiter| !waiter.is_closed());
+        let after = queue.len();
+        if after == 0 {
+            waiting.remove(&deployment);
+        }
+        self.waiters.fetch_sub(before - after, Ordering::AcqRel);
+    }
+
+    /// Takes out the environments that `unwanted` names.
+    pub(crate) fn remove(&self, unwanted: impl Fn(&Instance) -> bool) -> Vec<Box<Instance>> {
+        let mut removed = Vec::new();
+        for shard in &self.shards {
+            let mut idle = lock(shard);
+            for of_deployment in idle.values_mut() {
+                let (go, stay) = of_deployment.drain(..).partition(|instance| unwanted(instance));
+                *of_deployment = stay;
+                let go: VecDeque<_> = go;
+                removed.extend(go);
+            }
+            idle.retain(|_, of_deployment| !of_deployment.is_empty());
+        }
+        removed
+    }
+
+    /// Takes out the environments that idled for too long, and the oldest ones while all together hold more memory than
+    /// the budget.
+    pub(crate) fn expire(
+        &self,
+        now: Instant,
+        idle_max: Duration,
+        budget: u64,
+    ) -> Vec<Box<Instance>> {
+        let mut removed =
+            self.remove(|instance| now.duration_since(instance.idle_since) >= idle_max);
+        let mut held: Vec<(Instant, u64)> = Vec::new();
+        for shard in &self.shards {
+            let idle = lock(shard);
+            held.extend(idle.values().flatten().map(|one| (one.idle_since, one.memory_peak)));
+        }
+        let mut total: u64 = held.iter().map(|(_, bytes)| bytes).sum();
+        held.sort_unstable();
+        let mut cut = None;
+        for (since, bytes) in held {
+            if total <= budget {
+                break;
+            }
+            total -= bytes;
+            cut = Some(since);
+        }
+        if let Some(cut) = cut {
+            removed.extend(self.remove(|instance| instance.idle_since <= cut));
+        }
+        removed
+    }
+}

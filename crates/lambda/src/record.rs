@@ -1,0 +1,169 @@
+//! What is stored of a function, and where.
+//!
+//! Records are types of their own: neither the wire's nor the runtime's. Every state of a function that a client can see
+//! follows from its one [`FunctionRecord`]; the index tables beside it change in the same transaction and answer
+//! the questions that would else need a scan of all functions.
+
+use std::collections::BTreeMap;
+
+use gatemill_store::{Digest, Key, Record, Table};
+use serde::{Deserialize, Serialize};
+
+use crate::target::FunctionKey;
+
+/// Functions by account, region and name.
+pub(crate) const FUNCTIONS: Table<FunctionRecord> = Table::new("lambda-functions");
+/// Functions that wait for the worker that settles them, by account, region and name.
+pub(crate) const WORK: Table<Mark> = Table::new("lambda-work");
+/// Which functions use a package: by its digest, account, region and name.
+pub(crate) const CODE_USES: Table<Mark> = Table::new("lambda-code-uses");
+/// Packages that were put into the store, by digest: what may be removed once no function names it.
+pub(crate) const PACKAGES: Table<Mark> = Table::new("lambda-packages");
+/// What an account has in a region.
+pub(crate) const USAGE: Table<UsageRecord> = Table::new("lambda-usage");
+/// Resource policies by account, region, name and qualifier (empty for none).
+pub(crate) const POLICIES: Table<PolicyRecord> = Table::new("lambda-policies");
+
+/// A function.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct FunctionRecord {
+    /// What clients read; while an update is under way, already the new one.
+    pub(crate) configuration: Configuration,
+    pub(crate) lifecycle: Lifecycle,
+    /// Changes with every transition.
+    pub(crate) revision_id: String,
+    pub(crate) last_modified_ms: i64,
+    #[serde(default)]
+    pub(crate) tags: BTreeMap<String, String>,
+}
+
+impl Record for FunctionRecord {
+    const VERSION: u8 = 1;
+}
+
+/// Where a function stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) enum Lifecycle {
+    /// Created, not yet runnable.
+    Creating,
+    /// Runnable; the last update, if there was one, succeeded.
+    Active,
+    /// Runnable with what it was, until the update is done.
+    Updating { serving: Box<Configuration> },
+    /// Could not be made runnable.
+    CreateFailed { reason: String },
+    /// Runnable with what it was; the last update failed.
+    UpdateFailed { reason: String },
+}
+
+/// How a function runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Configuration {
+    /// New with every change of this configuration: environments belong to one deployment.
+    pub(crate) deployment: String,
+    pub(crate) runtime: String,
+    pub(crate) role: String,
+    pub(crate) handler: String,
+    pub(crate) description: String,
+    pub(crate) timeout_s: u32,
+    pub(crate) memory_mb: u32,
+    pub(crate) ephemeral_mb: u32,
+    /// `None` when the caller never gave any: AWS tells that from an empty map.
+    pub(crate) environment: Option<BTreeMap<String, String>>,
+    pub(crate) logging: Logging,
+    pub(crate) package: Package,
+}
+
+/// Where and how a function logs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Logging {
+    /// `None` is `/aws/lambda/<name>`.
+    pub(crate) group: Option<String>,
+    pub(crate) format: LogFormat,
+}
+
+/// The format of log lines, with its levels.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum LogFormat {
+    Text,
+    Json { application: String, system: String },
+}
+
+/// The code of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Package {
+    /// The SHA-256 of the zip, which is its blob's name.
+    pub(crate) digest: Digest,
+    /// The zip's size.
+    pub(crate) bytes: u64,
+}
+
+/// A mark in an index: its key says everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Mark {}
+
+impl Record for Mark {
+    const VERSION: u8 = 1;
+}
+
+/// Counts that would else need a scan.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct UsageRecord {
+    pub(crate) functions: u64,
+    /// Bytes of all zips, as AWS counts them.
+    pub(crate) code_bytes: u64,
+}
+
+impl Record for UsageRecord {
+    const VERSION: u8 = 1;
+}
+
+/// A resource policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PolicyRecord {
+    pub(crate) revision_id: String,
+    /// In the order in which they were added.
+    pub(crate) statements: Vec<StatementRecord>,
+}
+
+impl Record for PolicyRecord {
+    const VERSION: u8 = 1;
+}
+
+/// One statement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StatementRecord {
+    pub(crate) sid: String,
+    /// The statement as the client reads it, key order and all.
+    pub(crate) json: String,
+}
+
+impl FunctionRecord {
+    /// What calls run with now; `None` while there is nothing that can run.
+    pub(crate) fn serving(&self) -> Option<&Configuration> {
+        match &self.lifecycle {
+            Lifecycle::Creating | Lifecycle::CreateFailed { .. } => None,
+            Lifecycle::Active | Lifecycle::UpdateFailed { .. } => Some(&self.configuration),
+            Lifecycle::Updating { serving } => Some(serving),
+        }
+    }
+}
+
+/// The key of an account's usage in a region.
+pub(crate) fn usage_key(account: &str, region: &str) -> Key {
+    Key::new([account, region])
+}
+
+/// The key of the mark that a function uses a package.
+pub(crate) fn code_use_key(digest: &Digest, function: &FunctionKey) -> Key {
+    Key::new([digest.to_string().as_str(), &function.account, &function.region, &function.name])
+}
+
+/// The key of a function's policy; an empty qualifier stands for none.
+pub(crate) fn policy_key(function: &FunctionKey, qualifier: &str) -> Key {
+    function.record().and(qualifier)
+}
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

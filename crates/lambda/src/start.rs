@@ -1,0 +1,219 @@
+//! Start: makes an execution environment and waits until the function is loaded.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use gatemill_sandbox::{
+    Bind, Exit, Spec,
+    runtime::{Fallback, Pack},
+};
+use tokio::time::Instant;
+
+use crate::{
+    Error, Invocation, Lambda, LogStream,
+    call_log::CallLog,
+    environment_variables,
+    frame::{Body, Garbage, Kind, Reader},
+    instance::{Event, Instance, Life, State},
+    invoke::resolve::Version,
+    limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
+    report, shard,
+    wires::{Heard, Outgoing, Wires},
+};
+
+const MIB: u64 = 1024 * 1024;
+
+/// An environment after its initialisation, whatever became of it.
+pub(crate) struct Started {
+    pub(crate) instance: Box<Instance>,
+    pub(crate) end: InitEnd,
+    /// From the start of the sandbox on.
+    pub(crate) took: Duration,
+}
+
+/// What became of an initialisation.
+#[derive(Debug)]
+pub(crate) enum InitEnd {
+    /// The environment waits for a call.
+    Ready,
+    /// The runtime's error document.
+    Error(bytes::Bytes),
+    /// The process ended.
+    Exited(Exit),
+    /// Its time was over.
+    TimedOut,
+    /// The runtime spoke nonsense.
+    Broken(Garbage),
+}
+
+/// The stream of a new environment.
+pub(crate) fn log_stream(lambda: &Lambda, version: &Version) -> Arc<LogStream> {
+    let day = lambda.clock.now().log_stream_date();
+    let id = lambda.entropy.uuid().simple().to_string();
+    // With a group of its own, several functions may share it, so AWS puts the name into the stream.
+    let function = version.configuration.logging.group.as_ref().map_or("", |_| &version.key.name);
+    Arc::new(LogStream {
+        account: version.key.account.clone(),
+        region: version.key.region.clone(),
+        group: version.log_group(),
+        stream: format!("{day}/{function}[{}]{id}", version.name()),
+    })
+}
+
+/// What stands at the begin of a new environment's log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Opening<'a> {
+    /// INIT_START: initialisation before any call.
+    Init,
+    /// START: initialisation is done again inside this call.
+    Call(&'a Invocation),
+}
+
+/// Makes an environment and initialises it within `limit`.
+///
+/// # Errors
+/// Only faults of ours: what the function does wrong is an [`InitEnd`].
+pub(crate) async fn start(
+    lambda: &Arc<Lambda>,
+    version: &Arc<Version>,
+    stream: &Arc<LogStream>,
+    limit: Duration,
+    opening: Opening<'_>,
+) -> Result<Started, Error> {
+    let pack = pack(lambda, version)?;
+    let code = lambda.code.ensure(&lambda.store, &version.configuration.package).await?;
+    let uid = lambda.uids.take().ok_or(Error::ConcurrencyExceeded)?;
+    let spec = spec(lambda, version, stream, &pack, code.path().to_owned(), uid.slot());
+    let mut log = CallLog::new(Arc::clone(stream));
+    match opening {
+        Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, &pack),
+        Opening::Call(call) => {
+            if call.log_tail {
+                log.begin_tail();
+            }
+            report::start(&mut log, lambda.clock.now(), call.request_id, version);
+        }
+    }
+    let begun = Instant::now();
+    let sandbox = Arc::new(lambda.sandboxes.start(spec).await.map_err(Error::Sandbox)?);
+    let wires = Wires::register(&sandbox);
+    let mut instance = Box::new(Instance {
+        version: Arc::clone(version),
+        life: Life::new(Arc::clone(&lambda.gauge)),
+        wires: wires.map_err(Error::io("watch an environment"))?,
+        shard: shard::current(),
+        log,
+        init: None,
+        idle_since: begun,
+        memory_peak: 0,
+        sandbox,
+        _code: code,
+        _uid: uid,
+    });
+    let end = initialise(lambda, &mut instance, begun + limit).await;
+    let took = begun.elapsed();
+    // Inside a call, initialisation counts as the call's own duration.
+    if matches!((&end, opening), (InitEnd::Ready, Opening::Init)) {
+        instance.init = Some(took);
+    }
+    Ok(Started { instance, end, took })
+}
+
+async fn initialise(lambda: &Lambda, instance: &mut Instance, deadline: Instant) -> InitEnd {
+    let reader = Reader::new(INIT_ERROR_BYTES_MAX);
+    let Instance { wires, log, .. } = &mut *instance;
+    let heard = wires
+        .converse(Outgoing::default(), reader, log, &lambda.logs, &*lambda.clock, deadline)
+        .await;
+    let now = lambda.clock.now();
+    match heard {
+        Heard::Frame(frame) => match (instance.life.advance(Event::Frame(frame.kind)), frame) {
+            (State::Idle, _) => InitEnd::Ready,
+            (_, frame) if frame.kind == Kind::InitError => {
+                instance.killed().await;
+                match frame.body {
+                    Body::Whole(document) => InitEnd::Error(document),
+                    Body::TooLarge => InitEnd::Broken(Garbage::Unexpected),
+                }
+            }
+            _ => {
+                instance.killed().await;
+                InitEnd::Broken(Garbage::Unexpected)
+            }
+        },
+        Heard::Closed | Heard::NotDelivered => {
+            instance.life.advance(Event::Closed);
+            InitEnd::Exited(instance.buried(now).await)
+        }
+        Heard::DeadlinePassed => {
+            instance.life.advance(Event::DeadlinePassed);
+            instance.killed().await;
+            InitEnd::TimedOut
+        }
+        Heard::Garbage(garbage) => {
+            instance.life.advance(Event::Garbage(garbage));
+            instance.killed().await;
+            InitEnd::Broken(garbage)
+        }
+    }
+}
+
+/// Writes what a failed initialisation leaves in the log.
+pub(crate) async fn report_failed_init(
+    lambda: &Lambda,
+    mut instance: Box<Instance>,
+    end: &InitEnd,
+    took: Duration,
+) {
+    let now = lambda.clock.now();
+    report::init_report(&mut instance.log, now, &instance.version, end, took, "init");
+    instance.log.close(now);
+    let events = instance.log.take();
+    lambda.logs.push(instance.log.stream(), events).await;
+}
+
+/// The runtime of a version on this host.
+fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
+    let fallback = if lambda.settings.nearest_runtime { Fallback::Nearest } else { Fallback::No };
+    let name = &version.configuration.runtime;
+    match lambda.runtimes.resolve(name, fallback) {
+        Ok((pack, warning)) => {
+            if let Some(warning) = warning {
+                tracing::warn!(function = %version.key, %warning, "another runtime version runs");
+            }
+            Ok(pack)
+        }
+        Err(missing) => Err(Error::runtime_missing(name, &missing)),
+    }
+}
+
+fn spec(
+    lambda: &Lambda,
+    version: &Version,
+    stream: &LogStream,
+    pack: &Pack,
+    code: PathBuf,
+    uid: u32,
+) -> Spec {
+    let configuration = &version.configuration;
+    let mut binds: Vec<Bind> = pack
+        .binds
+        .iter()
+        .map(|(host, inside)| Bind { host: host.clone(), inside: inside.clone() })
+        .collect();
+    binds.push(Bind { host: code, inside: environment_variables::TASK_ROOT.into() });
+    let proportional = configuration.memory_mb.saturating_mul(1000) / MEMORY_MB_PER_CPU;
+    Spec {
+        id: lambda.entropy.uuid().simple().to_string(),
+        program: pack.program.clone(),
+        args: pack.args_for(configuration.memory_mb),
+        env: environment_variables::of(version, stream, pack),
+        cwd: environment_variables::TASK_ROOT.into(),
+        binds,
+        uid,
+        memory_bytes: u64::from(configuration.memory_mb) * MIB,
+        cpu_millis: proportional.max(lambda.settings.cpu_millis_min),
+        tmp_bytes: u64::from(configuration.ephemeral_mb) * MIB,
+        pids_max: PROCESSES_MAX,
+        nofile: OPEN_FILES_MAX,
+    }
+}

@@ -1,0 +1,243 @@
+//! The two file descriptors of an environment, and one question and answer over them.
+//!
+//! Output is read while the answer is awaited, so that a function that prints much never blocks on its pipe; what was
+//! printed before the answer is read to its end before the answer is given on. The bytes of the other side are hostile;
+//! everything here is bounded by a deadline.
+
+use std::{
+    cell::RefCell,
+    io::{self, ErrorKind, IoSlice, PipeReader, Read as _, Write as _},
+    os::{
+        fd::{AsRawFd, RawFd},
+        unix::net::UnixStream,
+    },
+    sync::Arc,
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use gatemill_sandbox::Sandbox;
+use gatemill_wire::{Clock, Timestamp};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    time::Instant,
+};
+
+use crate::{
+    call_log::CallLog,
+    frame::{Frame, Garbage, Reader},
+    log_pump::LogPump,
+};
+
+/// What is read at one time. Per thread, so that idle environments hold no buffers.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// What is read of the output after an answer, at most: a pipe holds no more, and a thread that prints on without end
+/// shall not hold the answer back.
+const DRAIN_BYTES_MAX: usize = 1024 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
+}
+
+/// The channel and the output of an environment, registered with one reactor.
+#[derive(Debug)]
+pub(crate) struct Wires {
+    channel: AsyncFd<Channel>,
+    output: AsyncFd<Output>,
+    /// Whether anyone can still write to the output.
+    output_open: bool,
+}
+
+/// The channel of a sandbox, which owns the descriptor.
+#[derive(Debug)]
+struct Channel(Arc<Sandbox>);
+
+impl AsRawFd for Channel {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.channel.as_raw_fd()
+    }
+}
+
+/// The output of a sandbox, which owns the descriptor.
+#[derive(Debug)]
+struct Output(Arc<Sandbox>);
+
+impl AsRawFd for Output {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.output.as_raw_fd()
+    }
+}
+
+/// What the other side was heard to say.
+#[derive(Debug)]
+pub(crate) enum Heard {
+    Frame(Frame),
+    /// The channel is closed.
+    Closed,
+    /// The channel was closed before anything of the question was written.
+    NotDelivered,
+    DeadlinePassed,
+    Garbage(Garbage),
+}
+
+/// A question on its way: what stands before the payload, and the payload itself, which is never copied.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    head: BytesMut,
+    payload: Bytes,
+    begun: bool,
+}
+
+impl Outgoing {
+    pub(crate) fn new(head: BytesMut, payload: Bytes) -> Self {
+        Self { head, payload, begun: false }
+    }
+
+    fn is_done(&self) -> bool {
+        self.head.is_empty() && self.payload.is_empty()
+    }
+
+    /// Writes as much as the socket takes.
+    fn write_to(&mut self, mut channel: &UnixStream) -> io::Result<()> {
+        while !self.is_done() {
+            let parts = [IoSlice::new(&self.head), IoSlice::new(&self.payload)];
+            let mut written = channel.write_vectored(&parts)?;
+            self.begun = true;
+            let of_head = written.min(self.head.len());
+            self.head.advance(of_head);
+            written -= of_head;
+            self.payload.advance(written);
+        }
+        Ok(())
+    }
+}
+
+impl Wires {
+    /// Registers both with the reactor of this thread.
+    pub(crate) fn register(sandbox: &Arc<Sandbox>) -> io::Result<Self> {
+        let (channel, output) = (Channel(Arc::clone(sandbox)), Output(Arc::clone(sandbox)));
+        Self::watch(channel, output, true)
+    }
+
+    /// Moves both to the reactor of this thread.
+    pub(crate) fn move_here(self) -> io::Result<Self> {
+        Self::watch(self.channel.into_inner(), self.output.into_inner(), self.output_open)
+    }
+
+    #[allow(
+        deprecated,
+        reason = "its successor is an unsafe function for descriptors that might be closed while they are watched; \
+                  these two are owned by the sandbox, which the watched value itself keeps"
+    )]
+    fn watch(channel: Channel, output: Output, output_open: bool) -> io::Result<Self> {
+        Ok(Self {
+            channel: AsyncFd::new(channel)?,
+            output: AsyncFd::with_interest(output, Interest::READABLE)?,
+            output_open,
+        })
+    }
+
+    /// Asks, and hears one frame. Cancelling leaves the environment unusable: drop it then.
+    pub(crate) async fn converse(
+        &mut self,
+        mut outgoing: Outgoing,
+        mut reader: Reader,
+        log: &mut CallLog,
+        pump: &LogPump,
+        clock: &dyn Clock,
+        deadline: Instant,
+    ) -> Heard {
+        let sleep = tokio::time::sleep_until(deadline);
+        tokio::pin!(sleep);
+        let heard = loop {
+            if let Err(heard) = self.send(&mut outgoing) {
+                break heard;
+            }
+            tokio::select! {
+                biased;
+                () = &mut sleep => break Heard::DeadlinePassed,
+                ready = self.channel.readable() => {
+                    let Ok(mut ready) = ready else { break Heard::Closed };
+                    match ready.try_io(|fd| receive(&fd.get_ref().0.channel, &mut reader)) {
+                        Ok(Ok(Some(heard))) => break heard,
+                        Ok(Ok(None)) | Err(_) => {}
+                        Ok(Err(_)) => break Heard::Closed,
+                    }
+                }
+                ready = self.output.readable(), if self.output_open => {
+                    let Ok(mut ready) = ready else { break Heard::Closed };
+                    match ready.try_io(|fd| read_output(&fd.get_ref().0.output, log, clock.now())) {
+                        Ok(Ok(0) | Err(_)) => self.output_open = false,
+                        Ok(Ok(_)) | Err(_) => {}
+                    }
+                }
+                ready = self.channel.writable(), if !outgoing.is_done() => {
+                    if let Ok(mut ready) = ready {
+                        // `send` finds out whether it really is.
+                        ready.clear_ready();
+                    }
+                }
+            }
+            if log.is_full() {
+                let events = log.take();
+                tokio::select! {
+                    biased;
+                    () = &mut sleep => break Heard::DeadlinePassed,
+                    () = pump.push(log.stream(), events) => {}
+                }
+            }
+        };
+        self.drain(log, clock.now());
+        heard
+    }
+
+    /// Writes on; a channel that is full is tried again when it is writable.
+    fn send(&self, outgoing: &mut Outgoing) -> Result<(), Heard> {
+        match outgoing.write_to(&self.channel.get_ref().0.channel) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(_) if outgoing.begun => Err(Heard::Closed),
+            Err(_) => Err(Heard::NotDelivered),
+        }
+    }
+
+    /// Reads what is in the output now. It asks the pipe itself and not the reactor's memory of it, so that nothing
+    /// that was printed before the answer is left behind.
+    pub(crate) fn drain(&mut self, log: &mut CallLog, now: Timestamp) {
+        let mut drained = 0;
+        while self.output_open && drained < DRAIN_BYTES_MAX {
+            match read_output(&self.output.get_ref().0.output, log, now) {
+                Ok(0) => self.output_open = false,
+                Ok(read) => drained += read,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(_) => self.output_open = false,
+            }
+        }
+    }
+}
+
+fn receive(mut channel: &UnixStream, reader: &mut Reader) -> io::Result<Option<Heard>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let read = channel.read(scratch)?;
+        if read == 0 {
+            return Ok(Some(Heard::Closed));
+        }
+        Ok(match reader.push(&scratch[..read]) {
+            Ok(frame) => frame.map(Heard::Frame),
+            Err(garbage) => Some(Heard::Garbage(garbage)),
+        })
+    })
+}
+
+fn read_output(mut output: &PipeReader, log: &mut CallLog, now: Timestamp) -> io::Result<usize> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let read = output.read(scratch)?;
+        log.output(now, &scratch[..read]);
+        Ok(read)
+    })
+}
+
+#[cfg(test)]
+#[path = "wires_tests.rs"]
+mod tests;

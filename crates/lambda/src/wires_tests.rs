@@ -1,0 +1,1 @@
+//! Conversations with a scripted, possibly hostile, other side.

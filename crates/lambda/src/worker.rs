@@ -1,0 +1,242 @@
+//! What runs in the background: settling new deployments, removing what is no longer used, passing logs on.
+//!
+//! Workers see records and act; any of them may be killed at any instant and started again.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use gatemill_store::Digest;
+use gatemill_wire::routes::BoxFuture;
+use tokio::task::JoinSet;
+
+use crate::{
+    Error, Lambda,
+    control::function,
+    invoke::resolve::Serving,
+    limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE},
+    record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, WORK},
+    target::FunctionKey,
+};
+
+/// How long after an attempt that failed the next one follows; doubled each time.
+const RETRY: Duration = Duration::from_millis(200);
+/// How many marks are read at one time.
+const MARKS_AT_ONCE: usize = 100;
+/// Packages that are looked at in one go.
+const PACKAGES_AT_ONCE: usize = 1_000;
+/// How often unused packages are looked for.
+const SWEEP: Duration = Duration::from_secs(60);
+
+/// A named future that runs for ever.
+pub struct Worker {
+    /// For the log.
+    pub name: &'static str,
+    /// What it does.
+    pub future: BoxFuture<'static, ()>,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
+    let (a, b, c, d) =
+        (Arc::clone(lambda), Arc::clone(lambda), Arc::clone(lambda), Arc::clone(lambda));
+    vec![
+        Worker { name: "lambda-deployments", future: Box::pin(deployments(a)) },
+        Worker { name: "lambda-environments", future: Box::pin(environments(b)) },
+        Worker { name: "lambda-packages", future: Box::pin(packages(c)) },
+        Worker { name: "lambda-logs", future: Box::pin(async move { d.logs.run().await }) },
+    ]
+}
+
+/// Settles functions that were created or updated.
+async fn deployments(lambda: Arc<Lambda>) {
+    let mut marks = lambda.store.watch(WORK.name());
+    let mut running = JoinSet::new();
+    let mut busy = HashSet::new();
+    loop {
+        match waiting(&lambda) {
+            Ok(keys) => {
+                for key in keys {
+                    if running.len() >= DEPLOYMENTS_AT_ONCE {
+                        break;
+                    }
+                    if busy.insert(key.clone()) {
+                        let lambda = Arc::clone(&lambda);
+                        running.spawn(async move {
+                            deploy(&lambda, &key).await;
+                            key
+                        });
+                    }
+                }
+            }
+            Err(error) => tracing::error!(error = error.chain(), "functions cannot be settled"),
+        }
+        tokio::select! {
+            () = marks.changed() => {}
+            Some(done) = running.join_next() => {
+                match done {
+                    Ok(key) => drop(busy.remove(&key)),
+                    // Which one panicked is not known; all may be tried again.
+                    Err(_) => busy.clear(),
+                }
+            }
+        }
+    }
+}
+
+fn waiting(lambda: &Lambda) -> Result<Vec<FunctionKey>, Error> {
+    let marks = lambda.store.read(|tx| {
+        Ok::<_, Error>(WORK.scan(tx, &gatemill_store::Key::empty(), None, MARKS_AT_ONCE)?)
+    })?;
+    Ok(marks.iter().filter_map(|(key, _)| FunctionKey::from_record(key)).collect())
+}
+
+/// Makes one function's new configuration runnable.
+async fn deploy(lambda: &Lambda, key: &FunctionKey) {
+    let mut pause = RETRY;
+    for attempt in 1..=DEPLOYMENT_ATTEMPTS_MAX {
+        let error = match try_deploy(lambda, key).await {
+            Ok(()) => return,
+            Err(error) => error,
+        };
+        tracing::error!(function = %key, attempt, error = error.chain(), "a function is not settled");
+        if attempt == DEPLOYMENT_ATTEMPTS_MAX {
+            let failed = function::settle(lambda, key, None, Err(&error)).await;
+            if let Err(error) = failed {
+                tracing::error!(function = %key, error = error.chain(), "a function stays unsettled");
+            }
+            return;
+        }
+        tokio::time::sleep(pause).await;
+        pause *= 2;
+    }
+}
+
+async fn try_deploy(lambda: &Lambda, key: &FunctionKey) -> Result<(), Error> {
+    let record: Option<FunctionRecord> =
+        lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.get(tx, &key.record())?))?;
+    let deployment = match record {
+        Some(record) => {
+            lambda.code.ensure(&lambda.store, &record.configuration.package).await?;
+            Some(record.configuration.deployment)
+        }
+        None => None,
+    };
+    function::settle(lambda, key, deployment, Ok(())).await
+}
+
+/// Ends environments that nobody calls, and those of deployments that are over.
+async fn environments(lambda: Arc<Lambda>) {
+    let mut changes = lambda.store.watch(FUNCTIONS.name());
+    let settings = &lambda.settings;
+    let look = (settings.idle_max / 10).clamp(Duration::from_millis(50), Duration::from_secs(30));
+    loop {
+        let now = tokio::time::Instant::now();
+        let expired = lambda.pool.expire(now, settings.idle_max, settings.idle_memory_max);
+        if !expired.is_empty() {
+            tracing::debug!(environments = expired.len(), "idle environments end");
+        }
+        drop(expired);
+        tokio::select! {
+            () = changes.changed() => {
+                drop(lambda.pool.remove(|instance| is_over(&lambda, instance)));
+            }
+            () = tokio::time::sleep(look) => {}
+        }
+    }
+}
+
+fn is_over(lambda: &Lambda, instance: &crate::instance::Instance) -> bool {
+    let version = &instance.version;
+    match lambda.snapshots.get(&lambda.store, version.key.by_ref()) {
+        Ok(Some(function)) => match &function.serving {
+            Serving::Version(current) => current.deployment != version.deployment,
+            Serving::Pending | Serving::Failed => true,
+        },
+        Ok(None) => true,
+        // Cannot be told now; idling ends it in time.
+        Err(_) => false,
+    }
+}
+
+/// Removes packages that no function names any more.
+async fn packages(lambda: Arc<Lambda>) {
+    let mut changes = lambda.store.watch(CODE_USES.name());
+    loop {
+        sweep_code(&lambda).await;
+        sweep_blobs(&lambda).await;
+        tokio::time::sleep(SWEEP).await;
+        changes.changed().await;
+    }
+}
+
+/// Removes unpacked code that no function names and no environment uses.
+pub(crate) async fn sweep_code(lambda: &Lambda) {
+    let unused = lambda.code.list().and_then(|all| {
+        lambda.store.read(|tx| {
+            let mut unused = Vec::new();
+            for digest in all {
+                if !is_named(tx, &digest)? {
+                    unused.push(digest);
+                }
+            }
+            Ok::<_, Error>(unused)
+        })
+    });
+    let Some(me) = lambda.arc() else { return };
+    let removed = tokio::task::spawn_blocking(move || {
+        unused?.iter().try_for_each(|digest| me.code.remove(digest).map(drop))
+    });
+    if let Ok(Err(error)) = removed.await {
+        tracing::warn!(error = error.chain(), "unused code stays on the disk");
+    }
+}
+
+async fn sweep_blobs(lambda: &Lambda) {
+    if let Err(error) = try_sweep_blobs(lambda).await {
+        tracing::warn!(error = error.chain(), "unused packages stay in the store");
+    }
+}
+
+async fn try_sweep_blobs(lambda: &Lambda) -> Result<(), Error> {
+    let put_before = u64::try_from(lambda.clock.now().plus_ms(-BLOB_AGE_MS).millis()).unwrap_or(0);
+    let mut after = None;
+    loop {
+        let page = lambda.store.read(|tx| {
+            let all = gatemill_store::Key::empty();
+            Ok::<_, Error>(PACKAGES.scan(tx, &all, after.as_ref(), PACKAGES_AT_ONCE)?)
+        })?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, _) in page {
+            let Some(digest) = key.text(0).and_then(|text| text.parse().ok()) else { continue };
+            if !lambda.store.read(|tx| is_named(tx, &digest))? {
+                sweep_blob(lambda, key, digest, put_before).await?;
+            }
+        }
+    }
+}
+
+/// Removes a package that is old enough and that nothing names, and then its mark.
+async fn sweep_blob(
+    lambda: &Lambda,
+    key: gatemill_store::Key,
+    digest: Digest,
+    put_before: u64,
+) -> Result<(), Error> {
+    let blobs = lambda.store.blobs();
+    blobs.delete_unused(&digest, put_before).await?;
+    if blobs.contains(&digest).await? {
+        return Ok(());
+    }
+    // Whoever puts the package again puts its mark again first.
+    lambda.store.write(move |tx| Ok::<_, Error>(PACKAGES.delete(tx, &key).map(drop)?)).await
+}
+
+fn is_named(tx: &gatemill_store::Read, digest: &Digest) -> Result<bool, Error> {
+    let uses = gatemill_store::Key::new([digest.to_string()]);
+    Ok(!CODE_USES.scan(tx, &uses, None, 1)?.is_empty())
+}

@@ -1,0 +1,5 @@
+//! failures.
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[];

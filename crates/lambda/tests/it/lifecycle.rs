@@ -1,0 +1,5 @@
+//! lifecycle.
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,5 @@
+//! load.
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,69 @@
+//! Functions in real sandboxes, through the route table and the second path.
+//!
+//! A `main` of our own and not libtest's: this program is sandboxd, too, and sandboxd is spawned before any thread
+//! exists. Arguments filter by name, as with libtest.
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; without libtest clippy cannot tell"
+)]
+
+mod api;
+mod calls;
+mod failures;
+mod lifecycle;
+mod load;
+mod packages;
+mod permissions;
+mod world;
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    time::Instant,
+};
+
+use world::World;
+
+/// A test: its name and its body.
+struct Case {
+    name: &'static str,
+    body: fn(&World),
+}
+
+fn main() -> ExitCode {
+    gatemill_jailer::run_if_called();
+    let filters: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with('-')).collect();
+    let sandboxes = World::sandboxes();
+    let all = [
+        api::CASES,
+        packages::CASES,
+        permissions::CASES,
+        calls::CASES,
+        failures::CASES,
+        lifecycle::CASES,
+        load::CASES,
+    ];
+    let mut failed = 0;
+    for case in all.iter().flat_map(|cases| cases.iter()) {
+        let wanted =
+            filters.is_empty() || filters.iter().any(|filter| case.name.contains(filter.as_str()));
+        if wanted {
+            failed += u32::from(!run(case, &sandboxes));
+        }
+    }
+    println!("{failed} failed");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn run(case: &Case, sandboxes: &world::Ground) -> bool {
+    let begun = Instant::now();
+    let result = catch_unwind(AssertUnwindSafe(|| {
+        let world = World::new(sandboxes, |_| {});
+        (case.body)(&world);
+        world.end();
+    }));
+    let verdict = if result.is_ok() { "ok" } else { "FAILED" };
+    println!("{}: {verdict} ({} ms)", case.name, begun.elapsed().as_millis());
+    result.is_ok()
+}

@@ -1,0 +1,5 @@
+//! packages.
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[];

@@ -1,0 +1,5 @@
+//! permissions.
+
+use crate::Case;
+
+pub(crate) const CASES: &[Case] = &[];

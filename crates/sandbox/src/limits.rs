@@ -1,0 +1,12 @@
+//! Every bound of this crate.
+
+use std::time::Duration;
+
+/// How long sandboxd may take to configure itself and try a sandbox out.
+pub(crate) const READY_WAIT: Duration = Duration::from_secs(20);
+/// Starts under way at once; further ones wait for their turn. More would only queue in the kernel.
+pub(crate) const STARTS_AT_ONCE: usize = 64;
+/// How long a start may take before it is given up and killed.
+pub(crate) const START_WAIT: Duration = Duration::from_secs(10);
+/// How long a shutdown waits for sandboxd, which itself waits 5 s for its sandboxes.
+pub(crate) const SHUTDOWN_WAIT: Duration = Duration::from_secs(8);

@@ -1,0 +1,226 @@
+//! The server's end of the socket to sandboxd: one thread that reads replies and hands them to
+//! those who wait, and a queue for requests that the socket had no room for.
+//!
+//! A thread and not a task, because it belongs to no async runtime: sandboxd is spawned before any
+//! runtime exists, and several may use it.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use gatemill_jailer::protocol::{Reply, Request};
+use gatemill_jailer::{Failure, limits, socket};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+use tokio::sync::{oneshot, watch};
+
+use crate::sandbox::Exit;
+
+/// A start that came to its end: pid and peak file, or why not.
+pub(crate) type Started = Result<(u32, PathBuf), Failure>;
+
+/// What is shared by all handles of one sandboxd.
+#[derive(Debug)]
+pub(crate) struct Link {
+    socket: OwnedFd,
+    /// Wakes the thread when the queue is no longer empty.
+    wake: OwnedFd,
+    state: Mutex<State>,
+    ended: watch::Sender<bool>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    last_ticket: u64,
+    ids: HashSet<String>,
+    waiting: HashMap<u64, Waiting>,
+    /// Requests that wait for room. One start each is bounded by the starts at once; kill, freeze
+    /// and thaw carry no data, and the newest of each sandbox replaces the ones before it.
+    queue: VecDeque<Queued>,
+    gone: bool,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    started: Option<oneshot::Sender<Started>>,
+    exit: watch::Sender<Option<Exit>>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    ticket: u64,
+    bytes: Vec<u8>,
+    fds: Vec<OwnedFd>,
+}
+
+/// The ends that a starter waits on.
+pub(crate) struct Pending {
+    pub(crate) ticket: u64,
+    pub(crate) started: oneshot::Receiver<Started>,
+    pub(crate) exit: watch::Receiver<Option<Exit>>,
+}
+
+impl Link {
+    pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let (ended, _) = watch::channel(false);
+        Ok(Self { socket, wake, state: Mutex::default(), ended })
+    }
+
+    /// Takes an id. `false` when it is in use.
+    pub(crate) fn take_id(&self, id: &str) -> bool {
+        self.state().ids.insert(id.to_owned())
+    }
+
+    pub(crate) fn forget_id(&self, id: &str) {
+        self.state().ids.remove(id);
+    }
+
+    /// Registers a start. `None` when sandboxd is gone.
+    pub(crate) fn expect(&self) -> Option<Pending> {
+        let mut state = self.state();
+        if state.gone {
+            return None;
+        }
+        state.last_ticket += 1;
+        let ticket = state.last_ticket;
+        let (started_tx, started) = oneshot::channel();
+        let (exit_tx, exit) = watch::channel(None);
+        state.waiting.insert(ticket, Waiting { started: Some(started_tx), exit: exit_tx });
+        Some(Pending { ticket, started, exit })
+    }
+
+    /// Sends at once, or, when there is no room, as soon as there is.
+    pub(crate) fn send(&self, ticket: u64, bytes: Vec<u8>, fds: Vec<OwnedFd>) {
+        let mut state = self.state();
+        if state.gone {
+            return;
+        }
+        if state.queue.is_empty() {
+            let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+            match socket::send(&self.socket, &bytes, &borrowed, false) {
+                Ok(()) => return,
+                Err(Errno::AGAIN) => {}
+                // The thread sees the same, and tells everybody.
+                Err(_) => return,
+            }
+        }
+        if fds.is_empty() {
+            state.queue.retain(|queued| queued.ticket != ticket || !queued.fds.is_empty());
+        }
+        state.queue.push_back(Queued { ticket, bytes, fds });
+        drop(state);
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Sends a request that carries nothing but its ticket.
+    pub(crate) fn send_later(&self, request: &Request) {
+        let ticket = match *request {
+            Request::Kill(ticket) | Request::Freeze(ticket) | Request::Thaw(ticket) => ticket,
+            Request::Configure { .. } | Request::Start { .. } | Request::Shutdown => 0,
+        };
+        if let Ok(bytes) = request.encode() {
+            self.send(ticket, bytes, Vec::new());
+        }
+    }
+
+    /// Resolves when sandboxd has ended.
+    pub(crate) async fn ended(&self) {
+        let mut ended = self.ended.subscribe();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state().gone
+    }
+
+    /// The thread's body: until sandboxd closes its end.
+    pub(crate) fn run(&self) {
+        let mut buffer = vec![0; limits::MAX_MESSAGE_BYTES];
+        while self.wait_and_flush() {
+            loop {
+                match socket::receive(&self.socket, &mut buffer, false) {
+                    Err(Errno::AGAIN) => break,
+                    Ok((length @ 1.., _)) => match Reply::decode(&buffer[..length]) {
+                        Ok(reply) => self.deliver(reply),
+                        Err(_) => return self.close(),
+                    },
+                    _ => return self.close(),
+                }
+            }
+        }
+        self.close();
+    }
+
+    fn wait_and_flush(&self) -> bool {
+        let mut wanted = PollFlags::IN;
+        wanted.set(PollFlags::OUT, !self.state().queue.is_empty());
+        let mut fds = [PollFd::new(&self.socket, wanted), PollFd::new(&self.wake, PollFlags::IN)];
+        match poll(&mut fds, None) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return false,
+        }
+        let mut count = [0; 8];
+        let _ = rustix::io::read(&self.wake, &mut count);
+        self.flush();
+        true
+    }
+
+    fn flush(&self) {
+        let mut state = self.state();
+        while let Some(next) = state.queue.front() {
+            let fds: Vec<BorrowedFd<'_>> = next.fds.iter().map(AsFd::as_fd).collect();
+            if socket::send(&self.socket, &next.bytes, &fds, false) == Err(Errno::AGAIN) {
+                return;
+            }
+            state.queue.pop_front();
+        }
+    }
+
+    fn deliver(&self, reply: Reply) {
+        let mut state = self.state();
+        match reply {
+            Reply::Started { ticket, pid, peak_file } => {
+                let Some(waiting) = state.waiting.get_mut(&ticket) else { return };
+                if let Some(started) = waiting.started.take() {
+                    // Nobody waits any more: the starter gave up and has asked for a kill.
+                    let _ = started.send(Ok((pid, peak_file)));
+                }
+            }
+            Reply::Failed { ticket, failure } => {
+                let waiting = state.waiting.remove(&ticket);
+                if let Some(started) = waiting.and_then(|w| w.started) {
+                    let _ = started.send(Err(failure));
+                }
+            }
+            Reply::Exited { ticket, status, oom_killed, memory_peak_bytes } => {
+                let exit = Exit { status, oom_killed, memory_peak_bytes };
+                if let Some(waiting) = state.waiting.remove(&ticket) {
+                    let _ = waiting.exit.send(Some(exit));
+                }
+            }
+            // Said once, before this thread exists.
+            Reply::Ready { .. } | Reply::Refused(_) => {}
+        }
+    }
+
+    /// Everything that waits learns that there is nothing to wait for.
+    fn close(&self) {
+        let mut state = self.state();
+        state.gone = true;
+        state.waiting.clear();
+        state.queue.clear();
+    }
+
+    /// Says that nothing is left of sandboxd.
+    pub(crate) fn finish(&self) {
+        self.ended.send_replace(true);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it is held; and if something did, the maps are still whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

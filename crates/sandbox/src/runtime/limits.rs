@@ -1,0 +1,18 @@
+//! Every bound of runtime discovery, named.
+
+use std::time::Duration;
+
+/// Longest that an interpreter may take to say its version, or to compile our client.
+pub const PROBE: Duration = Duration::from_secs(10);
+
+/// Most interpreters asked at the same time.
+pub const PROBES_AT_ONCE: usize = 4;
+
+/// Most interpreters looked at in one discovery; a machine with more has the rest left out.
+pub const CANDIDATES: usize = 256;
+
+/// Most bytes read of an interpreter's answer.
+pub const ANSWER_BYTES: usize = 4096;
+
+/// Largest file of remembered probes that is read; a larger one is somebody else's.
+pub const PROBE_CACHE_BYTES: u64 = 1024 * 1024;

@@ -1,0 +1,173 @@
+//! A pack: everything a sandbox needs to run one runtime.
+//!
+//! An interpreter of the system (below `/usr`) runs where it is, since the system's directories are
+//! bound for its shared libraries anyway. Any other, such as one below a home directory, appears at
+//! `/var/lang`, where AWS has its interpreters: of Python the directories `bin` and `lib` of its
+//! tree, of Node.js the program alone. Nothing else of the directories that lead to it is visible.
+
+use std::path::{Path, PathBuf};
+
+use super::client::Clients;
+use super::identifier::{Family, Identifier, Version};
+use super::probe::Interpreter;
+
+/// The system's directories that hold shared libraries and common programs.
+const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+const RUNTIME_DIRECTORY: &str = "/var/runtime";
+const LANGUAGE_DIRECTORY: &str = "/var/lang";
+
+/// How to start a runtime inside a sandbox. Plain data; paths are inside paths unless said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pack {
+    /// The runtime identifier, such as `python3.12`.
+    pub name: String,
+    /// The language.
+    pub family: Family,
+    /// The interpreter's own version, in full.
+    pub version: Version,
+    /// The interpreter.
+    pub program: PathBuf,
+    /// Its arguments; [`Pack::args_for`] adds those that depend on the function's memory.
+    pub args: Vec<String>,
+    /// What has to be bound read-only: host path, inside path; parents before children.
+    pub binds: Vec<(PathBuf, PathBuf)>,
+    /// The value of `AWS_EXECUTION_ENV`.
+    pub execution_env: String,
+    /// Variables that the runtime needs and the function may override, with AWS's values.
+    pub env: Vec<(String, String)>,
+}
+
+impl Pack {
+    pub(super) fn new(interpreter: &Interpreter, clients: &Clients) -> Self {
+        let Interpreter { family, version, program, prefix } = interpreter;
+        let mut binds: Vec<(PathBuf, PathBuf)> = SYSTEM
+            .iter()
+            .map(PathBuf::from)
+            .filter(|directory| directory.is_dir())
+            .map(|directory| (directory.clone(), directory))
+            .collect();
+        let inside = if prefix.starts_with("/usr") {
+            prefix.clone()
+        } else {
+            binds.extend(language_binds(interpreter));
+            LANGUAGE_DIRECTORY.into()
+        };
+        if let Some(client) = clients.get(family) {
+            binds.push((client.clone(), RUNTIME_DIRECTORY.into()));
+        }
+        let program = match family {
+            Family::Nodejs if inside != *prefix => inside.join("bin/node"),
+            _ => inside.join(program.strip_prefix(prefix).unwrap_or(program)),
+        };
+        let name = family.identifier(*version);
+        let bootstrap = match family {
+            Family::Nodejs => "bootstrap.js",
+            Family::Python => "bootstrap.py",
+        };
+        let mut args = match family {
+            // The size of headers that AWS's runtime lets HTTP clients and servers have.
+            Family::Nodejs => vec!["--max-http-header-size=81920".to_owned()],
+            // Packages of whoever runs the server are no business of a function's.
+            Family::Python => vec!["-s".to_owned()],
+        };
+        args.push(format!("{RUNTIME_DIRECTORY}/{bootstrap}"));
+        Self {
+            execution_env: format!("AWS_Lambda_{name}"),
+            env: environment(*family, *version, &inside),
+            name,
+            family: *family,
+            version: *version,
+            program,
+            args,
+            binds,
+        }
+    }
+
+    /// The same interpreter under another identifier, for which it stands in.
+    pub(super) fn named(&self, identifier: &Identifier) -> Self {
+        Self {
+            name: identifier.name.to_owned(),
+            execution_env: format!("AWS_Lambda_{}", identifier.name),
+            ..self.clone()
+        }
+    }
+
+    /// The arguments for a function with this much memory.
+    ///
+    /// Node.js cannot see the sandbox's limit and would size its heap by the machine's memory; it
+    /// gets AWS's shares of the function's.
+    #[must_use]
+    pub fn args_for(&self, memory_mb: u32) -> Vec<String> {
+        let mut args = self.args.clone();
+        if self.family == Family::Nodejs {
+            let share = |percent: u64| u64::from(memory_mb) * percent / 100;
+            args.insert(0, format!("--max-semi-space-size={}", share(5).max(1)));
+            args.insert(0, format!("--max-old-space-size={}", share(90).max(1)));
+        }
+        args
+    }
+
+    /// Where an inside path is on the host, for sandboxes that have no file system of their own.
+    #[must_use]
+    pub fn on_host(&self, inside: &Path) -> PathBuf {
+        let deepest = self
+            .binds
+            .iter()
+            .filter_map(|(host, bound)| Some((bound, host, inside.strip_prefix(bound).ok()?)))
+            .max_by_key(|(bound, _, _)| bound.components().count());
+        match deepest {
+            Some((_, host, rest)) if rest.as_os_str().is_empty() => host.clone(),
+            Some((_, host, rest)) => host.join(rest),
+            None => inside.to_owned(),
+        }
+    }
+}
+
+/// What of an interpreter's own tree appears inside, at [`LANGUAGE_DIRECTORY`].
+fn language_binds(interpreter: &Interpreter) -> Vec<(PathBuf, PathBuf)> {
+    let Interpreter { family, version, program, prefix } = interpreter;
+    let inside = Path::new(LANGUAGE_DIRECTORY);
+    if *family == Family::Nodejs {
+        return vec![(program.clone(), inside.join("bin/node"))];
+    }
+    let mut binds: Vec<_> = ["bin", "lib", "lib64"]
+        .iter()
+        .map(|name| (prefix.join(name), inside.join(name)))
+        .filter(|(host, _)| host.is_dir())
+        .collect();
+    // The program looks for its library where it was built to. `LD_LIBRARY_PATH` would lead it to
+    // the one above, but a function may set that to something else.
+    let library = prefix.join(format!("lib/libpython{}.{}.so.1.0", version.major, version.minor));
+    if library.is_file() {
+        binds.push((library.clone(), library));
+    }
+    binds
+}
+
+fn environment(family: Family, version: Version, prefix: &Path) -> Vec<(String, String)> {
+    let prefix = prefix.display();
+    let mut env = vec![
+        ("PATH", format!("{prefix}/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin")),
+        (
+            "LD_LIBRARY_PATH",
+            format!(
+                "{prefix}/lib:/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:\
+                 /var/task/lib:/opt/lib"
+            ),
+        ),
+        ("LANG", "en_US.UTF-8".to_owned()),
+        ("TZ", ":UTC".to_owned()),
+        ("LAMBDA_RUNTIME_DIR", RUNTIME_DIRECTORY.to_owned()),
+        ("LAMBDA_TASK_ROOT", "/var/task".to_owned()),
+    ];
+    if family == Family::Nodejs {
+        let path = format!(
+            "/opt/nodejs/node{}/node_modules:/opt/nodejs/node_modules:\
+             /var/runtime/node_modules:/var/runtime:/var/task",
+            version.major
+        );
+        env.push(("NODE_PATH", path));
+    }
+    env.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}

@@ -1,0 +1,111 @@
+//! One living sandbox: its channel, its output, its end.
+
+use std::fs;
+use std::io::PipeReader;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use gatemill_jailer::process_tree;
+use gatemill_jailer::protocol::{ExitStatus, Request};
+use tokio::sync::watch;
+
+use crate::link::Link;
+
+/// How a sandbox ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exit {
+    /// How its program ended. A killed sandbox ends with signal 9.
+    pub status: ExitStatus,
+    /// The memory limit ended the program or one of its processes.
+    pub oom_killed: bool,
+    /// The most memory that the whole tree ever had, in bytes.
+    pub memory_peak_bytes: u64,
+}
+
+/// A started sandbox. Dropping it kills it.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// The id of its spec.
+    pub id: String,
+    /// Our end of the channel; the program has the other one as descriptor 3. Nonblocking.
+    pub channel: UnixStream,
+    /// The reading end of the pipe that is the program's standard output and error. Nonblocking.
+    pub output: PipeReader,
+    /// Host pid of the sandbox's first process, the parent of the program.
+    pub pid: u32,
+    pub(crate) ticket: u64,
+    pub(crate) link: Arc<Link>,
+    pub(crate) exit: watch::Receiver<Option<Exit>>,
+    pub(crate) memory_bytes: u64,
+    /// Empty without a memory cgroup.
+    pub(crate) peak_file: PathBuf,
+    pub(crate) peak_seen: AtomicU64,
+}
+
+impl Sandbox {
+    /// Waits for the end. Several may wait, also after the end. When sandboxd dies, all its
+    /// sandboxes end with signal 9.
+    pub async fn exited(&self) -> Exit {
+        let mut exit = self.exit.clone();
+        match exit.wait_for(Option::is_some).await.map(|exit| *exit) {
+            Ok(Some(exit)) => self.with_peak_seen(exit),
+            // The sender is gone without a word only together with sandboxd.
+            _ => self.with_peak_seen(Exit {
+                status: ExitStatus::Signal(libc::SIGKILL),
+                oom_killed: false,
+                memory_peak_bytes: 0,
+            }),
+        }
+    }
+
+    /// Without a cgroup, each side saw what it saw when it looked.
+    fn with_peak_seen(&self, exit: Exit) -> Exit {
+        let seen = self.peak_seen.load(Ordering::Relaxed);
+        Exit { memory_peak_bytes: exit.memory_peak_bytes.max(seen), ..exit }
+    }
+
+    /// The most memory that the whole tree ever had, in bytes, until now: the kernel's figure from
+    /// the cgroup, or without one the sum of the processes' own peaks. A few microseconds with a
+    /// cgroup; without one, a walk through `/proc`.
+    pub fn memory_peak_bytes(&self) -> u64 {
+        if let Some(exit) = *self.exit.borrow() {
+            return self.with_peak_seen(exit).memory_peak_bytes;
+        }
+        let now = if self.peak_file.as_os_str().is_empty() {
+            let tree = process_tree::descendants(self.pid);
+            tree.into_iter().map(|pid| process_tree::resident_bytes(pid).1).sum()
+        } else {
+            let text = fs::read_to_string(&self.peak_file).unwrap_or_default();
+            text.trim().parse().unwrap_or(0)
+        };
+        // What the cgroup counted above the limit was `/tmp` and page cache.
+        let now = now.min(self.memory_bytes);
+        self.peak_seen.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+
+    /// Ends the whole tree at once. May be called again and after the end.
+    pub fn kill(&self) {
+        if self.exit.borrow().is_none() {
+            self.link.send_later(&Request::Kill(self.ticket));
+        }
+    }
+
+    /// Stops all processes of the tree.
+    pub fn freeze(&self) {
+        self.link.send_later(&Request::Freeze(self.ticket));
+    }
+
+    /// Lets them go on.
+    pub fn thaw(&self) {
+        self.link.send_later(&Request::Thaw(self.ticket));
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        self.kill();
+        self.link.forget_id(&self.id);
+    }
+}

@@ -1,0 +1,237 @@
+//! The handle through which the server has sandboxes.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use gatemill_jailer::protocol::{Reply, Request};
+use gatemill_jailer::{Enforced, Isolation, ROLE, Spec, remove_cgroups, socket};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, pipe_with};
+use tokio::sync::Semaphore;
+
+use crate::error::Error;
+use crate::limits;
+use crate::link::{Link, Pending};
+use crate::sandbox::Sandbox;
+
+/// How sandboxes are made, for all of one server.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The class of isolation.
+    pub isolation: Isolation,
+    /// A directory of the server's own; an empty mount point is made in it.
+    pub state_dir: PathBuf,
+    /// As root: the host uid (and gid) of uid slot 0. The 60,001 ids from there on have to be
+    /// nobody's.
+    pub uid_base: u32,
+}
+
+/// Makes sandboxes. Cheap to clone. sandboxd ends with [`Sandboxes::shutdown`] or with this process.
+#[derive(Debug, Clone)]
+pub struct Sandboxes {
+    link: Arc<Link>,
+    enforced: Enforced,
+    starts: Arc<Semaphore>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            isolation: Isolation::Sandbox,
+            state_dir: PathBuf::from("/run/gatemill"),
+            // Above every range that distributions, user databases and container tools hand out.
+            uid_base: 2_000_000_000,
+        }
+    }
+}
+
+impl Sandboxes {
+    /// Starts sandboxd, has it try a sandbox out, and returns when it is ready. To be called before
+    /// any thread exists, by a program whose `main` begins with
+    /// [`gatemill_jailer::run_if_called`]. Blocks.
+    ///
+    /// # Errors
+    /// [`Error::Spawn`], or [`Error::Unsupported`] when the machine cannot make such a sandbox.
+    pub fn spawn(config: &Config) -> Result<Self, Error> {
+        std::fs::create_dir_all(&config.state_dir).map_err(Error::Spawn)?;
+        let state_dir = std::path::absolute(&config.state_dir).map_err(Error::Spawn)?;
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(|e| Error::Spawn(e.into()))?;
+        let mut child = spawn_self(theirs).map_err(Error::Spawn)?;
+        let ready = configure(&ours, config, state_dir);
+        let (enforced, cgroups) = match ready {
+            Ok(ready) => ready,
+            Err(error) => {
+                drop(ours);
+                let _ = child.wait();
+                return Err(error);
+            }
+        };
+        let link = Arc::new(Link::new(ours).map_err(Error::Spawn)?);
+        let reader = Arc::clone(&link);
+        std::thread::Builder::new()
+            .name("sandboxd-link".into())
+            .spawn(move || {
+                reader.run();
+                // It may have been killed: then its cgroups are ours to remove.
+                let _ = child.wait();
+                remove_cgroups(&cgroups);
+                reader.finish();
+            })
+            .map_err(Error::Spawn)?;
+        let starts = Arc::new(Semaphore::new(limits::STARTS_AT_ONCE));
+        Ok(Self { link, enforced, starts })
+    }
+
+    /// Makes a sandbox and starts its program; returns when the program was exec'd. Dropping the
+    /// future kills what was begun.
+    ///
+    /// # Errors
+    /// Any of [`Error`] but those of [`Sandboxes::spawn`].
+    pub async fn start(&self, spec: Spec) -> Result<Sandbox, Error> {
+        spec.validate()?;
+        if !self.link.take_id(&spec.id) {
+            return Err(if self.link.is_gone() { Error::Gone } else { Error::IdInUse });
+        }
+        let id = Claim { link: Arc::clone(&self.link), id: Some(spec.id.clone()) };
+        let _turn = self.starts.acquire().await.map_err(|_| Error::Gone)?;
+
+        let (channel, program_channel) = UnixStream::pair().map_err(Error::Descriptors)?;
+        channel.set_nonblocking(true).map_err(Error::Descriptors)?;
+        let (output, program_output) =
+            pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Descriptors(e.into()))?;
+        let flags = rustix::fs::fcntl_getfl(&output).map_err(|e| Error::Descriptors(e.into()))?;
+        rustix::fs::fcntl_setfl(&output, flags | rustix::fs::OFlags::NONBLOCK)
+            .map_err(|e| Error::Descriptors(e.into()))?;
+
+        let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
+        let memory_bytes = spec.memory_bytes;
+        let request = Request::Start { ticket, spec: Box::new(spec) };
+        let bytes = request.encode().map_err(|_| Error::TooLong);
+        let mut begun = Begun { link: Arc::clone(&self.link), ticket, done: false };
+        self.link.send(ticket, bytes?, vec![program_channel.into(), program_output]);
+
+        let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
+        let (pid, peak_file) =
+            outcome.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Gone)?.map_err(|failure| {
+                begun.done = true;
+                Error::from(failure)
+            })?;
+        begun.done = true;
+        Ok(Sandbox {
+            id: id.keep(),
+            channel,
+            output: output.into(),
+            pid,
+            ticket,
+            link: Arc::clone(&self.link),
+            exit,
+            memory_bytes,
+            peak_file,
+            peak_seen: AtomicU64::new(0),
+        })
+    }
+
+    /// Which walls and limits hold on this machine.
+    pub fn enforced(&self) -> Enforced {
+        self.enforced
+    }
+
+    /// Ends all sandboxes and sandboxd; returns when nothing of them is left, or after a bound.
+    pub async fn shutdown(&self) {
+        self.link.send_later(&Request::Shutdown);
+        let _ = tokio::time::timeout(limits::SHUTDOWN_WAIT, self.link.ended()).await;
+    }
+}
+
+/// An id that is free again unless a sandbox keeps it.
+struct Claim {
+    link: Arc<Link>,
+    id: Option<String>,
+}
+
+impl Claim {
+    fn keep(mut self) -> String {
+        self.id.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if let Some(id) = &self.id {
+            self.link.forget_id(id);
+        }
+    }
+}
+
+/// A start that is killed unless it came to its end.
+struct Begun {
+    link: Arc<Link>,
+    ticket: u64,
+    done: bool,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.done {
+            self.link.send_later(&Request::Kill(self.ticket));
+        }
+    }
+}
+
+/// This program again, as sandboxd, with its socket as standard input and no environment.
+fn spawn_self(socket: OwnedFd) -> io::Result<Child> {
+    Command::new("/proc/self/exe")
+        .arg0("gatemill")
+        .arg(ROLE)
+        .env_clear()
+        .current_dir("/")
+        .stdin(socket)
+        .stdout(Stdio::null())
+        .stderr(Stdio::inherit())
+        .spawn()
+}
+
+fn configure(
+    socket: &OwnedFd,
+    config: &Config,
+    state_dir: PathBuf,
+) -> Result<(Enforced, Vec<PathBuf>), Error> {
+    let request =
+        Request::Configure { isolation: config.isolation, state_dir, uid_base: config.uid_base };
+    let bytes = request.encode().map_err(|_| Error::TooLong)?;
+    socket::send(socket, &bytes, &[], true).map_err(|e| Error::Spawn(e.into()))?;
+    let mut buffer = vec![0; gatemill_jailer::limits::MAX_MESSAGE_BYTES];
+    let length = receive_in_time(socket, &mut buffer).map_err(Error::Spawn)?;
+    match Reply::decode(&buffer[..length]) {
+        Ok(Reply::Ready { enforced, cgroups }) => Ok((enforced, cgroups)),
+        Ok(Reply::Refused(failure)) => Err(Error::Unsupported(failure)),
+        _ => Err(Error::Gone),
+    }
+}
+
+fn receive_in_time(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let deadline = Instant::now() + limits::READY_WAIT;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let timeout = rustix::event::Timespec::try_from(left).map_err(|_| io::ErrorKind::Other)?;
+        poll(&mut [PollFd::new(&socket.as_fd(), PollFlags::IN)], Some(&timeout))?;
+        match socket::receive(socket, buffer, false) {
+            Ok((length, _)) => return Ok(length),
+            Err(rustix::io::Errno::AGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! An AWS API call: its body, read with a limit, then `wire::serve` in a task of its own.
+//!
+//! The task is what makes a mutating call run to its end when the client hangs up: hyper drops the future that waits
+//! for it, and the task goes on. It is counted, so that a stop waits for it too.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use bytes::{Bytes, BytesMut};
+use gatemill_wire::{
+    ApiError, Arrival, OperationInfo, RequestId, error::common, protocol, serve, sigv4::Claim,
+};
+use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use tokio::{sync::SemaphorePermit, time::timeout};
+
+use crate::{limits, server::Server};
+
+/// Serves the call.
+pub(crate) async fn answer(
+    server: &Arc<Server>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<Bytes> {
+    let (parts, body) = request.into_parts();
+    let arrival = server.arrival(&parts, peer);
+    let known = is_known(server, &parts);
+    let limit = if known { limits::API_BODY_BYTES_MAX } else { limits::STRANGER_BODY_BYTES_MAX };
+    let _room = room(server, &parts, limit).await;
+    let body = match read(body, limit).await {
+        Ok(body) => body,
+        Err(Unread::TooLarge) if known => return too_large(server, &arrival, &parts),
+        // Whoever is unknown is told so and nothing else; that needs no body.
+        Err(Unread::TooLarge) => Bytes::new(),
+        Err(Unread::Broken) => {
+            return text(
+                StatusCode::BAD_REQUEST,
+                "SerializationException",
+                "The body cannot be read.",
+            );
+        }
+        Err(Unread::Late) => {
+            return text(
+                StatusCode::REQUEST_TIMEOUT,
+                "RequestTimeout",
+                "The body came too slowly.",
+            );
+        }
+    };
+    run(server, arrival, Request::from_parts(parts, body)).await
+}
+
+async fn run(server: &Arc<Server>, arrival: Arrival, request: Request<Bytes>) -> Response<Bytes> {
+    let running = server.in_flight.enter();
+    let server = Arc::clone(server);
+    let call = tokio::spawn(async move {
+        let response = serve(&server.front, arrival, request).await;
+        drop(running);
+        response
+    });
+    match call.await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "an API call did not end");
+            text(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "InternalFailure",
+                "An internal error occurred.",
+            )
+        }
+    }
+}
+
+/// Whether the access key that signed is one of ours. The signature itself is checked with the body.
+fn is_known(server: &Server, parts: &Parts) -> bool {
+    Claim::read(parts)
+        .is_ok_and(|claim| server.front.credentials.find(&claim.access_key_id).is_some())
+}
+
+/// A share of the memory for bodies, for a body that may be large.
+async fn room<'a>(server: &'a Server, parts: &Parts, limit: usize) -> Option<SemaphorePermit<'a>> {
+    let bytes = declared(parts).unwrap_or(limit).min(limit);
+    if bytes <= limits::API_BODY_FREE_BYTES || parts.method == Method::GET {
+        return None;
+    }
+    let kib = u32::try_from(bytes / 1024).expect("the limit of a body is far below 4 TiB");
+    // The semaphore is never closed, so this only waits.
+    server.bodies.acquire_many(kib).await.ok()
+}
+
+fn declared(parts: &Parts) -> Option<usize> {
+    parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// Why there is no body.
+#[derive(Debug)]
+enum Unread {
+    TooLarge,
+    Broken,
+    Late,
+}
+
+async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Unread> {
+    let mut first = Bytes::new();
+    let mut rest = BytesMut::new();
+    let mut size = 0;
+    loop {
+        let frame = match timeout(limits::BODY_IDLE_MAX, body.frame()).await {
+            Err(_) => return Err(Unread::Late),
+            Ok(None) => break,
+            Ok(Some(Err(_))) => return Err(Unread::Broken),
+            Ok(Some(Ok(frame))) => frame,
+        };
+        let Ok(piece) = frame.into_data() else { continue };
+        size += piece.len();
+        if size > limits::API_BODY_DISCARD_BYTES_MAX {
+            return Err(Unread::TooLarge);
+        }
+        if size > limit {
+            (first, rest) = (Bytes::new(), BytesMut::new());
+        } else if first.is_empty() {
+            first = piece;
+        } else {
+            if rest.is_empty() {
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&piece);
+        }
+    }
+    match size {
+        size if size > limit => Err(Unread::TooLarge),
+        _ if rest.is_empty() => Ok(first),
+        _ => Ok(rest.freeze()),
+    }
+}
+
+fn too_large(server: &Server, arrival: &Arrival, parts: &Parts) -> Response<Bytes> {
+    let Some(operation) = named(server, parts) else {
+        let message = format!("Request must be smaller than {} bytes", limits::API_BODY_BYTES_MAX);
+        return text(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLargeException", &message);
+    };
+    let message = format!(
+        "Request must be smaller than {} bytes for the {} operation",
+        limits::API_BODY_BYTES_MAX,
+        operation.name
+    );
+    let error = ApiError::new(&common::REQUEST_ENTITY_TOO_LARGE, message);
+    let request_id = RequestId(arrival.entropy.uuid());
+    protocol::encode_error(operation.service, request_id, &error)
+}
+
+/// The operation that the head of a request names.
+fn named(server: &Server, parts: &Parts) -> Option<&'static OperationInfo> {
+    let claim = Claim::read(parts).ok()?;
+    let mut services = server.front.services.iter();
+    let served = services.find(|served| served.service().signing_name == claim.service)?;
+    served.route(parts, &Bytes::new()).map(|(operation, _)| operation)
+}
+
+/// An error of a call whose service is unknown, in a form that every client of AWS can read.
+fn text(status: StatusCode, code: &'static str, message: &str) -> Response<Bytes> {
+    let body = serde_json::json!({ "__type": code, "message": message }).to_string();
+    let response = Response::builder()
+        .status(status)
+        .header(header::CONTENT_TYPE, "application/json")
+        .header("x-amzn-errortype", code)
+        .body(Bytes::from(body));
+    response.expect("these headers are valid")
+}

@@ -1,0 +1,97 @@
+//! `gatemill dev` and `gatemill serve`: start, say so, serve until a signal, stop.
+
+use std::sync::Arc;
+
+use gatemill_identity::NewRootCredentials;
+
+use crate::{
+    cli::ServerOptions,
+    configuration::{Configuration, Mode},
+    error::Error,
+    logging, machine, output,
+    server::Server,
+    signals::{self, Signals},
+    wiring::{Ground, Running},
+};
+
+/// How long a server is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Until SIGINT or SIGTERM.
+    Signal,
+    /// Until what is done meanwhile is done.
+    Done,
+}
+
+/// Runs a server until a signal ends it.
+///
+/// # Errors
+/// Why it does not start.
+pub(crate) fn run(options: ServerOptions, mode: Mode) -> Result<(), Error> {
+    let configuration = options.resolve(mode, machine::cores().len())?;
+    logging::start(&configuration.log_level);
+    serve(configuration, Until::Signal, async |_| Ok(()))
+}
+
+/// Starts a server, does `meanwhile` when it is ready, and stops it in the end.
+///
+/// # Errors
+/// Why it does not start, or why `meanwhile` failed.
+pub(crate) fn serve(
+    configuration: Configuration,
+    until: Until,
+    meanwhile: impl AsyncFnOnce(Arc<Server>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    machine::raise_open_files();
+    let ground = Ground::prepare(configuration)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| Error::System { doing: "make a reactor", source })?;
+    let served = runtime.block_on(serve_on(ground, until, meanwhile));
+    // A program that the demo waits for must not hold up the end.
+    runtime.shutdown_background();
+    served
+}
+
+async fn serve_on(
+    ground: Ground,
+    until: Until,
+    meanwhile: impl AsyncFnOnce(Arc<Server>) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let mut signals = Signals::listen()?;
+    let mut running = Running::start(ground).await?;
+    let server = Arc::clone(running.server());
+    output::print(&format!("Gatemill is ready at {}\n", server.url()))?;
+    if let Some(credentials) = running.take_new_credentials() {
+        output::print(&first_words(&server, &credentials))?;
+    }
+    let done = tokio::select! {
+        done = meanwhile(server) => {
+            if done.is_ok() && until == Until::Signal {
+                signals.next().await;
+            }
+            done
+        }
+        () = signals.next() => Ok(()),
+    };
+    signals::stop_or_end(running.stop(), &mut signals).await;
+    done
+}
+
+/// What the first start of `serve` says, once.
+fn first_words(server: &Server, credentials: &NewRootCredentials) -> String {
+    let NewRootCredentials { account, access_key_id, secret_access_key } = credentials;
+    let region = &server.configuration.region;
+    let url = server.url();
+    format!(
+        "
+These are the root credentials of account {account}. They are shown this once and stored encrypted; keep them safe.
+
+    aws configure set aws_access_key_id {access_key_id} --profile gatemill
+    aws configure set aws_secret_access_key {secret_access_key} --profile gatemill
+    aws configure set region {region} --profile gatemill
+    aws configure set endpoint_url {url} --profile gatemill
+    aws --profile gatemill sts get-caller-identity
+
+"
+    )
+}

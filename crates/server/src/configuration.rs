@@ -1,0 +1,324 @@
+//! What the server is told: file < environment < flag.
+//!
+//! Two steps. [`Settings`] is what was said, parsed without touching anything: the same struct is the file (its
+//! keys), the environment (`GATEMILL_…`) and the flags, so that the three cannot drift apart. [`Configuration`] is
+//! what holds, with every default filled in and every rule checked; the commands see only that.
+
+use std::{
+    fs,
+    io::Read as _,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::{error::Error, limits};
+
+/// Settings, each of which can stand in the file (same name), in the environment and among the flags.
+#[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// Address and port to listen on; port 0 picks a free one and prints it [default: 127.0.0.1:4566]
+    #[arg(long, value_name = "ADDR:PORT", env = "GATEMILL_LISTEN", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) listen: Option<SocketAddr>,
+
+    /// Where everything durable lives; made if it is not there [default: ./.gatemill]
+    #[arg(long, value_name = "DIR", env = "GATEMILL_DATA_DIR", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_dir: Option<PathBuf>,
+
+    /// The account, twelve digits; in dev, the account of callers whose access key id is not an account itself
+    /// [default: 000000000000]
+    #[arg(long, value_name = "ID", env = "GATEMILL_ACCOUNT", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) account: Option<String>,
+
+    /// The region. serve accepts only calls that are signed for it; dev accepts any and keeps their resources apart
+    /// [default: us-east-1]
+    #[arg(long, value_name = "NAME", env = "GATEMILL_REGION", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) region: Option<String>,
+
+    /// What is logged to stderr: error, warn, info, debug, trace, or a filter such as info,gatemill_lambda=debug
+    /// [default: info]
+    #[arg(long, value_name = "LEVEL", env = "GATEMILL_LOG_LEVEL", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) log_level: Option<String>,
+
+    /// How functions are kept apart from this machine and from each other [default: sandbox]
+    #[arg(long, value_name = "CLASS", env = "GATEMILL_ISOLATION", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) isolation: Option<IsolationClass>,
+
+    /// Further directories to look for interpreters in, such as /opt/python3.13/bin
+    #[arg(
+        long,
+        value_name = "DIR",
+        env = "GATEMILL_RUNTIME_DIR",
+        hide_env = true,
+        value_delimiter = ':'
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) runtime_dir: Option<Vec<PathBuf>>,
+
+    /// Allow an address that is not loopback although there is no TLS yet: whoever is in the network between can
+    /// read every call
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "GATEMILL_INSECURE_PUBLIC",
+        hide_env = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) insecure_public: Option<bool>,
+
+    /// Threads that serve requests, each with a listener of its own [default: one per core]
+    #[arg(long, value_name = "N", env = "GATEMILL_THREADS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) threads: Option<usize>,
+
+    /// Keep each of these threads on a core of its own [default: true with two cores or more]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "GATEMILL_PIN_THREADS",
+        hide_env = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pin_threads: Option<bool>,
+
+    /// How long stopping waits for calls that are running [default: 30]
+    #[arg(long, value_name = "SECONDS", env = "GATEMILL_DRAIN_SECONDS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drain_seconds: Option<u64>,
+
+    /// Calls of one account that run at one time; further ones get 429, as with AWS [default: 1000]
+    #[arg(long, value_name = "N", env = "GATEMILL_CONCURRENCY", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) concurrency: Option<u32>,
+
+    /// How long an execution environment without calls is kept [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "GATEMILL_IDLE_SECONDS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle_seconds: Option<u64>,
+
+    /// Memory that idle execution environments may hold together; the oldest go first [default: 4096]
+    #[arg(long, value_name = "MB", env = "GATEMILL_IDLE_MEMORY_MB", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) idle_memory_mb: Option<u64>,
+
+    /// A domain of yours, below which every name <api-id>.execute-api.DOMAIN leads here: the ApiEndpoint of answers
+    /// is made of it
+    #[arg(long, value_name = "DOMAIN", env = "GATEMILL_API_DOMAIN", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_domain: Option<String>,
+}
+
+/// How functions are isolated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum IsolationClass {
+    /// Namespaces, a filter of system calls, a root file system and a uid of its own, limits by cgroup
+    Sandbox,
+    /// None: functions run as ordinary processes of the server's user. For machines that can do nothing else
+    Process,
+}
+
+/// The two ways in which the server runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Mode {
+    /// For a laptop or CI: any credentials, nearest runtime, reset
+    Dev,
+    /// Production: real credentials, one region, exact runtimes
+    Serve,
+}
+
+impl Mode {
+    /// The word for it, as on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Serve => "serve",
+        }
+    }
+}
+
+/// What holds. Printed by `check-config`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct Configuration {
+    /// Which of the two ways.
+    pub(crate) mode: Mode,
+    /// Where to listen.
+    pub(crate) listen: SocketAddr,
+    /// Where everything durable lives.
+    pub(crate) data_dir: PathBuf,
+    /// Twelve digits.
+    pub(crate) account: String,
+    /// Such as `us-east-1`.
+    pub(crate) region: String,
+    /// A filter in the form of `tracing`.
+    pub(crate) log_level: String,
+    /// How functions are isolated.
+    pub(crate) isolation: IsolationClass,
+    /// Where else interpreters are looked for.
+    pub(crate) runtime_dir: Vec<PathBuf>,
+    /// Threads that serve requests.
+    pub(crate) threads: usize,
+    /// Whether each keeps to a core of its own.
+    pub(crate) pin_threads: bool,
+    /// How long stopping waits for running calls.
+    pub(crate) drain_seconds: u64,
+    /// Calls of one account at one time.
+    pub(crate) concurrency: u32,
+    /// How long an idle environment is kept.
+    pub(crate) idle_seconds: u64,
+    /// Memory of idle environments together.
+    pub(crate) idle_memory_mb: u64,
+    /// The domain of `ApiEndpoint`, where one is ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_domain: Option<String>,
+}
+
+impl Settings {
+    /// The settings of a file: TOML, whose keys are the long flags.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no TOML, or has a key that no setting has.
+    pub(crate) fn from_file(path: &Path) -> Result<Self, Error> {
+        let unreadable = |source| Error::ConfigUnreadable { path: path.to_owned(), source };
+        let file = fs::File::open(path).map_err(unreadable)?;
+        let mut text = String::new();
+        file.take(limits::CONFIG_BYTES_MAX).read_to_string(&mut text).map_err(unreadable)?;
+        toml::from_str(&text).map_err(|error| Error::ConfigWrong {
+            path: path.to_owned(),
+            reason: error.to_string().trim_end().to_owned(),
+        })
+    }
+
+    /// These settings, and for what they leave open, those of `lower`.
+    pub(crate) fn over(self, lower: Self) -> Self {
+        Self {
+            listen: self.listen.or(lower.listen),
+            data_dir: self.data_dir.or(lower.data_dir),
+            account: self.account.or(lower.account),
+            region: self.region.or(lower.region),
+            log_level: self.log_level.or(lower.log_level),
+            isolation: self.isolation.or(lower.isolation),
+            runtime_dir: self.runtime_dir.or(lower.runtime_dir),
+            insecure_public: self.insecure_public.or(lower.insecure_public),
+            threads: self.threads.or(lower.threads),
+            pin_threads: self.pin_threads.or(lower.pin_threads),
+            drain_seconds: self.drain_seconds.or(lower.drain_seconds),
+            concurrency: self.concurrency.or(lower.concurrency),
+            idle_seconds: self.idle_seconds.or(lower.idle_seconds),
+            idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
+            api_domain: self.api_domain.or(lower.api_domain),
+        }
+    }
+
+    /// Fills in the defaults and checks the rules.
+    ///
+    /// # Errors
+    /// One sentence about the first setting that cannot hold.
+    pub(crate) fn resolve(self, mode: Mode, cores: usize) -> Result<Configuration, Error> {
+        let listen = self.listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4566));
+        if !listen.ip().is_loopback() && !self.insecure_public.unwrap_or(false) {
+            return Err(Error::PublicAddress { address: listen });
+        }
+        let account = account(self.account)?;
+        let region = region(self.region)?;
+        let log_level = log_level(self.log_level)?;
+        let api_domain = self.api_domain.map(api_domain).transpose()?;
+        let threads = self.threads.unwrap_or(cores.min(limits::THREADS_MAX));
+        if !(1..=limits::THREADS_MAX).contains(&threads) {
+            let rule = format!("there can be 1 to {} threads", limits::THREADS_MAX);
+            return Err(wrong("threads", &rule, &threads.to_string()));
+        }
+        let drain_seconds = self.drain_seconds.unwrap_or(30);
+        if drain_seconds > limits::DRAIN_SECONDS_MAX {
+            let rule = format!("a drain takes at most {} seconds", limits::DRAIN_SECONDS_MAX);
+            return Err(wrong("drain-seconds", &rule, &drain_seconds.to_string()));
+        }
+        Ok(Configuration {
+            mode,
+            listen,
+            data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from(".gatemill")),
+            account,
+            region,
+            log_level,
+            isolation: self.isolation.unwrap_or(IsolationClass::Sandbox),
+            runtime_dir: self.runtime_dir.unwrap_or_default(),
+            threads,
+            pin_threads: self.pin_threads.unwrap_or(cores >= 2),
+            drain_seconds,
+            concurrency: self.concurrency.unwrap_or(1_000),
+            idle_seconds: self.idle_seconds.unwrap_or(600),
+            idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
+            api_domain,
+        })
+    }
+}
+
+impl Configuration {
+    /// How long stopping waits for running calls.
+    pub(crate) fn drain(&self) -> Duration {
+        Duration::from_secs(self.drain_seconds)
+    }
+}
+
+fn account(given: Option<String>) -> Result<String, Error> {
+    let account = given.unwrap_or_else(|| "000000000000".to_owned());
+    if gatemill_wire::arn::is_account(&account) {
+        return Ok(account);
+    }
+    Err(wrong("account", "an account id has twelve digits", &account))
+}
+
+fn region(given: Option<String>) -> Result<String, Error> {
+    let region = given.unwrap_or_else(|| "us-east-1".to_owned());
+    let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    if (1..=32).contains(&region.len()) && region.bytes().all(fits) {
+        return Ok(region);
+    }
+    Err(wrong("region", "a region is named like us-east-1", &region))
+}
+
+fn log_level(given: Option<String>) -> Result<String, Error> {
+    let level = given.unwrap_or_else(|| "info".to_owned());
+    if tracing_subscriber::EnvFilter::try_new(&level).is_ok() {
+        return Ok(level);
+    }
+    let rule = "use error, warn, info, debug, trace, or a filter such as info,hyper=debug";
+    Err(wrong("log-level", rule, &level))
+}
+
+fn api_domain(domain: String) -> Result<String, Error> {
+    let label = |label: &str| {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        (1..=63).contains(&label.len()) && label.bytes().all(fits)
+    };
+    if domain.len() <= 200 && domain.split('.').all(label) {
+        return Ok(domain);
+    }
+    Err(wrong("api-domain", "a domain is named like apis.example.com", &domain))
+}
+
+fn wrong(setting: &'static str, rule: &str, value: &str) -> Error {
+    Error::Setting { setting, rule: rule.to_owned(), value: value.to_owned() }
+}
+
+#[cfg(test)]
+#[path = "configuration_tests.rs"]
+mod tests;

@@ -1,0 +1,261 @@
+//! `gatemill demo`: a real function behind a real URL, through nothing but the server's own AWS API.
+//!
+//! The example is `examples/watermark`, embedded so that the demo works from anywhere. Every step is what a person
+//! would do with pip, the AWS CLI and curl, and at the end those commands are printed to go on with. Nothing here has
+//! a way into the server that its users do not have.
+
+mod client;
+mod package;
+mod progress;
+
+use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration, time::Instant};
+
+use bytes::Bytes;
+use gatemill_api::{apigatewayv2, lambda};
+use gatemill_wire::Operation as _;
+use serde_json::{Value, json};
+
+use crate::{error::Error, limits, output, server::Server};
+use client::Client;
+use progress::Progress;
+
+const NAME: &str = "watermark";
+const SAMPLE: &[u8] = include_bytes!("../../../../examples/watermark/sample.jpg");
+
+/// A step of the demo that failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DemoError {
+    /// The data directory has something in it.
+    #[error(
+        "the demo starts on an empty data directory, and {} is none; choose another with --data-dir DIR, or leave it \
+         out for a temporary one", .dir.display()
+    )]
+    NotEmpty { dir: PathBuf },
+    /// No interpreter for the example.
+    #[error(
+        "the demo needs Python {} to {}, and this machine has {found}; install one (Debian: apt install python3 \
+         python3-pip), or name its directory with --runtime-dir DIR",
+        package::PYTHON_MIN,
+        package::PYTHON_MAX
+    )]
+    NoPython { found: String },
+    /// The interpreter has no pip.
+    #[error("{} has no pip to package the example with; install it (Debian: apt install python3-pip)", .python.display())]
+    NoPip { python: PathBuf },
+    /// pip failed.
+    #[error(
+        "pip could not install the example's requirements; it needs the network or a local index. It said:\n{said}"
+    )]
+    Pip { said: String },
+    /// A file could not be written or read.
+    #[error("cannot {doing} {}", .path.display())]
+    File { doing: &'static str, path: PathBuf, source: std::io::Error },
+    /// The package could not be made.
+    #[error("cannot make the package: {reason}")]
+    Package { reason: String },
+    /// A request did not get the answer that it should have.
+    #[error("{what}: {reason}")]
+    Request { what: String, reason: String },
+}
+
+/// Deploys the example, calls it, and says how to go on.
+///
+/// # Errors
+/// The step that failed, and what to do.
+pub(crate) async fn run(server: Arc<Server>) -> Result<(), Error> {
+    story(&server).await.map_err(Error::Demo)
+}
+
+/// A directory for a demo that was given none; kept, since the result is in it.
+///
+/// # Errors
+/// When the system's directory for temporary files cannot be written.
+pub(crate) fn temporary_directory() -> Result<PathBuf, Error> {
+    let parent = std::env::temp_dir();
+    let dir = parent.join(format!("gatemill-demo-{}", std::process::id()));
+    match fs::create_dir(&dir) {
+        Ok(()) => Ok(dir),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(Error::Demo(DemoError::NotEmpty { dir }))
+        }
+        Err(source) => Err(Error::DataDirectory { dir: parent, source }),
+    }
+}
+
+/// Refuses a directory with something in it.
+///
+/// # Errors
+/// When it has.
+pub(crate) fn check_empty(dir: &Path) -> Result<(), Error> {
+    match fs::read_dir(dir).map(|mut entries| entries.next().is_none()) {
+        Ok(false) => Err(Error::Demo(DemoError::NotEmpty { dir: dir.to_owned() })),
+        _ => Ok(()),
+    }
+}
+
+async fn story(server: &Server) -> Result<(), DemoError> {
+    let progress = Progress::new();
+    let dir = server.configuration.data_dir.join("demo");
+    let pack = package::choose_python(&server.runtimes.list())?;
+
+    let step = progress.step(format!("packaging {NAME} with pip for {}", pack.name));
+    let zip = package::build(&pack, &dir).await?;
+    step.done(&format!("{:.1} MB", megabytes(zip.len())));
+
+    let client = Client::new(server);
+    let function = create_function(&client, &progress, &pack.name, &zip).await?;
+    let api = create_api(&client, &progress, &function).await?;
+    let marked = call(&client, &progress, &api).await?;
+
+    let result = server.configuration.data_dir.join("watermarked.jpg");
+    let sample = server.configuration.data_dir.join("sample.jpg");
+    write(&result, &marked)?;
+    write(&sample, SAMPLE)?;
+    let text = farewell(server, &api, &result, &sample);
+    output::print(&text).map_err(|error| failed("say how to go on", &error))
+}
+
+/// The API as a caller needs it.
+struct Api {
+    id: String,
+    endpoint: String,
+}
+
+async fn create_function(
+    client: &Client<'_>,
+    progress: &Progress,
+    runtime: &str,
+    zip: &[u8],
+) -> Result<String, DemoError> {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    let create = lambda::CreateFunction::INFO;
+    let step = progress.step(format!("{}: {NAME}", create.name));
+    let request = json!({
+        "FunctionName": NAME,
+        "Runtime": runtime,
+        "Handler": "app.handler",
+        "Role": format!("arn:aws:iam::{}:role/{NAME}", client.account()),
+        "MemorySize": 512,
+        "Timeout": 15,
+        "Code": { "ZipFile": STANDARD.encode(zip) },
+    });
+    let created = client.call(create, create.uri, Some(&request)).await?;
+    wait_until_active(client).await?;
+    step.done("it is active");
+    Ok(text(&created, "FunctionArn"))
+}
+
+/// Asks until the function is there, as `aws lambda wait function-active-v2` does.
+async fn wait_until_active(client: &Client<'_>) -> Result<(), DemoError> {
+    let get = lambda::GetFunctionConfiguration::INFO;
+    let path = get.uri.replace("{FunctionName}", NAME);
+    let give_up = Instant::now() + limits::DEMO_ACTIVE_MAX;
+    let mut wait = Duration::from_millis(5);
+    loop {
+        let configuration = client.call(get, &path, None).await?;
+        match configuration["State"].as_str() {
+            Some("Active") => return Ok(()),
+            Some("Pending") if Instant::now() < give_up => {}
+            state => {
+                let reason = format!("the function is {state:?}: {}", configuration["StateReason"]);
+                return Err(DemoError::Request { what: get.name.to_owned(), reason });
+            }
+        }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(Duration::from_millis(200));
+    }
+}
+
+async fn create_api(
+    client: &Client<'_>,
+    progress: &Progress,
+    function: &str,
+) -> Result<Api, DemoError> {
+    let create = apigatewayv2::CreateApi::INFO;
+    let step = progress.step(format!("{}: {NAME}", create.name));
+    let request = json!({ "name": NAME, "protocolType": "HTTP", "target": function });
+    let created = client.call(create, create.uri, Some(&request)).await?;
+    let api = Api { id: text(&created, "apiId"), endpoint: text(&created, "apiEndpoint") };
+    step.done(&api.endpoint);
+
+    let permit = lambda::AddPermission::INFO;
+    let step = progress.step(format!("{}: the API may invoke the function", permit.name));
+    let source = ["arn:aws:execute-api", client.region(), client.account(), &api.id].join(":");
+    let request = json!({
+        "StatementId": "demo-api",
+        "Action": "lambda:InvokeFunction",
+        "Principal": "apigateway.amazonaws.com",
+        "SourceArn": format!("{source}/*"),
+    });
+    let path = permit.uri.replace("{FunctionName}", NAME);
+    client.call(permit, &path, Some(&request)).await?;
+    step.done(&format!("{source}/*"));
+    Ok(api)
+}
+
+async fn call(client: &Client<'_>, progress: &Progress, api: &Api) -> Result<Bytes, DemoError> {
+    let what = "POST sample.jpg through the URL";
+    let step = progress.step(what.to_owned());
+    let began = Instant::now();
+    let marked = client.post_picture(&api.endpoint, SAMPLE).await?;
+    let cold = began.elapsed();
+    // A JPEG starts with these two bytes; anything else is no picture.
+    if !marked.starts_with(&[0xff, 0xd8]) || marked == SAMPLE {
+        let reason = "the answer is no marked JPEG".to_owned();
+        return Err(DemoError::Request { what: what.to_owned(), reason });
+    }
+    let began = Instant::now();
+    client.post_picture(&api.endpoint, SAMPLE).await?;
+    let warm = began.elapsed();
+    step.done(&format!("{} ms with a cold start, {} ms warm", cold.as_millis(), warm.as_millis()));
+    Ok(marked)
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
+    fs::write(path, bytes).map_err(|source| DemoError::File {
+        doing: "write",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn farewell(server: &Server, api: &Api, result: &Path, sample: &Path) -> String {
+    let url = server.url();
+    let region = &server.configuration.region;
+    let result = std::path::absolute(result).unwrap_or_else(|_| result.to_owned());
+    let sample = std::path::absolute(sample).unwrap_or_else(|_| sample.to_owned());
+    let (result, sample) = (result.display(), sample.display());
+    let Api { id, endpoint } = api;
+    let event = r#"{"requestContext":{"http":{"method":"GET"}}}"#;
+    format!(
+        "
+The picture with the mark:
+    {result}
+
+The function's URL (a browser gets a page to try it from):
+    {endpoint}/
+    {url}/_aws/execute-api/{id}/$default/    where the name above does not resolve
+
+Go on with:
+    export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={region}
+    curl --data-binary @{sample} -H 'content-type: image/jpeg' -o mine.jpg '{endpoint}/?text=mine'
+    aws --endpoint-url {url} lambda invoke --function-name {NAME} \\
+        --cli-binary-format raw-in-base64-out --payload '{event}' answer.json
+    aws --endpoint-url {url} logs tail /aws/lambda/{NAME} --follow
+
+"
+    )
+}
+
+fn text(value: &Value, member: &str) -> String {
+    value[member].as_str().unwrap_or_default().to_owned()
+}
+
+fn failed(what: &str, error: &dyn std::fmt::Display) -> DemoError {
+    DemoError::Request { what: what.to_owned(), reason: error.to_string() }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "it is shown with one digit")]
+fn megabytes(bytes: usize) -> f64 {
+    bytes as f64 / 1e6
+}

@@ -1,0 +1,89 @@
+//! One request: ours (`/_gatemill/`), the data plane's (an API's host or path), or an AWS API call.
+
+use std::{
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use gatemill_gateway::{Arrival, ProxyBody, Target, proxy::body::BodyError};
+use http::{Request, Response, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use crate::{admin, api_call, server::Server};
+
+/// Answers one request. It cannot fail: every error has become an answer.
+pub(crate) async fn dispatch(
+    server: Arc<Server>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Infallible> {
+    let (parts, body) = request.into_parts();
+    if parts.uri.path().starts_with(admin::PREFIX) {
+        return Ok(admin::answer(&server, peer, &parts).await.map(AnswerBody::Whole));
+    }
+    if let Some(target) = server.gateway.claims(&parts) {
+        let request = Request::from_parts(parts, body);
+        return Ok(proxy(&server, target, peer, request).await.map(AnswerBody::Proxied));
+    }
+    let request = Request::from_parts(parts, body);
+    Ok(api_call::answer(&server, peer, request).await.map(AnswerBody::Whole))
+}
+
+async fn proxy(
+    server: &Server,
+    target: Target,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<ProxyBody> {
+    let arrival = Arrival {
+        source_ip: peer.ip().to_canonical().to_string(),
+        now: server.clock.now(),
+        protocol: if request.version() == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
+        tls: false,
+    };
+    server.gateway.proxy(target, request, arrival).await
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+pub(crate) enum AnswerBody {
+    /// One that is there as a whole; empty once it has been taken.
+    Whole(Bytes),
+    /// The data plane's, which may come in pieces.
+    Proxied(ProxyBody),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Proxied(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Proxied(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Proxied(body) => body.size_hint(),
+        }
+    }
+}

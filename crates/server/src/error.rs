@@ -1,0 +1,98 @@
+//! Why the server does not start, or a command does not end well: each a sentence that says what to do.
+//!
+//! `Display` says this level; `main` prints the chain of sources after it. No error of an API call is here: those are
+//! AWS's and belong to the services.
+
+use std::{error::Error as StdError, fmt, io, net::SocketAddr, path::PathBuf};
+
+use crate::demo::DemoError;
+
+/// Why a command ended with status 1.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The configuration file is not there or not readable.
+    #[error("cannot read the configuration file {}", .path.display())]
+    ConfigUnreadable { path: PathBuf, source: io::Error },
+    /// The configuration file is no TOML or has an unknown key.
+    #[error("the configuration file {} is wrong; its keys are the long flags of `gatemill serve --help`:\n{reason}", .path.display())]
+    ConfigWrong { path: PathBuf, reason: String },
+    /// A setting has a value that cannot hold.
+    #[error("{setting} cannot be {value:?}: {rule}")]
+    Setting { setting: &'static str, rule: String, value: String },
+    /// A public address without TLS.
+    #[error(
+        "{address} can be reached from other machines, and this version of Gatemill has no TLS yet: listen on \
+         127.0.0.1 behind a TLS proxy, or accept the risk with --insecure-public"
+    )]
+    PublicAddress { address: SocketAddr },
+    /// Someone else listens there.
+    #[error(
+        "port {} of {} is in use: stop the program that listens there, or choose another port with \
+         --listen {}:PORT (port 0 picks a free one)", .address.port(), .address.ip(), bracketed(.address)
+    )]
+    PortBusy { address: SocketAddr },
+    /// The address cannot be listened on for another reason.
+    #[error("cannot listen on {address}; choose another address with --listen ADDR:PORT")]
+    Listen { address: SocketAddr, source: io::Error },
+    /// The data directory cannot be made or written.
+    #[error(
+        "the data directory {} cannot be written; choose another with --data-dir DIR, or let this user write there",
+        .dir.display()
+    )]
+    DataDirectory { dir: PathBuf, source: io::Error },
+    /// Another server has the data directory.
+    #[error(
+        "the data directory {} is in use by another Gatemill; stop that one, or choose another directory with \
+         --data-dir DIR", .dir.display()
+    )]
+    DataDirectoryInUse { dir: PathBuf },
+    /// The store does not open for another reason.
+    #[error("the data in {} cannot be opened", .dir.display())]
+    Store { dir: PathBuf, source: gatemill_store::Error },
+    /// The runtime clients cannot be written.
+    #[error("the data directory {} cannot take what runs functions", .dir.display())]
+    Runtimes { dir: PathBuf, source: gatemill_sandbox::runtime::Error },
+    /// The machine cannot isolate functions.
+    #[error(
+        "functions cannot be isolated on this machine; start as root, allow user namespaces \
+         (sysctl kernel.unprivileged_userns_clone=1), or run trusted code alone with --isolation process"
+    )]
+    Sandboxes { source: gatemill_sandbox::Error },
+    /// A step of the demo failed.
+    #[error("the demo stopped")]
+    Demo(#[source] DemoError),
+    /// Lambda cannot be set up.
+    #[error("the functions in {} cannot be opened", .dir.display())]
+    Lambda { dir: PathBuf, source: gatemill_lambda::Error },
+    /// The gateway cannot be set up.
+    #[error("the gateway cannot be set up")]
+    Gateway { source: gatemill_gateway::Error },
+    /// The access keys cannot be opened.
+    #[error("the access keys in {} cannot be opened", .dir.display())]
+    Identity { dir: PathBuf, source: gatemill_identity::Error },
+    /// The system refused something that the server needs.
+    #[error("cannot {doing}")]
+    System { doing: &'static str, source: io::Error },
+}
+
+/// An error with its causes, on one line.
+pub(crate) struct Chain<'a>(pub(crate) &'a (dyn StdError + 'static));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self.0, f)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
+
+fn bracketed(address: &SocketAddr) -> String {
+    match address {
+        SocketAddr::V4(v4) => v4.ip().to_string(),
+        SocketAddr::V6(v6) => format!("[{}]", v6.ip()),
+    }
+}

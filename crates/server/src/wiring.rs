@@ -1,0 +1,281 @@
+//! How the server is put together, as a script: each part in the order in which it needs the others, and the way back.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gatemill_gateway::Gateway;
+use gatemill_identity::{Identity, NewRootCredentials};
+use gatemill_lambda::Lambda;
+use gatemill_logs::Logs;
+use gatemill_sandbox::{Config as SandboxConfig, Isolation, Sandboxes};
+use gatemill_store::Store;
+use gatemill_wire::{Clock, Entropy, Front, OperationInfo};
+
+use crate::{
+    clock::{SystemClock, SystemEntropy},
+    configuration::{Configuration, IsolationClass, Mode},
+    error::Error,
+    functions::GatewayFunctions,
+    in_flight::InFlight,
+    limits,
+    listener::{DataPlane, Listeners},
+    log_lines::FunctionLogs,
+    recorder::CallRecorder,
+    runtimes,
+    server::Server,
+    supervisor::{Supervisor, Work, Worker},
+};
+
+/// What must be there before the first thread: the port, and the daemon that makes sandboxes.
+#[derive(Debug)]
+pub(crate) struct Ground {
+    configuration: Configuration,
+    listeners: Listeners,
+    sandboxes: Sandboxes,
+}
+
+impl Ground {
+    /// Binds the port and starts the daemon.
+    ///
+    /// # Errors
+    /// A sentence about what is in the way; nothing runs then.
+    pub(crate) fn prepare(configuration: Configuration) -> Result<Self, Error> {
+        // The port first: it is what fails most often, and nothing is touched by then.
+        let listeners = Listeners::bind(configuration.listen, configuration.threads)?;
+        let dir = &configuration.data_dir;
+        let unwritable = |source| Error::DataDirectory { dir: dir.clone(), source };
+        make_private(dir).map_err(unwritable)?;
+        let isolation = match configuration.isolation {
+            IsolationClass::Sandbox => Isolation::Sandbox,
+            IsolationClass::Process => Isolation::Process,
+        };
+        let state_dir = dir.join("sandboxes");
+        let config = SandboxConfig { isolation, state_dir, ..SandboxConfig::default() };
+        let sandboxes = Sandboxes::spawn(&config).map_err(|source| Error::Sandboxes { source })?;
+        Ok(Self { configuration, listeners, sandboxes })
+    }
+}
+
+/// Makes a directory that only its owner may enter: code, logs and keys are in it. One that exists keeps its mode.
+fn make_private(dir: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub(crate) struct Running {
+    server: Arc<Server>,
+    new_credentials: Option<NewRootCredentials>,
+    data_plane: DataPlane,
+    supervisor: Supervisor,
+}
+
+impl Running {
+    /// Starts a server. When it returns, the server answers.
+    ///
+    /// # Errors
+    /// A sentence about what is in the way; nothing runs then.
+    pub(crate) async fn start(ground: Ground) -> Result<Self, Error> {
+        let Ground { configuration, listeners, sandboxes } = ground;
+        let store = open_store(&configuration.data_dir)?;
+        let runtimes = runtimes::discover(&configuration)?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+        let (identity, new_credentials) = open_identity(&configuration, &store, &*entropy).await?;
+        let logs = Logs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+        let lambda = Lambda::new(gatemill_lambda::Parts {
+            store: store.clone(),
+            sandboxes: sandboxes.clone(),
+            runtimes: Arc::new(runtimes.clone()),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            logs: Arc::new(FunctionLogs(Arc::clone(&logs))),
+            code_dir: configuration.data_dir.join("code"),
+            settings: lambda_settings(&configuration),
+        });
+        let dir = &configuration.data_dir;
+        let lambda = lambda.map_err(|source| Error::Lambda { dir: dir.clone(), source })?;
+        let gateway = Gateway::new(gatemill_gateway::Parts {
+            store: store.clone(),
+            functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+            settings: gateway_settings(&configuration),
+        });
+        let gateway = gateway.map_err(|source| Error::Gateway { source })?;
+        let recorder = Arc::new(CallRecorder::default());
+        let front = Front {
+            services: vec![lambda.routes(), gateway.routes(), logs.routes(), identity.routes()],
+            credentials: Arc::clone(&identity) as _,
+            authorizer: identity,
+            recorder: Arc::clone(&recorder) as _,
+            region: (configuration.mode == Mode::Serve).then(|| configuration.region.clone()),
+        };
+        let server = Arc::new(Server {
+            address: listeners.address(),
+            started: clock.now(),
+            clock,
+            entropy,
+            front,
+            lambda,
+            gateway,
+            logs,
+            recorder,
+            in_flight: InFlight::default(),
+            bodies: Server::room_for_bodies(),
+            runtimes,
+            sandboxes,
+            store,
+            configuration,
+        });
+        let supervisor = Supervisor::start(workers(&server))?;
+        let data_plane = DataPlane::start(listeners, &server)?;
+        Ok(Self { server, new_credentials, data_plane, supervisor })
+    }
+
+    /// What the threads share.
+    pub(crate) fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// The credentials that this first start made; they cannot be read again.
+    pub(crate) fn take_new_credentials(&mut self) -> Option<NewRootCredentials> {
+        self.new_credentials.take()
+    }
+
+    /// Stops in the reverse order, each step logged and bounded.
+    pub(crate) async fn stop(self) {
+        let Self { server, new_credentials: _, data_plane, supervisor } = self;
+        tracing::info!("no longer accepting connections");
+        data_plane.close();
+        let deadline = Instant::now() + server.configuration.drain();
+        let drain = server.configuration.drain();
+        if !step("calls", drain, data_plane.drained()).await {
+            tracing::warn!(in_flight = server.in_flight.count(), "calls are cut off");
+        }
+        // Calls whose clients hung up run on; what is left of the time is theirs.
+        let left = deadline.saturating_duration_since(Instant::now());
+        let limit = left + limits::STOP_STEP_MAX;
+        step("environments", limit, server.lambda.drain(left)).await;
+        step("logs", limits::STOP_STEP_MAX, async {
+            if let Err(error) = server.logs.flush().await {
+                tracing::error!(%error, "the last log lines could not be written");
+            }
+        })
+        .await;
+        data_plane.end();
+        supervisor.stop();
+        step("sandboxes", limits::STOP_STEP_MAX, server.sandboxes.shutdown()).await;
+        step("store", limits::STOP_STEP_MAX, async {
+            if let Err(error) = server.store.close().await {
+                tracing::error!(%error, "the store did not close well");
+            }
+        })
+        .await;
+        tracing::info!("stopped");
+    }
+}
+
+/// Runs one step of stopping; `false` if it took too long.
+async fn step(name: &'static str, limit: Duration, step: impl Future<Output = ()>) -> bool {
+    let ended = tokio::time::timeout(limit, step).await.is_ok();
+    tracing::info!(step = name, ended, "stopping");
+    ended
+}
+
+fn open_store(dir: &Path) -> Result<Store, Error> {
+    Store::open(&dir.join("store")).map_err(|source| match source {
+        gatemill_store::Error::InUse { .. } => Error::DataDirectoryInUse { dir: dir.to_owned() },
+        gatemill_store::Error::Io { source, .. } => {
+            Error::DataDirectory { dir: dir.to_owned(), source }
+        }
+        source => Error::Store { dir: dir.to_owned(), source },
+    })
+}
+
+async fn open_identity(
+    configuration: &Configuration,
+    store: &Store,
+    entropy: &dyn Entropy,
+) -> Result<(Arc<Identity>, Option<NewRootCredentials>), Error> {
+    let account = configuration.account.clone();
+    let mode = match configuration.mode {
+        Mode::Dev => gatemill_identity::Mode::Dev { default_account: account },
+        Mode::Serve => gatemill_identity::Mode::Serve { account },
+    };
+    let dir = &configuration.data_dir;
+    Identity::open(store, mode, entropy, dir)
+        .await
+        .map_err(|source| Error::Identity { dir: dir.clone(), source })
+}
+
+/// Every operation of every service that is known, and whether it is built. A service whose crate is not wired in has
+/// none that is.
+pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
+    let mut built: Vec<&'static OperationInfo> = Vec::new();
+    for table in [
+        gatemill_lambda::table().operations(),
+        gatemill_gateway::table().operations(),
+        gatemill_logs::table().operations(),
+        gatemill_identity::table().operations(),
+    ] {
+        built.extend(table.into_iter().filter(|(_, built)| *built).map(|(operation, _)| operation));
+    }
+    let is_built =
+        |operation: &'static OperationInfo| built.iter().any(|it| std::ptr::eq(*it, operation));
+    let operations = gatemill_api::services().iter().flat_map(|service| service.operations);
+    operations.map(|operation| (*operation, is_built(operation))).collect()
+}
+
+/// Every worker, and how to make it again: a service gives a new one of the same name when it is asked again.
+fn workers(server: &Arc<Server>) -> Vec<Worker> {
+    let mut workers = Vec::new();
+    for name in server.logs.workers().iter().map(|worker| worker.name) {
+        let logs = Arc::clone(&server.logs);
+        let make = move || {
+            let named = logs.workers().into_iter().find(|worker| worker.name == name);
+            named.map_or_else(gone, |worker| worker.future)
+        };
+        workers.push(Worker { name, make: Arc::new(make) });
+    }
+    for name in server.lambda.workers().iter().map(|worker| worker.name) {
+        let lambda = Arc::clone(&server.lambda);
+        let make = move || {
+            let named = lambda.workers().into_iter().find(|worker| worker.name == name);
+            named.map_or_else(gone, |worker| worker.future)
+        };
+        workers.push(Worker { name, make: Arc::new(make) });
+    }
+    for worker in server.gateway.workers() {
+        workers.push(Worker { name: worker.name, make: Arc::from(worker.run) });
+    }
+    workers
+}
+
+/// In place of a worker that its service does not have any more, which cannot be: their names are constants.
+fn gone() -> Work {
+    Box::pin(std::future::pending())
+}
+
+fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
+    gatemill_lambda::Settings {
+        shards: configuration.threads,
+        account_concurrency: configuration.concurrency,
+        idle_max: Duration::from_secs(configuration.idle_seconds),
+        idle_memory_max: configuration.idle_memory_mb.saturating_mul(1024 * 1024),
+        nearest_runtime: configuration.mode == Mode::Dev,
+        ..gatemill_lambda::Settings::default()
+    }
+}
+
+fn gateway_settings(configuration: &Configuration) -> gatemill_gateway::Settings {
+    gatemill_gateway::Settings {
+        base_domain: configuration.api_domain.clone(),
+        ..gatemill_gateway::Settings::default()
+    }
+}

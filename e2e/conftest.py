@@ -1,0 +1,50 @@
+"""Fixtures: one server for a module of tests, clients for it, and the runtimes of this host."""
+
+import uuid
+
+import pytest
+
+from server import Server, runtimes
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = Server().start()
+    yield server
+    assert server.stop() == 0, server.log()
+
+
+@pytest.fixture(scope="session")
+def installed():
+    return runtimes()
+
+
+@pytest.fixture(scope="session")
+def python(installed):
+    return next(name for name in installed if name.startswith("python"))
+
+
+@pytest.fixture(scope="session")
+def node(installed):
+    return next(name for name in installed if name.startswith("nodejs"))
+
+
+@pytest.fixture
+def name():
+    """A name that no other test uses."""
+    return f"f-{uuid.uuid4().hex[:12]}"
+
+
+@pytest.fixture(scope="module")
+def functions(server):
+    return server.client("lambda")
+
+
+@pytest.fixture(scope="module")
+def apis(server):
+    return server.client("apigatewayv2")
+
+
+@pytest.fixture(scope="module")
+def logs(server):
+    return server.client("logs")

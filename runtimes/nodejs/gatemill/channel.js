@@ -1,0 +1,106 @@
+// The framed channel to the server (protocol version 1) on descriptor 3.
+//
+// A frame is `u32 LE body length | u8 kind | body`. Reads and writes are blocking on purpose: a
+// warm invocation then costs one of each, an answer is in the kernel before the process can exit,
+// and the event loop knows nothing of the channel, so that it empties when the customer's work has.
+// While the process waits, nothing of the customer's runs, just as an execution environment is
+// frozen then.
+
+'use strict';
+
+const fs = require('fs');
+
+const DESCRIPTOR = 3;
+const KIND = Object.freeze({
+  INVOKE: 0x01,
+  READY: 0x81,
+  INIT_ERROR: 0x82,
+  RESPONSE: 0x83,
+  ERROR: 0x84,
+});
+
+const HEADER_BYTES = 5;
+// Enough for almost every event in one read; larger ones get a buffer of their own for that call.
+const BUFFER_BYTES = 64 * 1024;
+// The protocol's bound on one frame, far above AWS's payload quota of 6 MiB.
+const FRAME_BYTES_MAX = 64 * 1024 * 1024;
+
+const buffer = Buffer.alloc(BUFFER_BYTES);
+
+class ProtocolError extends Error {}
+
+/** Waits for the next invocation. `null` when the server closed the channel between two. */
+function receive() {
+  let filled = fs.readSync(DESCRIPTOR, buffer, 0, BUFFER_BYTES, null);
+  if (filled === 0) return null;
+  while (filled < HEADER_BYTES) filled += readMore(buffer, filled, BUFFER_BYTES);
+  const length = buffer.readUInt32LE(0);
+  if (length > FRAME_BYTES_MAX) throw new ProtocolError(`a frame of ${length} bytes`);
+  if (buffer[4] !== KIND.INVOKE) throw new ProtocolError(`a frame of kind ${buffer[4]}`);
+  const end = HEADER_BYTES + length;
+  if (filled > end) throw new ProtocolError('bytes after an INVOKE frame');
+  let frame = buffer;
+  if (end > BUFFER_BYTES) {
+    frame = Buffer.allocUnsafe(end);
+    buffer.copy(frame, 0, 0, filled);
+  }
+  while (filled < end) filled += readMore(frame, filled, end);
+  return parse(frame, end);
+}
+
+function readMore(frame, from, to) {
+  const count = fs.readSync(DESCRIPTOR, frame, from, to - from, null);
+  if (count === 0) throw new ProtocolError('the channel ended inside a frame');
+  return count;
+}
+
+function parse(frame, end) {
+  const start = HEADER_BYTES + 4;
+  const middle = start + frame.readUInt32LE(HEADER_BYTES);
+  if (middle > end) throw new ProtocolError('the fields of an INVOKE frame pass its end');
+  const fields = frame.toString('utf8', start, middle).split('\0');
+  if (fields.length < 6) {
+    throw new ProtocolError(`an INVOKE frame with ${fields.length} of 6 fields`);
+  }
+  return {
+    requestId: fields[0],
+    deadlineMs: Number(fields[1]),
+    functionArn: fields[2],
+    traceId: fields[3],
+    clientContext: fields[4],
+    cognitoIdentity: fields[5],
+    // Servers that isolate tenants append a seventh field.
+    tenantId: fields[6] || undefined,
+    event: frame.toString('utf8', middle, end),
+  };
+}
+
+/** Writes one whole frame of `text`; returns when the kernel has all of it. */
+function send(kind, text = '') {
+  const length = Buffer.byteLength(text);
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + length);
+  frame.writeUInt32LE(length, 0);
+  frame[4] = kind;
+  frame.write(text, HEADER_BYTES);
+  writeWhole(DESCRIPTOR, frame);
+}
+
+const pause = new Int32Array(new SharedArrayBuffer(4));
+
+/**
+ * Writes all of `bytes`. A process that the handler started may have made the pipe that it shares
+ * with us non-blocking; there is no way to wait for room in it but to try again.
+ */
+function writeWhole(descriptor, bytes) {
+  let written = 0;
+  while (written < bytes.length) {
+    try {
+      written += fs.writeSync(descriptor, bytes, written);
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+      Atomics.wait(pause, 0, 0, 1);
+    }
+  }
+}
+
+module.exports = { KIND, ProtocolError, receive, send, writeWhole };

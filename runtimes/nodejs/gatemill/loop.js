@@ -1,0 +1,204 @@
+// Init, then one invocation after the other, until the server closes the channel.
+//
+// An answer may come from a returned promise, from the callback, from `context.succeed` and its
+// fellows, from an exception nobody caught, or from the event loop having nothing left to do. Each
+// invocation takes the first one alone.
+
+'use strict';
+
+const channel = require('./channel.js');
+const { fill } = require('./context.js');
+const errors = require('./errors.js');
+const { dropsCallbacks, load } = require('./handler.js');
+const logs = require('./logs.js');
+
+const { KIND } = channel;
+const TRACE_VARIABLE = '_X_AMZN_TRACE_ID';
+// The statuses that AWS's runtime leaves with.
+const STATUS = {
+  CHANNEL_LOST: 1,
+  INIT_FAILED: 1,
+  UNSETTLED: 13,
+  UNHANDLED_REJECTION: 128,
+  UNCAUGHT: 129,
+};
+
+const EXIT_MESSAGE =
+  'The Lambda runtime client detected an unexpected Node.js exit code. This is most commonly ' +
+  'caused by a Promise that was never settled. For more information, see ' +
+  'https://nodejs.org/docs/latest/api/process.html#exit-codes';
+
+let handler;
+// What an empty event loop means at the moment.
+let onEmptyLoop = () => failInit(new errors.NodeJsExit(EXIT_MESSAGE), 'Uncaught Exception');
+// What becomes of an error that nobody caught: fails the init or the invocation, then exits.
+let onFatal = (error) => failInit(error);
+
+/** Loads the handler that the environment names and serves until the channel closes. */
+function run() {
+  logs.setUp();
+  process.on('uncaughtException', (error) => {
+    logs.logError('Uncaught Exception', error);
+    onFatal(error, STATUS.UNCAUGHT);
+  });
+  process.on('unhandledRejection', (reason) => {
+    const error = new errors.UnhandledPromiseRejection(String(reason));
+    error.reason = reason;
+    logs.logError('Unhandled Promise Rejection', error);
+    onFatal(error, STATUS.UNHANDLED_REJECTION);
+  });
+  process.on('beforeExit', () => onEmptyLoop());
+  const root = process.env.LAMBDA_TASK_ROOT || process.cwd();
+  load(root, process.env._HANDLER || '').then(
+    (loaded) => {
+      handler = loaded;
+      channel.send(KIND.READY);
+      serveNext();
+    },
+    (error) => failInit(error, 'Uncaught Exception'),
+  );
+}
+
+function failInit(error, heading) {
+  if (heading) logs.logError(heading, error);
+  channel.send(KIND.INIT_ERROR, JSON.stringify(errors.errorBody(error)));
+  process.exit(STATUS.INIT_FAILED);
+}
+
+/** Goes on in a turn of its own, so that what the customer queued for this one still runs. */
+function serveNext() {
+  onEmptyLoop = () => {};
+  setImmediate(() => {
+    const invocation = receive();
+    if (invocation === null) process.exit(0);
+    serve(invocation);
+  });
+}
+
+/** Without a channel there is nobody to answer and nothing to go on with. */
+function receive() {
+  try {
+    return channel.receive();
+  } catch (error) {
+    logs.logError(error.constructor.name, error);
+    return process.exit(STATUS.CHANNEL_LOST);
+  }
+}
+
+function serve(invocation) {
+  logs.current.requestId = invocation.requestId;
+  logs.current.tenantId = invocation.tenantId;
+  if (invocation.traceId) process.env[TRACE_VARIABLE] = invocation.traceId;
+  else delete process.env[TRACE_VARIABLE];
+
+  const answer = new Answer();
+  onFatal = (error, status) => {
+    answer.fatal(error);
+    process.exit(status);
+  };
+  onEmptyLoop = () => answer.emptyLoop();
+  try {
+    const context = fill(dropsCallbacks ? {} : answer.callbackContext(), invocation);
+    const event = JSON.parse(invocation.event);
+    const result = dropsCallbacks
+      ? handler(event, context)
+      : handler(event, context, (error, value) => answer.callback(error, value));
+    if (result && typeof result.then === 'function') {
+      result.then((value) => answer.succeed(value), (error) => answer.fail(error));
+    } else if (dropsCallbacks) {
+      answer.succeed(result);
+    }
+  } catch (error) {
+    answer.fail(error);
+  }
+}
+
+/** One invocation's answer: the first of the ways to give it counts, the rest are ignored. */
+class Answer {
+  constructor() {
+    this.given = false;
+    this.sent = false;
+    this.waitsForEmptyLoop = true;
+  }
+
+  /** The part of the context object with which handlers before Node.js 24 may answer. */
+  callbackContext() {
+    const answer = this;
+    return {
+      get callbackWaitsForEmptyEventLoop() {
+        return answer.waitsForEmptyLoop;
+      },
+      set callbackWaitsForEmptyEventLoop(value) {
+        answer.waitsForEmptyLoop = value;
+      },
+      succeed: (value) => answer.succeed(value),
+      fail: (error) => answer.fail(error === undefined || error === null ? 'handled' : error),
+      done: (error, value) =>
+        error === undefined || error === null ? answer.succeed(value) : answer.fail(error),
+    };
+  }
+
+  callback(error, value) {
+    if (error !== undefined && error !== null) this.fail(error);
+    else if (!this.waitsForEmptyLoop) this.succeed(value);
+    else if (!this.given) {
+      this.given = true;
+      onEmptyLoop = () => this.sendResult(value);
+    }
+  }
+
+  succeed(value) {
+    if (this.given) return;
+    this.given = true;
+    this.sendResult(value);
+  }
+
+  fail(error) {
+    if (this.given) return;
+    this.given = true;
+    logs.logError('Invoke Error', error);
+    this.send(KIND.ERROR, JSON.stringify(errors.errorBody(error)));
+    serveNext();
+  }
+
+  /** Nothing is left that could answer: `null`; since Node.js 24 an error that ends the process. */
+  emptyLoop() {
+    if (this.given) return;
+    if (!dropsCallbacks) {
+      this.succeed(null);
+      return;
+    }
+    const error = new errors.NodeJsExit(EXIT_MESSAGE);
+    logs.logError('Uncaught Exception', error);
+    this.fatal(error);
+    process.exit(STATUS.UNSETTLED);
+  }
+
+  /** For an error that was logged already and ends the process. */
+  fatal(error) {
+    if (!this.sent) this.send(KIND.ERROR, JSON.stringify(errors.errorBody(error)));
+  }
+
+  sendResult(value) {
+    let text;
+    try {
+      text = JSON.stringify(value);
+    } catch {
+      const message = 'Unable to stringify response body';
+      const error = dropsCallbacks ? new errors.JSONStringifyError(message) : new Error(message);
+      this.given = false;
+      this.fail(error);
+      return;
+    }
+    // Functions and symbols, like undefined, have no JSON.
+    this.send(KIND.RESPONSE, text === undefined ? 'null' : text);
+    serveNext();
+  }
+
+  send(kind, text) {
+    this.sent = true;
+    channel.send(kind, text);
+  }
+}
+
+module.exports = { run };
