@@ -73,7 +73,7 @@ pub(crate) enum Heard {
     Frame(Frame),
     /// The channel is closed.
     Closed,
-    /// The channel was closed before anything of the question was written.
+    /// The channel was closed, or something unasked was in it, before anything of the question was written.
     NotDelivered,
     DeadlinePassed,
     Garbage(Garbage),
@@ -146,6 +146,9 @@ impl Wires {
         clock: &dyn Clock,
         deadline: Instant,
     ) -> Heard {
+        if !outgoing.is_done() && !self.is_quiet() {
+            return Heard::NotDelivered;
+        }
         let sleep = tokio::time::sleep_until(deadline);
         tokio::pin!(sleep);
         let heard = loop {
@@ -188,6 +191,17 @@ impl Wires {
         };
         self.drain(log, clock.now());
         heard
+    }
+
+    /// Whether nothing arrived since the last answer. What a runtime says unasked, and that it died meanwhile, must not
+    /// become the answer to the next question. The read that finds nothing also tells the reactor so, which the wait for
+    /// the answer would have to do else.
+    fn is_quiet(&self) -> bool {
+        let read = self.channel.try_io(Interest::READABLE, |fd| {
+            let mut byte = [0];
+            (&fd.0.channel).read(&mut byte)
+        });
+        matches!(read, Err(error) if error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Writes on; a channel that is full is tried again when it is writable.

@@ -1,5 +1,150 @@
-//! lifecycle.
+//! Functions and environments over time: pending calls, updates under load, deletion, idling, reset, drain.
 
-use crate::Case;
+use std::time::Duration;
 
-pub(crate) const CASES: &[Case] = &[];
+use gatemill_lambda::Error;
+use serde_json::{Value, json};
+
+use crate::{
+    Case,
+    world::{ROLE, World, base64, zip_of},
+};
+
+pub(crate) const CASES: &[Case] = &[
+    Case { name: "lifecycle::a_call_waits_for_its_function", body: pending },
+    Case { name: "lifecycle::updates_while_calls_run", body: update_under_load },
+    Case { name: "lifecycle::deletion", body: deletion },
+    Case { name: "lifecycle::idle_environments_end", body: idle },
+    Case { name: "lifecycle::packages_are_shared_and_removed", body: packages },
+    Case { name: "lifecycle::reset", body: reset },
+    Case { name: "lifecycle::drain", body: drain },
+];
+
+const FUNCTIONS: &str = "/2015-03-31/functions";
+const SLEEPER: &[(&str, &str)] =
+    &[("app.py", "import time\ndef handler(e, c):\n    time.sleep(e)\n    return 'old'\n")];
+const NEW: &[(&str, &str)] = &[("app.py", "def handler(e, c):\n    return 'new'\n")];
+
+fn pending(world: &World) {
+    let request = json!({
+        "FunctionName": "f", "Runtime": "python3.12", "Role": ROLE, "Handler": "app.handler",
+        "Code": { "ZipFile": base64(&zip_of(NEW)) },
+    });
+    let (status, created) = world.call("POST", FUNCTIONS, &request);
+    assert_eq!((status, &created["State"]), (201, &json!("Pending")));
+    let (answer, failed) = world.json("f", "{}");
+    assert_eq!((answer, failed), (json!("new"), false), "a call right after the creation works");
+}
+
+fn update_under_load(world: &World) {
+    world.create("f", "python3.12", SLEEPER);
+    world.invoke("f", "0");
+    world.run(async {
+        let running = world.lambda.invoke(world.invocation("f", "0.5"));
+        let update = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let body = json!({ "ZipFile": base64(&zip_of(NEW)) }).to_string();
+            let uri = format!("{FUNCTIONS}/f/code");
+            assert_eq!(world.send("PUT", &uri, &[], body).await.status(), 200);
+            // Until it is settled, calls go on with the old code; afterwards with the new one.
+            loop {
+                let next = world.lambda.invoke(world.invocation("f", "0")).await.unwrap();
+                match &next.payload[..] {
+                    b"\"new\"" => return,
+                    other => assert_eq!(other, b"\"old\""),
+                }
+            }
+        };
+        let (running, ()) = tokio::join!(running, update);
+        assert_eq!(&running.unwrap().payload[..], b"\"old\"", "what runs ends with the old code");
+    });
+    assert_eq!(world.json("f", "0").0, "new");
+    gone(world, 1);
+}
+
+/// Waits until no more than `idle` environments are left.
+fn gone(world: &World, idle: usize) {
+    world.run(async {
+        while world.lambda.status().idle > idle || world.lambda.status().busy > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    assert_eq!(world.lambda.status().idle, idle);
+}
+
+fn deletion(world: &World) {
+    world.create("f", "python3.12", SLEEPER);
+    world.invoke("f", "0");
+    world.run(async {
+        let running = world.lambda.invoke(world.invocation("f", "0.4"));
+        let delete = async {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            world.send("DELETE", &format!("{FUNCTIONS}/f"), &[], "").await
+        };
+        let (running, deleted) = tokio::join!(running, delete);
+        assert_eq!(deleted.status(), 204);
+        assert_eq!(&running.unwrap().payload[..], b"\"old\"");
+        let next = world.lambda.invoke(world.invocation("f", "0")).await;
+        assert!(matches!(next, Err(Error::FunctionNotFound(_))), "{next:?}");
+    });
+    gone(world, 0);
+    world.create("f", "python3.12", NEW);
+    assert_eq!(world.json("f", "0").0, "new");
+    world.log("/aws/lambda/f", |log| log.matches("REPORT").count() == 3);
+}
+
+fn idle(world: &World) {
+    world.create("f", "python3.12", NEW);
+    world.invoke("f", "{}");
+    assert_eq!(world.lambda.status().idle, 1);
+    gone(world, 0);
+    assert_eq!(world.json("f", "{}").0, "new");
+}
+
+fn packages(world: &World) {
+    world.create("f", "python3.12", NEW);
+    world.create("g", "python3.12", NEW);
+    let unpacked = || {
+        let entries = std::fs::read_dir(world.code_dir()).unwrap();
+        entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
+    };
+    assert_eq!(unpacked(), 1, "one directory for one zip");
+    world.create("h", "python3.12", SLEEPER);
+    assert_eq!(unpacked(), 2);
+    world.invoke("h", "0");
+    world.call("DELETE", &format!("{FUNCTIONS}/f"), &Value::Null);
+    assert_eq!(world.json("g", "{}").0, "new");
+}
+
+fn reset(world: &World) {
+    world.create("f", "python3.12", NEW);
+    world.invoke("f", "{}");
+    world.run(world.store.clear()).unwrap();
+    world.run(world.lambda.reset());
+    assert_eq!(world.lambda.status().idle, 0);
+    assert!(matches!(
+        world.run(world.lambda.invoke(world.invocation("f", "{}"))),
+        Err(Error::FunctionNotFound(_))
+    ));
+    let left = std::fs::read_dir(world.code_dir()).unwrap();
+    assert_eq!(left.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 0);
+    world.create("f", "python3.12", SLEEPER);
+    assert_eq!(world.json("f", "0").0, "old");
+}
+
+fn drain(world: &World) {
+    world.create("f", "python3.12", SLEEPER);
+    world.run(async {
+        let running = world.lambda.invoke(world.invocation("f", "0.4"));
+        let drain = async {
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            world.lambda.drain(Duration::from_secs(10)).await;
+            let late = world.lambda.invoke(world.invocation("f", "0")).await;
+            assert!(matches!(late, Err(Error::Draining)), "{late:?}");
+        };
+        let (running, ()) = tokio::join!(running, drain);
+        assert_eq!(&running.unwrap().payload[..], b"\"old\"");
+    });
+    let log = world.log_now("/aws/lambda/f");
+    assert!(log.contains("REPORT"), "logs are passed on before the end: {log}");
+}
