@@ -82,12 +82,13 @@ impl Running {
     /// A sentence about what is in the way; nothing runs then.
     pub(crate) async fn start(ground: Ground) -> Result<Self, Error> {
         let Ground { configuration, listeners, sandboxes } = ground;
+        let discovery = runtimes::Discovery::start(configuration.clone())?;
         let store = open_store(&configuration.data_dir)?;
-        let runtimes = runtimes::discover(&configuration)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let (identity, new_credentials) = open_identity(&configuration, &store, &*entropy).await?;
         let logs = Logs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+        let runtimes = discovery.wait()?;
         let lambda = Lambda::new(gatemill_lambda::Parts {
             store: store.clone(),
             sandboxes: sandboxes.clone(),
