@@ -12,7 +12,7 @@ use gatemill_gateway::Gateway;
 use gatemill_identity::{Identity, NewRootCredentials};
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
-use gatemill_sandbox::{Config as SandboxConfig, Isolation, Sandboxes};
+use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Sandboxes};
 use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, Front, OperationInfo};
 
@@ -57,7 +57,38 @@ impl Ground {
         let state_dir = dir.join("sandboxes");
         let config = SandboxConfig { isolation, state_dir, ..SandboxConfig::default() };
         let sandboxes = Sandboxes::spawn(&config).map_err(|source| Error::Sandboxes { source })?;
+        say_what_holds(configuration.isolation, &sandboxes.enforced());
         Ok(Self { configuration, listeners, sandboxes })
+    }
+}
+
+/// Tells the operator at every start which walls stand, and above all which do not.
+fn say_what_holds(isolation: IsolationClass, enforced: &Enforced) {
+    if isolation == IsolationClass::Process {
+        tracing::warn!("functions are NOT isolated: they can read and do what this user can");
+        return;
+    }
+    let walls = [
+        ("a host uid of its own", enforced.own_uid),
+        ("the system call filter", enforced.seccomp),
+        ("landlock", enforced.landlock > 0),
+        ("the kernel's memory limit", enforced.memory),
+        ("the CPU share", enforced.cpu),
+        ("the process limit by cgroup", enforced.pids),
+        ("the size of /tmp", enforced.tmp_size),
+    ];
+    let missing: Vec<&str> =
+        walls.iter().filter(|(_, stands)| !stands).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        tracing::info!(
+            cgroup = enforced.cgroup_version,
+            "functions are isolated, every wall stands"
+        );
+    } else {
+        tracing::warn!(
+            missing = missing.join(", "),
+            "functions are isolated, but not by every wall"
+        );
     }
 }
 
@@ -82,12 +113,13 @@ impl Running {
     /// A sentence about what is in the way; nothing runs then.
     pub(crate) async fn start(ground: Ground) -> Result<Self, Error> {
         let Ground { configuration, listeners, sandboxes } = ground;
+        let discovery = runtimes::Discovery::start(configuration.clone())?;
         let store = open_store(&configuration.data_dir)?;
-        let runtimes = runtimes::discover(&configuration)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let (identity, new_credentials) = open_identity(&configuration, &store, &*entropy).await?;
         let logs = Logs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+        let runtimes = discovery.wait()?;
         let lambda = Lambda::new(gatemill_lambda::Parts {
             store: store.clone(),
             sandboxes: sandboxes.clone(),
