@@ -57,7 +57,6 @@ impl Ground {
         let state_dir = dir.join("sandboxes");
         let config = SandboxConfig { isolation, state_dir, ..SandboxConfig::default() };
         let sandboxes = Sandboxes::spawn(&config).map_err(|source| Error::Sandboxes { source })?;
-        say_what_holds(configuration.isolation, &sandboxes.enforced());
         Ok(Self { configuration, listeners, sandboxes })
     }
 }
@@ -167,6 +166,7 @@ impl Running {
         });
         let supervisor = Supervisor::start(workers(&server))?;
         let data_plane = DataPlane::start(listeners, &server)?;
+        say_what_holds(server.configuration.isolation, &server.sandboxes.enforced());
         Ok(Self { server, new_credentials, data_plane, supervisor })
     }
 

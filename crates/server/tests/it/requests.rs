@@ -56,6 +56,19 @@ fn a_web_page_cannot_reset_and_serve_is_never_reset() {
 }
 
 #[test]
+fn a_page_whose_name_resolves_to_this_machine_is_refused() {
+    let dir = directory();
+    let server = Server::start("dev", dir.path());
+    for path in ["/_gatemill/health", "/2015-03-31/functions"] {
+        let mut stream = server.connect();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: evil.example:80\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(Answer::read(&mut stream).status, 403);
+    }
+}
+
+#[test]
 fn an_unsigned_call_is_refused() {
     let dir = directory();
     let server = Server::start("dev", dir.path());
