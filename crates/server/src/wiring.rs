@@ -14,7 +14,7 @@ use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
 use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Sandboxes};
 use gatemill_store::Store;
-use gatemill_wire::{Clock, Entropy, Front, OperationInfo};
+use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Table};
 
 use crate::{
     clock::{SystemClock, SystemEntropy},
@@ -141,7 +141,12 @@ impl Running {
         let gateway = gateway.map_err(|source| Error::Gateway { source })?;
         let recorder = Arc::new(CallRecorder::default());
         let front = Front {
-            services: vec![lambda.routes(), gateway.routes(), logs.routes(), identity.routes()],
+            services: with_unbuilt(vec![
+                lambda.routes(),
+                gateway.routes(),
+                logs.routes(),
+                identity.routes(),
+            ]),
             credentials: Arc::clone(&identity) as _,
             authorizer: identity,
             recorder: Arc::clone(&recorder) as _,
@@ -244,6 +249,16 @@ async fn open_identity(
     Identity::open(store, mode, entropy, dir)
         .await
         .map_err(|source| Error::Identity { dir: dir.clone(), source })
+}
+
+/// Adds the services that are known and have no crate yet, so that their operations answer 501 and name themselves.
+fn with_unbuilt(mut services: Vec<Box<dyn Served>>) -> Vec<Box<dyn Served>> {
+    for service in gatemill_api::services() {
+        if !services.iter().any(|served| std::ptr::eq(served.service(), *service)) {
+            services.push(Box::new(Table::<(), ApiError>::new(service).serve(Arc::new(()))));
+        }
+    }
+    services
 }
 
 /// Every operation of every service that is known, and whether it is built. A service whose crate is not wired in has

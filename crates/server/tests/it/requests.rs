@@ -89,6 +89,19 @@ fn an_operation_that_is_not_built_answers_501_and_names_itself() {
 }
 
 #[test]
+fn a_service_of_which_nothing_is_built_answers_501_too() {
+    let dir = directory();
+    let server = Server::start("dev", dir.path());
+    let authorization =
+        format!("authorization: {}", AUTHORIZATION.replace("SERVICE", "apigateway"));
+    let headers = [authorization.as_str(), "x-amz-date: 20260101T000000Z"];
+    let answer = server.send("GET", "/restapis", &headers, b"");
+    assert_eq!(answer.status, 501);
+    assert!(answer.body.contains("apigateway:GetRestApis"), "{answer:?}");
+    assert_eq!(server.send("GET", "/v2/apis", &headers, b"").status, 200);
+}
+
+#[test]
 fn a_body_that_is_too_large_gets_an_answer_and_not_a_broken_connection() {
     let dir = directory();
     let server = Server::start("dev", dir.path());
