@@ -8,14 +8,17 @@ mod client;
 mod package;
 mod progress;
 
-use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration, time::Instant};
+use std::{
+    fs, os::unix::fs::DirBuilderExt as _, path::Path, path::PathBuf, sync::Arc, time::Duration,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use gatemill_api::{apigatewayv2, lambda};
-use gatemill_wire::Operation as _;
+use gatemill_wire::{Entropy, Operation as _};
 use serde_json::{Value, json};
 
-use crate::{error::Error, limits, output, server::Server};
+use crate::{clock::SystemEntropy, error::Error, limits, output, server::Server};
 use client::Client;
 use progress::Progress;
 
@@ -78,14 +81,11 @@ pub(crate) async fn run(server: Arc<Server>) -> Result<(), Error> {
 /// When the system's directory for temporary files cannot be written.
 pub(crate) fn temporary_directory() -> Result<PathBuf, Error> {
     let parent = std::env::temp_dir();
-    let dir = parent.join(format!("gatemill-demo-{}", std::process::id()));
-    match fs::create_dir(&dir) {
-        Ok(()) => Ok(dir),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Err(Error::Demo(DemoError::NotEmpty { dir }))
-        }
-        Err(source) => Err(Error::DataDirectory { dir: parent, source }),
-    }
+    let entropy: &dyn Entropy = &SystemEntropy;
+    let dir = parent.join(format!("gatemill-demo-{}", entropy.id(10)));
+    let made = fs::DirBuilder::new().mode(0o700).create(&dir);
+    made.map_err(|source| Error::DataDirectory { dir: parent, source })?;
+    Ok(dir)
 }
 
 /// Refuses a directory with something in it.
