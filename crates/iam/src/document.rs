@@ -141,7 +141,9 @@ fn texts(value: Value) -> Result<Vec<String>, &'static str> {
     let text = |value: Value| match value {
         Value::String(text) => Ok(text),
         Value::Bool(_) | Value::Number(_) => Ok(value.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => Err("a value is a text or a list of texts"),
+        Value::Null | Value::Array(_) | Value::Object(_) => {
+            Err("a value is a text or a list of texts")
+        }
     };
     match value {
         Value::Array(items) => items.into_iter().map(text).collect(),

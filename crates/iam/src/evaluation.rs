@@ -152,7 +152,6 @@ fn conditions_hold(statement: &Statement, context: &Context) -> bool {
     })
 }
 
-
 #[cfg(test)]
 #[path = "evaluation_tests.rs"]
 mod tests;

@@ -14,17 +14,22 @@ fn statement(effect: &str, principal: &str, condition: &str) -> String {
 }
 
 fn document(statements: &[String]) -> Document {
-    let text =
-        format!(r#"{{"Version":"2012-10-17","Id":"default","Statement":[{}]}}"#, statements.join(","));
+    let text = format!(
+        r#"{{"Version":"2012-10-17","Id":"default","Statement":[{}]}}"#,
+        statements.join(",")
+    );
     Document::parse(&text).unwrap()
 }
 
 fn decide(statements: &[String], principal: Principal<'_>) -> Decision {
-    let context = Context::default()
-        .with("AWS:SourceArn", API)
-        .with("aws:SourceAccount", "000000000000");
-    let request =
-        Request { principal, action: "lambda:InvokeFunction", resource: FUNCTION, context: &context };
+    let context =
+        Context::default().with("AWS:SourceArn", API).with("aws:SourceAccount", "000000000000");
+    let request = Request {
+        principal,
+        action: "lambda:InvokeFunction",
+        resource: FUNCTION,
+        context: &context,
+    };
     evaluate([&document(statements)], &request)
 }
 
@@ -56,8 +61,16 @@ fn principals() {
 fn conditions_narrow_and_unknown_ones_fail_closed() {
     let service = Principal::Service("apigateway.amazonaws.com");
     for (condition, allow, deny) in [
-        (r#"{"ArnLike":{"AWS:SourceArn":"arn:aws:execute-api:us-east-1:000000000000:a1/*"}}"#, true, true),
-        (r#"{"ArnLike":{"AWS:SourceArn":"arn:aws:execute-api:us-east-1:000000000000:b2/*"}}"#, false, false),
+        (
+            r#"{"ArnLike":{"AWS:SourceArn":"arn:aws:execute-api:us-east-1:000000000000:a1/*"}}"#,
+            true,
+            true,
+        ),
+        (
+            r#"{"ArnLike":{"AWS:SourceArn":"arn:aws:execute-api:us-east-1:000000000000:b2/*"}}"#,
+            false,
+            false,
+        ),
         (r#"{"StringEquals":{"AWS:SourceAccount":"000000000000"}}"#, true, true),
         (r#"{"StringEquals":{"aws:PrincipalOrgID":"o-1"}}"#, false, false),
         (r#"{"Unheard":{"aws:SourceArn":"x"}}"#, false, true),

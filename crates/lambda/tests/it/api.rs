@@ -65,7 +65,8 @@ fn create_and_read(world: &World) {
     let (status, got) = world.call("GET", &format!("{FUNCTIONS}/f"), &Value::Null);
     assert_eq!((status, &got["Configuration"], &got["Tags"]), (200, &active, &json!({"k": "v"})));
     assert_eq!(got["Code"]["RepositoryType"], "S3");
-    let (_, qualified) = world.call("GET", &format!("{FUNCTIONS}/f?Qualifier=%24LATEST"), &Value::Null);
+    let (_, qualified) =
+        world.call("GET", &format!("{FUNCTIONS}/f?Qualifier=%24LATEST"), &Value::Null);
     assert_eq!(
         qualified["Configuration"]["FunctionArn"],
         "arn:aws:lambda:us-east-1:000000000000:function:f:$LATEST"
@@ -73,8 +74,11 @@ fn create_and_read(world: &World) {
     let (status, body) = world.call("DELETE", &format!("{FUNCTIONS}/f"), &Value::Null);
     assert_eq!((status, body), (204, Value::Null));
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:f";
-    for (method, path) in [("GET", ""), ("GET", "/configuration"), ("DELETE", ""), ("GET", "/policy")] {
-        let (status, code, message) = world.refused(method, &format!("{FUNCTIONS}/f{path}"), &Value::Null);
+    for (method, path) in
+        [("GET", ""), ("GET", "/configuration"), ("DELETE", ""), ("GET", "/policy")]
+    {
+        let (status, code, message) =
+            world.refused(method, &format!("{FUNCTIONS}/f{path}"), &Value::Null);
         assert_eq!(
             (status, code.as_str(), message),
             (404, "ResourceNotFoundException", format!("Function not found: {arn}"))
@@ -86,39 +90,144 @@ fn refused(world: &World) {
     let invalid = "InvalidParameterValueException";
     let many: String = "x".repeat(4090);
     let reserved = "Lambda was unable to configure your environment variables because the environment variables you have provided contains reserved keys that are currently not supported for modification. Reserved keys used in this request: AWS_REGION, _HANDLER";
-    let measured = format!("Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: {{\"AB\":\"{many}\"}}");
+    let measured = format!(
+        "Lambda was unable to configure your environment variables because the environment variables you have provided exceeded the 4KB limit. String measured: {{\"AB\":\"{many}\"}}"
+    );
     let enums = "Value python9.9 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: [nodejs20.x, python3.14, provided.al2023, python3.12, python3.13, nodejs24.x, nodejs22.x, java25, python3.10, python3.11, java21, ruby3.3, ruby3.4, ruby3.2, python3.8, python3.9, java17, nodejs16.x, dotnet10, dotnet8, java11, dotnet6, nodejs18.x, provided.al2, java8.al2] or be a valid ARN";
     let long = "n".repeat(65);
-    let too_long = format!("1 validation error detected: Value '{long}' at 'functionName' failed to satisfy constraint: Member must have length less than or equal to 64");
+    let too_long = format!(
+        "1 validation error detected: Value '{long}' at 'functionName' failed to satisfy constraint: Member must have length less than or equal to 64"
+    );
     for (more, status, code, message) in [
         (json!({"Runtime": "python9.9"}), 400, invalid, enums),
-        (json!({"Runtime": "python2.7"}), 400, invalid, "The runtime parameter of python2.7 is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions."),
-        (json!({"Runtime": "java21"}), 400, invalid, "The runtime java21 is not installed on this host. Installed: "),
-        (json!({"Runtime": null}), 400, invalid, "Runtime and Handler are mandatory parameters for functions created with deployment packages."),
+        (
+            json!({"Runtime": "python2.7"}),
+            400,
+            invalid,
+            "The runtime parameter of python2.7 is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.",
+        ),
+        (
+            json!({"Runtime": "java21"}),
+            400,
+            invalid,
+            "The runtime java21 is not installed on this host. Installed: ",
+        ),
+        (
+            json!({"Runtime": null}),
+            400,
+            invalid,
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+        ),
         (json!({"FunctionName": long}), 400, invalid, too_long.as_str()),
-        (json!({"Timeout": 901}), 400, "ValidationException", "1 validation error detected: Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900"),
-        (json!({"MemorySize": 64}), 400, "ValidationException", "1 validation error detected: Value '64' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"),
-        (json!({"MemorySize": 20000}), 400, "ValidationException", "1 validation error detected: Value '20000' at 'memorySize' failed to satisfy constraint: Member must have value less than or equal to 10240"),
-        (json!({"Environment": {"Variables": {"AWS_REGION": "x", "_HANDLER": "y"}}}), 400, "ValidationException", ""),
-        (json!({"Environment": {"Variables": {"AWS_REGION": "x", "AWS_SESSION_TOKEN": "y"}}}), 400, invalid, &reserved.replace("_HANDLER", "AWS_SESSION_TOKEN")),
+        (
+            json!({"Timeout": 901}),
+            400,
+            "ValidationException",
+            "1 validation error detected: Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900",
+        ),
+        (
+            json!({"MemorySize": 64}),
+            400,
+            "ValidationException",
+            "1 validation error detected: Value '64' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128",
+        ),
+        (
+            json!({"MemorySize": 20000}),
+            400,
+            "ValidationException",
+            "1 validation error detected: Value '20000' at 'memorySize' failed to satisfy constraint: Member must have value less than or equal to 10240",
+        ),
+        (
+            json!({"Environment": {"Variables": {"AWS_REGION": "x", "_HANDLER": "y"}}}),
+            400,
+            "ValidationException",
+            "",
+        ),
+        (
+            json!({"Environment": {"Variables": {"AWS_REGION": "x", "AWS_SESSION_TOKEN": "y"}}}),
+            400,
+            invalid,
+            &reserved.replace("_HANDLER", "AWS_SESSION_TOKEN"),
+        ),
         (json!({"Environment": {"Variables": {"AB": many}}}), 400, invalid, measured.as_str()),
-        (json!({"LoggingConfig": {"LogFormat": "Text", "SystemLogLevel": "INFO"}}), 400, invalid, "LogLevel is not supported when LogFormat is set to \"Text\". Remove LogLevel from your request or change the LogFormat to \"JSON\" and try again."),
-        (json!({"Code": {"ZipFile": base64(b"no zip")}}), 400, invalid, "Could not unzip uploaded file. Please check your file, then try to upload again."),
+        (
+            json!({"LoggingConfig": {"LogFormat": "Text", "SystemLogLevel": "INFO"}}),
+            400,
+            invalid,
+            "LogLevel is not supported when LogFormat is set to \"Text\". Remove LogLevel from your request or change the LogFormat to \"JSON\" and try again.",
+        ),
+        (
+            json!({"Code": {"ZipFile": base64(b"no zip")}}),
+            400,
+            invalid,
+            "Could not unzip uploaded file. Please check your file, then try to upload again.",
+        ),
         (json!({"Code": {}}), 400, invalid, "Please provide a source for function code."),
-        (json!({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}), 400, invalid, "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does not exist"),
-        (json!({"FunctionName": "arn:aws:lambda:eu-west-1:000000000000:function:f"}), 404, "ResourceNotFoundException", "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')"),
-        (json!({"FunctionName": "111111111111:function:f"}), 403, "AccessDeniedException", "User: arn:aws:iam::000000000000:root is not authorized to perform: lambda:CreateFunction"),
-        (json!({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]}), 501, "NotImplementedException", "Layers is not built"),
-        (json!({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}), 501, "NotImplementedException", "VpcConfig"),
-        (json!({"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}}), 501, "NotImplementedException", "DeadLetterConfig"),
-        (json!({"TracingConfig": {"Mode": "Active"}}), 501, "NotImplementedException", "TracingConfig"),
-        (json!({"SnapStart": {"ApplyOn": "PublishedVersions"}}), 501, "NotImplementedException", "SnapStart"),
+        (
+            json!({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}),
+            400,
+            invalid,
+            "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does not exist",
+        ),
+        (
+            json!({"FunctionName": "arn:aws:lambda:eu-west-1:000000000000:function:f"}),
+            404,
+            "ResourceNotFoundException",
+            "Functions from 'eu-west-1' are not reachable in this region ('us-east-1')",
+        ),
+        (
+            json!({"FunctionName": "111111111111:function:f"}),
+            403,
+            "AccessDeniedException",
+            "User: arn:aws:iam::000000000000:root is not authorized to perform: lambda:CreateFunction",
+        ),
+        (
+            json!({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]}),
+            501,
+            "NotImplementedException",
+            "Layers is not built",
+        ),
+        (
+            json!({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}),
+            501,
+            "NotImplementedException",
+            "VpcConfig",
+        ),
+        (
+            json!({"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}}),
+            501,
+            "NotImplementedException",
+            "DeadLetterConfig",
+        ),
+        (
+            json!({"TracingConfig": {"Mode": "Active"}}),
+            501,
+            "NotImplementedException",
+            "TracingConfig",
+        ),
+        (
+            json!({"SnapStart": {"ApplyOn": "PublishedVersions"}}),
+            501,
+            "NotImplementedException",
+            "SnapStart",
+        ),
         (json!({"PackageType": "Image"}), 501, "NotImplementedException", "PackageType Image"),
         (json!({"Publish": true}), 501, "NotImplementedException", "Publish"),
-        (json!({"Architectures": ["arm64"]}), 501, "NotImplementedException", "Architectures arm64"),
-        (json!({"KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k"}), 501, "NotImplementedException", "KMSKeyArn"),
+        (
+            json!({"Architectures": ["arm64"]}),
+            501,
+            "NotImplementedException",
+            "Architectures arm64",
+        ),
+        (
+            json!({"KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k"}),
+            501,
+            "NotImplementedException",
+            "KMSKeyArn",
+        ),
     ] {
-        let (got, named, text) = world.refused("POST", FUNCTIONS, &with(request("f"), more.clone()));
+        let (got, named, text) =
+            world.refused("POST", FUNCTIONS, &with(request("f"), more.clone()));
         assert_eq!((got, named.as_str()), (status, code), "{more}: {text}");
         assert!(text.starts_with(message), "{more}: {text}");
         let (status, _) = world.call("GET", &format!("{FUNCTIONS}/f"), &Value::Null);
@@ -144,7 +253,10 @@ fn updates(world: &World) {
     assert_eq!(world.json("f", "{}").0, 1);
     let active = world.settled("f");
     let code = format!("{FUNCTIONS}/f/code");
-    let zip = base64(&zip_of(&[("app.py", "def handler(e, c):\n    return [2, c.memory_limit_in_mb]\n")]));
+    let zip = base64(&zip_of(&[(
+        "app.py",
+        "def handler(e, c):\n    return [2, c.memory_limit_in_mb]\n",
+    )]));
     let (status, dry) = world.call("PUT", &code, &json!({"ZipFile": zip, "DryRun": true}));
     assert_eq!((status, &dry["RevisionId"]), (200, &active["RevisionId"]));
     assert_ne!(dry["CodeSha256"], active["CodeSha256"]);
@@ -152,11 +264,17 @@ fn updates(world: &World) {
     let stale = json!({"ZipFile": zip, "RevisionId": "0a0a0a0a-0000-0000-0000-000000000000"});
     let (status, named, text) = world.refused("PUT", &code, &stale);
     assert_eq!((status, named.as_str()), (412, "PreconditionFailedException"));
-    assert_eq!(text, "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id");
+    assert_eq!(
+        text,
+        "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"
+    );
     let update = json!({"ZipFile": zip, "RevisionId": active["RevisionId"]});
     let (status, updated) = world.call("PUT", &code, &update);
     assert_eq!(status, 200, "{updated}");
-    assert_eq!((&updated["State"], &updated["LastUpdateStatus"]), (&json!("Active"), &json!("InProgress")));
+    assert_eq!(
+        (&updated["State"], &updated["LastUpdateStatus"]),
+        (&json!("Active"), &json!("InProgress"))
+    );
     assert_eq!(updated["LastUpdateStatusReasonCode"], "Creating");
     assert_eq!(updated["CodeSha256"], dry["CodeSha256"]);
     let settled = world.settled("f");
@@ -169,7 +287,10 @@ fn updates(world: &World) {
         "EphemeralStorage": {"Size": 600}, "LoggingConfig": {"LogGroup": "/mine"},
     });
     let (status, changed) = world.call("PUT", &configuration, &change);
-    assert_eq!((status, &changed["MemorySize"], &changed["Timeout"]), (200, &json!(300), &json!(10)));
+    assert_eq!(
+        (status, &changed["MemorySize"], &changed["Timeout"]),
+        (200, &json!(300), &json!(10))
+    );
     let settled = world.settled("f");
     assert_eq!(settled["Description"], "d");
     assert_eq!(settled["Environment"]["Variables"]["AB"], "c");
@@ -186,7 +307,9 @@ fn updates(world: &World) {
     let (status, noop) = world.call("PUT", &configuration, &json!({}));
     assert_eq!((status, &noop["LastUpdateStatus"]), (200, &json!("InProgress")));
     let after = world.settled("f");
-    assert!(noop["RevisionId"] != settled["RevisionId"] && noop["RevisionId"] != after["RevisionId"]);
+    assert!(
+        noop["RevisionId"] != settled["RevisionId"] && noop["RevisionId"] != after["RevisionId"]
+    );
 }
 
 fn lists(world: &World) {
@@ -199,11 +322,16 @@ fn lists(world: &World) {
     assert!(first["Functions"][0].get("State").is_none());
     let marker = first["NextMarker"].as_str().unwrap();
     let (_, second) = world.call("GET", &format!("{FUNCTIONS}?Marker={marker}"), &Value::Null);
-    let names: Vec<_> = second["Functions"].as_array().unwrap().iter().map(|f| &f["FunctionName"]).collect();
+    let names: Vec<_> =
+        second["Functions"].as_array().unwrap().iter().map(|f| &f["FunctionName"]).collect();
     assert_eq!(names, ["f50", "f51", "f52"]);
     assert!(second.get("NextMarker").is_none());
-    let (_, all) = world.call("GET", &format!("{FUNCTIONS}?MaxItems=1&FunctionVersion=ALL"), &Value::Null);
-    assert_eq!(all["Functions"][0]["FunctionArn"], "arn:aws:lambda:us-east-1:000000000000:function:f00:$LATEST");
+    let (_, all) =
+        world.call("GET", &format!("{FUNCTIONS}?MaxItems=1&FunctionVersion=ALL"), &Value::Null);
+    assert_eq!(
+        all["Functions"][0]["FunctionArn"],
+        "arn:aws:lambda:us-east-1:000000000000:function:f00:$LATEST"
+    );
     assert_eq!(world.refused("GET", &format!("{FUNCTIONS}?Marker=%21"), &Value::Null).0, 400);
     let size = zip_of(ECHO).len();
     let account = |world: &World| world.call("GET", "/2016-08-19/account-settings", &Value::Null).1;
@@ -212,14 +340,19 @@ fn lists(world: &World) {
     assert_eq!(settings["AccountLimit"]["ConcurrentExecutions"], 1000);
     assert_eq!(settings["AccountLimit"]["CodeSizeZipped"], 52_428_800);
     world.call("DELETE", &format!("{FUNCTIONS}/f00"), &Value::Null);
-    assert_eq!(account(world)["AccountUsage"], json!({"TotalCodeSize": 52 * size, "FunctionCount": 52}));
+    assert_eq!(
+        account(world)["AccountUsage"],
+        json!({"TotalCodeSize": 52 * size, "FunctionCount": 52})
+    );
 }
 
 fn names(world: &World) {
     world.create("f", "python3.12", ECHO);
     let encode = |text: &str| text.replace(':', "%3A").replace('$', "%24");
     let arn = "arn:aws:lambda:us-east-1:000000000000:function:f";
-    for name in ["f", "000000000000:function:f", arn, &format!("{arn}:$LATEST"), "f:$LATEST", "function:f"] {
+    for name in
+        ["f", "000000000000:function:f", arn, &format!("{arn}:$LATEST"), "f:$LATEST", "function:f"]
+    {
         let uri = format!("{FUNCTIONS}/{}/configuration", encode(name));
         let (status, body) = world.call("GET", &uri, &Value::Null);
         assert_eq!(status, 200, "{name}: {body}");
@@ -237,11 +370,20 @@ fn names(world: &World) {
         assert!(text.starts_with(&message), "{name}{query}: {text}");
     }
     for (query, status, text) in [
-        ("?Qualifier=%24LATEST", 400, "$LATEST version cannot be deleted without deleting the function."),
+        (
+            "?Qualifier=%24LATEST",
+            400,
+            "$LATEST version cannot be deleted without deleting the function.",
+        ),
         ("?Qualifier=live", 400, "Deletion of aliases is not currently supported."),
-        ("?Qualifier=3", 404, "Function not found: arn:aws:lambda:us-east-1:000000000000:function:f:3"),
+        (
+            "?Qualifier=3",
+            404,
+            "Function not found: arn:aws:lambda:us-east-1:000000000000:function:f:3",
+        ),
     ] {
-        let (got, _, message) = world.refused("DELETE", &format!("{FUNCTIONS}/f{query}"), &Value::Null);
+        let (got, _, message) =
+            world.refused("DELETE", &format!("{FUNCTIONS}/f{query}"), &Value::Null);
         assert_eq!((got, message.as_str()), (status, text));
     }
 }
@@ -253,7 +395,8 @@ fn race(world: &World) {
         tokio::join!(one(), one(), one(), one())
     });
     let (a, b, c, d) = answers;
-    let mut statuses: Vec<u16> = [a, b, c, d].iter().map(|answer| answer.status().as_u16()).collect();
+    let mut statuses: Vec<u16> =
+        [a, b, c, d].iter().map(|answer| answer.status().as_u16()).collect();
     statuses.sort_unstable();
     assert_eq!(statuses, [201, 409, 409, 409]);
 }
@@ -267,7 +410,9 @@ fn location(world: &World) {
     let fetch = |path: &str, query: &str| world.run(world.lambda.code_download(path, query));
     assert_eq!(fetch(path, query).unwrap(), zip_of(ECHO));
     let tampered = query.replace("expires=", "expires=1");
-    for (path, query) in [(path, tampered.as_str()), (path, ""), ("x", query), (&path.replace("/f/", "/g/"), query)] {
+    for (path, query) in
+        [(path, tampered.as_str()), (path, ""), ("x", query), (&path.replace("/f/", "/g/"), query)]
+    {
         assert_eq!(fetch(path, query).unwrap_err().status(), 403, "{path} {query}");
     }
     world.clock.0.store(601_000, std::sync::atomic::Ordering::Relaxed);

@@ -60,7 +60,8 @@ def handler(event, context):
 "#;
 
 fn context(world: &World) {
-    let more = json!({ "Environment": { "Variables": { "MINE": "1", "TZ": "UTC" } }, "MemorySize": 256 });
+    let more =
+        json!({ "Environment": { "Variables": { "MINE": "1", "TZ": "UTC" } }, "MemorySize": 256 });
     world.create_with("f", "python3.12", &[("app.py", CONTEXT)], more);
     let mut call = Invocation {
         trace_id: Some("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1".into()),
@@ -120,7 +121,11 @@ fn log_lines(world: &World) {
     let head = log.split_once("\nSTART ").unwrap().0;
     assert!(head.contains("\tRuntime Version ARN: arn:aws:lambda:us-east-1::runtime:"), "{log}");
     assert!(head.ends_with("\nloading"), "{log}");
-    assert_eq!(log.matches("Init Duration").count(), 1, "only the first call's report has it: {log}");
+    assert_eq!(
+        log.matches("Init Duration").count(),
+        1,
+        "only the first call's report has it: {log}"
+    );
     let all = world.logs.0.lock().unwrap();
     let (_, stream) = all.keys().next().unwrap();
     let day = stream.split_once("/[").unwrap().0;
@@ -139,7 +144,10 @@ fn operation(world: &World) {
     let context = base64(br#"{"custom":{}}"#);
     let response =
         send(&[("x-amz-log-type", "Tail"), ("x-amz-client-context", &context)], r#"{"a":0.0}"#);
-    assert_eq!((response.status(), &response.body()[..]), (http::StatusCode::OK, &b"{\"a\": 0.0}"[..]));
+    assert_eq!(
+        (response.status(), &response.body()[..]),
+        (http::StatusCode::OK, &b"{\"a\": 0.0}"[..])
+    );
     let header = |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap());
     assert_eq!(header("x-amz-executed-version"), Some("$LATEST"));
     assert_eq!(header("x-amz-function-error"), None);
@@ -164,7 +172,8 @@ fn operation(world: &World) {
         (
             404,
             "ResourceNotFoundException".to_owned(),
-            "Function not found: arn:aws:lambda:us-east-1:000000000000:function:no:$LATEST".to_owned()
+            "Function not found: arn:aws:lambda:us-east-1:000000000000:function:no:$LATEST"
+                .to_owned()
         )
     );
 }
@@ -182,7 +191,8 @@ fn again(world: &World) {
 }
 
 fn much_output(world: &World) {
-    let code = "def handler(e, c):\n    for i in range(20000):\n        print(f'line {i} ' + 'x' * 80)\n";
+    let code =
+        "def handler(e, c):\n    for i in range(20000):\n        print(f'line {i} ' + 'x' * 80)\n";
     world.create("f", "python3.12", &[("app.py", code)]);
     world.invoke("f", "{}");
     let log = world.log("/aws/lambda/f", |log| log.contains("REPORT"));

@@ -20,8 +20,7 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 /// A Python function whose event is the code to run.
-const EXEC: &str =
-    "import os, sys, time, signal, socket, struct\nn = 0\ndef handler(e, c):\n    global n\n    n += 1\n    if e:\n        exec(e)\n    return n\n";
+const EXEC: &str = "import os, sys, time, signal, socket, struct\nn = 0\ndef handler(e, c):\n    global n\n    n += 1\n    if e:\n        exec(e)\n    return n\n";
 
 /// Calls a function: the document, and the log of this call.
 fn fail(world: &World, name: &str, event: &Value) -> (Value, String) {
@@ -47,28 +46,60 @@ fn exceptions(world: &World) {
     let code = "exports.handler = async () => { throw new TypeError('no'); };";
     world.create("js", "nodejs20.x", &[("app.js", code)]);
     let (document, _) = fail(world, "js", &json!({}));
-    assert_eq!((&document["errorType"], &document["errorMessage"]), (&json!("TypeError"), &json!("no")));
+    assert_eq!(
+        (&document["errorType"], &document["errorMessage"]),
+        (&json!("TypeError"), &json!("no"))
+    );
     assert!(document["trace"].is_array());
 }
 
 fn initialisation(world: &World) {
     for (name, handler, code, kind, message) in [
-        ("import", "app.handler", "import nothing", "Runtime.ImportModuleError",
-            "Unable to import module 'app': No module named 'nothing'"),
-        ("missing", "app.nothing", "x = 1", "Runtime.HandlerNotFound",
-            "Handler 'nothing' missing on module 'app'"),
-        ("malformed", "app", "x = 1", "Runtime.MalformedHandlerName",
-            "Bad handler 'app': not enough values to unpack (expected 2, got 1)"),
-        ("absent", "other.handler", "x = 1", "Runtime.ImportModuleError",
-            "Unable to import module 'other': No module named 'other'"),
+        (
+            "import",
+            "app.handler",
+            "import nothing",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'app': No module named 'nothing'",
+        ),
+        (
+            "missing",
+            "app.nothing",
+            "x = 1",
+            "Runtime.HandlerNotFound",
+            "Handler 'nothing' missing on module 'app'",
+        ),
+        (
+            "malformed",
+            "app",
+            "x = 1",
+            "Runtime.MalformedHandlerName",
+            "Bad handler 'app': not enough values to unpack (expected 2, got 1)",
+        ),
+        (
+            "absent",
+            "other.handler",
+            "x = 1",
+            "Runtime.ImportModuleError",
+            "Unable to import module 'other': No module named 'other'",
+        ),
     ] {
         world.create_with(name, "python3.12", &[("app.py", code)], json!({ "Handler": handler }));
         let (document, log) = fail(world, name, &json!({}));
-        assert_eq!((&document["errorType"], &document["errorMessage"]), (&json!(kind), &json!(message)));
-        assert!(log.contains(&format!("Phase: invoke\tStatus: error\tError Type: {kind}\n")), "{log}");
+        assert_eq!(
+            (&document["errorType"], &document["errorMessage"]),
+            (&json!(kind), &json!(message))
+        );
+        assert!(
+            log.contains(&format!("Phase: invoke\tStatus: error\tError Type: {kind}\n")),
+            "{log}"
+        );
         assert!(log.trim_end().ends_with(&format!("Status: error\tError Type: {kind}")), "{log}");
         let all = world.log(&format!("/aws/lambda/{name}"), |log| log.contains("REPORT R"));
-        assert!(all.contains(&format!("\tPhase: init\tStatus: error\tError Type: {kind}\n")), "{all}");
+        assert!(
+            all.contains(&format!("\tPhase: init\tStatus: error\tError Type: {kind}\n")),
+            "{all}"
+        );
         assert_eq!(all.matches("INIT_START").count(), 1, "{all}");
     }
     world.create("syntax", "python3.12", &[("app.py", "def handler(:\n")]);
@@ -79,7 +110,10 @@ fn initialisation(world: &World) {
     assert_eq!(document["errorType"], "Runtime.HandlerNotFound", "{document}");
     world.create("exit", "python3.12", &[("app.py", "import os\nos._exit(3)\n")]);
     let (document, _) = fail(world, "exit", &json!({}));
-    assert_eq!(document["errorMessage"], "RequestId: <id> Error: Runtime exited with error: exit status 3");
+    assert_eq!(
+        document["errorMessage"],
+        "RequestId: <id> Error: Runtime exited with error: exit status 3"
+    );
     assert_eq!(world.lambda.status().idle, 0);
 }
 
@@ -96,10 +130,18 @@ fn timeout(world: &World) {
             "errorMessage": "RequestId: <id> Error: Task timed out after 1.00 seconds"
         })
     );
-    assert!(log.contains("in time\n") && log.contains(" <id> Task timed out after 1.00 seconds\n\n"), "{log}");
+    assert!(
+        log.contains("in time\n") && log.contains(" <id> Task timed out after 1.00 seconds\n\n"),
+        "{log}"
+    );
     assert!(log.contains("\tDuration: 1") && log.ends_with("Status: timeout\n"), "{log}");
     assert_eq!(world.json("f", "\"\"").0, 1, "the next call has a fresh environment");
-    world.create_with("js", "nodejs20.x", &[("app.js", "exports.handler = async () => { for (;;); };")], json!({ "Timeout": 1 }));
+    world.create_with(
+        "js",
+        "nodejs20.x",
+        &[("app.js", "exports.handler = async () => { for (;;); };")],
+        json!({ "Timeout": 1 }),
+    );
     let (document, _) = fail(world, "js", &json!({}));
     assert_eq!(document["errorType"], "Sandbox.Timedout");
 }
@@ -111,12 +153,19 @@ fn exits(world: &World) {
         ("os._exit(1)", "Runtime exited with error: exit status 1"),
         ("sys.exit(7)", "Runtime exited with error: exit status 7"),
         ("os.kill(os.getpid(), signal.SIGKILL)", "Runtime exited with error: signal: killed"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "Runtime exited with error: signal: segmentation fault"),
+        (
+            "os.kill(os.getpid(), signal.SIGSEGV)",
+            "Runtime exited with error: signal: segmentation fault",
+        ),
         ("os.abort()", "Runtime exited with error: signal: aborted"),
     ] {
         let (document, log) = fail(world, "f", &json!(format!("print('last words')\n{code}")));
         let message = format!("RequestId: <id> Error: {reason}");
-        assert_eq!(document, json!({ "errorType": "Runtime.ExitError", "errorMessage": message }), "{code}");
+        assert_eq!(
+            document,
+            json!({ "errorType": "Runtime.ExitError", "errorMessage": message }),
+            "{code}"
+        );
         assert!(log.contains("last words\n"), "{code}: {log}");
         assert!(log.contains(&format!("{message}\nRuntime.ExitError\n")), "{code}: {log}");
         assert!(log.ends_with("Status: error\tError Type: Runtime.ExitError\n"), "{code}: {log}");
@@ -128,7 +177,8 @@ fn memory(world: &World) {
     world.create("f", "python3.12", &[("app.py", EXEC)]);
     world.create("neighbour", "python3.12", &[("app.py", EXEC)]);
     world.invoke("neighbour", "\"\"");
-    let (document, log) = fail(world, "f", &json!("x = []\nwhile True:\n    x.append(bytearray(b'x' * 1000000))"));
+    let (document, log) =
+        fail(world, "f", &json!("x = []\nwhile True:\n    x.append(bytearray(b'x' * 1000000))"));
     assert_eq!(
         document,
         json!({
@@ -174,8 +224,14 @@ fn slow_init(world: &World) {
     let never = "import time\ntime.sleep(60)\n";
     world.create_with("g", "python3.12", &[("app.py", never)], json!({ "Timeout": 1 }));
     let (document, log) = fail(world, "g", &json!({}));
-    assert_eq!(document["errorMessage"], "RequestId: <id> Error: Task timed out after 1.00 seconds");
-    assert!(log.contains("\tPhase: invoke\tStatus: timeout\n") && log.ends_with("Status: timeout\n"), "{log}");
+    assert_eq!(
+        document["errorMessage"],
+        "RequestId: <id> Error: Task timed out after 1.00 seconds"
+    );
+    assert!(
+        log.contains("\tPhase: invoke\tStatus: timeout\n") && log.ends_with("Status: timeout\n"),
+        "{log}"
+    );
 }
 
 /// Functions that write to the channel themselves: the environment is killed, the caller gets an answer at once.

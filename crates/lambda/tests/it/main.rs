@@ -59,12 +59,10 @@ fn main() -> ExitCode {
 fn run(case: &Case, sandboxes: &world::Ground) -> bool {
     let begun = Instant::now();
     let result = catch_unwind(AssertUnwindSafe(|| {
-        let world = World::new(sandboxes, |settings| {
-            match case.name {
-                "failures::slow_initialisation" => settings.init_timeout = Duration::from_millis(500),
-                "lifecycle::idle_environments_end" => settings.idle_max = Duration::from_millis(400),
-                _ => {}
-            }
+        let world = World::new(sandboxes, |settings| match case.name {
+            "failures::slow_initialisation" => settings.init_timeout = Duration::from_millis(500),
+            "lifecycle::idle_environments_end" => settings.idle_max = Duration::from_millis(400),
+            _ => {}
         });
         (case.body)(&world);
         world.end();

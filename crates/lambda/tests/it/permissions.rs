@@ -41,12 +41,18 @@ fn add_get_remove(world: &World) {
     assert_eq!(world.settled("f")["RevisionId"], revision, "a policy has a revision of its own");
     let (status, code, text) = world.refused("POST", POLICY, &grant("s1"));
     assert_eq!((status, code.as_str()), (409, "ResourceConflictException"));
-    assert_eq!(text, "The statement id (s1) provided already exists. Please provide a new statement id, or remove the existing statement.");
+    assert_eq!(
+        text,
+        "The statement id (s1) provided already exists. Please provide a new statement id, or remove the existing statement."
+    );
     let mut stale = grant("s2");
     stale["RevisionId"] = json!("0a0a0a0a-0000-0000-0000-000000000000");
     let (status, code, text) = world.refused("POST", POLICY, &stale);
     assert_eq!((status, code.as_str()), (412, "PreconditionFailedException"));
-    assert_eq!(text, "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id");
+    assert_eq!(
+        text,
+        "The Revision Id provided does not match the latest Revision Id. Call the GetPolicy API to retrieve the latest Revision Id"
+    );
     let mut guarded = grant("s2");
     guarded["RevisionId"] = got["RevisionId"].clone();
     assert_eq!(world.call("POST", POLICY, &guarded).0, 201);
@@ -55,21 +61,32 @@ fn add_get_remove(world: &World) {
     let (status, _, text) = world.refused("DELETE", &format!("{POLICY}/s9"), &Value::Null);
     assert_eq!((status, text.as_str()), (404, "Statement s9 is not found in resource policy."));
     for sid in ["s1", "s2"] {
-        assert_eq!(world.call("DELETE", &format!("{POLICY}/{sid}"), &Value::Null), (204, Value::Null));
+        assert_eq!(
+            world.call("DELETE", &format!("{POLICY}/{sid}"), &Value::Null),
+            (204, Value::Null)
+        );
     }
     assert_eq!(world.refused("GET", POLICY, &Value::Null).0, 404);
     let mut unknown = grant("s");
     unknown["Principal"] = json!("nobody");
     let (status, code, text) = world.refused("POST", POLICY, &unknown);
     assert_eq!((status, code.as_str()), (400, "InvalidParameterValueException"));
-    assert_eq!(text, "The provided principal was invalid. Please check the principal and try again.");
-    let (status, _, text) = world.refused("POST", &format!("{POLICY}?Qualifier=%24LATEST"), &grant("s"));
-    assert_eq!((status, text.as_str()), (400, "We currently do not support adding policies for $LATEST."));
+    assert_eq!(
+        text,
+        "The provided principal was invalid. Please check the principal and try again."
+    );
+    let (status, _, text) =
+        world.refused("POST", &format!("{POLICY}?Qualifier=%24LATEST"), &grant("s"));
+    assert_eq!(
+        (status, text.as_str()),
+        (400, "We currently do not support adding policies for $LATEST.")
+    );
 }
 
 fn let_through(world: &World) {
     world.create("f", "python3.12", ECHO);
-    let target = FunctionTarget::from_arn("arn:aws:lambda:us-east-1:000000000000:function:f").unwrap();
+    let target =
+        FunctionTarget::from_arn("arn:aws:lambda:us-east-1:000000000000:function:f").unwrap();
     let allows = |principal: &str, source: &str| {
         world.lambda.allows_service(&target, principal, source, "000000000000").unwrap()
     };

@@ -237,7 +237,8 @@ impl World {
             let uri = format!("/2015-03-31/functions/{name}/configuration");
             let (status, configuration) = self.call("GET", &uri, &Value::Null);
             assert_eq!(status, 200, "{configuration}");
-            if configuration["State"] != "Pending" && configuration["LastUpdateStatus"] != "InProgress"
+            if configuration["State"] != "Pending"
+                && configuration["LastUpdateStatus"] != "InProgress"
             {
                 return configuration;
             }
@@ -317,7 +318,8 @@ pub(crate) fn read(response: &Response<Bytes>) -> Value {
 /// Status, code and text of an error.
 pub(crate) fn error_of(response: &Response<Bytes>) -> (u16, String, String) {
     let code = response.headers().get("x-amzn-errortype");
-    let code = code.unwrap_or_else(|| panic!("no error: {response:?}")).to_str().unwrap().to_owned();
+    let code =
+        code.unwrap_or_else(|| panic!("no error: {response:?}")).to_str().unwrap().to_owned();
     let body = read(response);
     let message = body.get("message").or(body.get("Message")).and_then(Value::as_str);
     (response.status().as_u16(), code, message.unwrap_or_default().to_owned())
