@@ -134,7 +134,6 @@ impl Running {
         let gateway = Gateway::new(gatemill_gateway::Parts {
             store: store.clone(),
             functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),
-            clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             settings: gateway_settings(&configuration),
         });

@@ -47,6 +47,13 @@ pub enum BodyError {
     TimedOut,
 }
 
+impl Default for ProxyBody {
+    /// No body.
+    fn default() -> Self {
+        Self::empty()
+    }
+}
+
 impl ProxyBody {
     /// No body.
     pub(crate) fn empty() -> Self {

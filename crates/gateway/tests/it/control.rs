@@ -395,6 +395,14 @@ async fn stages_merge_their_settings() {
     let default = json!({"detailedMetricsEnabled": false, "throttlingBurstLimit": 6, "throttlingRateLimit": 2.5});
     assert_eq!(stage["defaultRouteSettings"], default);
     assert_eq!(stage["routeSettings"]["GET /a"]["throttlingBurstLimit"], 1);
+    // Settings outlive their route, and do not stand in the way of others.
+    let routes = world.ok("GET", &format!("/v2/apis/{api}/routes"), Value::Null).await;
+    let route = routes["items"][0]["routeId"].as_str().unwrap();
+    assert_eq!(
+        world.call("DELETE", &format!("/v2/apis/{api}/routes/{route}"), Value::Null).await.0,
+        204
+    );
+    world.ok("PATCH", &path, json!({"description": "e"})).await;
     let settings = format!("{path}/routesettings/GET%20%2Fa");
     assert_eq!(world.call("DELETE", &settings, Value::Null).await.0, 204);
     assert_eq!(world.call("DELETE", &settings, Value::Null).await.0, 404);
