@@ -36,7 +36,7 @@ assert.deepEqual(await page.json(), { hello: "world" });
 await assert.rejects(
   lambda.send(new GetFunctionCommand({ FunctionName: "absent" })),
   (error) => error.name === "ResourceNotFoundException" && error.$metadata.httpStatusCode === 404
-    && error.Message === "Function not found: arn:aws:lambda:us-east-1:000000000000:function:absent",
+    && error.message === "Function not found: arn:aws:lambda:us-east-1:000000000000:function:absent",
 );
 const deadline = Date.now() + 10_000;
 for (;;) {

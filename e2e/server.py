@@ -31,7 +31,8 @@ class Server:
         self.port = 0
         self.printed = []
 
-    def start(self):
+    def start(self, after=READY_LINE):
+        """Starts and reads what it prints up to the line that has `after` in it."""
         log = open(self.directory / "server.log", "ab")
         line = [str(BINARY), self.command, "--data-dir", str(self.directory / "data")]
         line += ["--listen", f"127.0.0.1:{self.port}", *self.arguments]
@@ -45,6 +46,7 @@ class Server:
                 self.url = printed.split(READY_LINE)[1].split()[0]
                 # A restart keeps the port, so that a URL handed out before still works.
                 self.port = int(self.url.rsplit(":", 1)[1])
+            if after in printed:
                 return self
         raise AssertionError(f"the server did not start:\n{self.log()}")
 
@@ -99,7 +101,8 @@ class Server:
 def runtimes():
     """The runtime identifiers that this host has, by `gatemill runtime list`."""
     listed = subprocess.run(
-        [str(BINARY), "runtime", "list", "--format", "json"], capture_output=True, text=True, check=True
+        [str(BINARY), "runtime", "list", "--format", "json", "--data-dir", tempfile.mkdtemp(prefix="gatemill-e2e-")],
+        capture_output=True, text=True, check=True,
     )
     return [runtime["name"] for runtime in json.loads(listed.stdout)]
 

@@ -110,7 +110,7 @@ def test_quick_create_and_an_endpoint_that_works(server, apis, functions, arn_of
     made = apis.create_api(Name=name, ProtocolType="HTTP", Target=arn_of("plain"))
     assert re.fullmatch(r"[a-z0-9]{10}", made["ApiId"])
     assert made["ApiEndpoint"] == f"http://{made['ApiId']}.execute-api.localhost:{server.port}"
-    assert made["RouteSelectionExpression"] == "${request.method} ${request.path}"
+    assert made["RouteSelectionExpression"] == "$request.method $request.path"
     assert made["ApiKeySelectionExpression"] == "$request.header.x-api-key"
     call = Call(server, made["ApiEndpoint"].removeprefix("http://"))
     refused = call("GET", "/")

@@ -176,7 +176,7 @@ def test_exception_with_stack_trace(invoke):
     assert list(error) == ["errorMessage", "errorType", "requestId", "stackTrace"]
     assert (error["errorMessage"], error["errorType"]) == ("no luck", "ValueError")
     assert error["requestId"] == answer["ResponseMetadata"]["RequestId"]
-    assert error["stackTrace"] == ['  File "/var/task/app.py", line 27, in fail\n    raise ValueError("no luck")\n']
+    assert error["stackTrace"] == ['  File "/var/task/app.py", line 24, in fail\n    raise ValueError("no luck")\n']
     tail = base64.b64decode(answer["LogResult"]).decode()
     assert "[ERROR] ValueError: no luck" in tail
 

@@ -8,7 +8,7 @@ from collections import Counter
 from packages import create, package
 from test_http_apis import Call, allow
 
-ECHO = package(app__py="def handler(event, context):\n    return event.get('rawPath', event)\n")
+ECHO = package(app__py="def handler(event, context):\n    return event['rawPath'] if isinstance(event, dict) else event\n")
 CALLS = 1000
 ROUTES = 10_000
 

@@ -26,7 +26,7 @@ mod uri;
 use std::{fmt, pin::Pin, sync::Arc};
 
 use gatemill_store::Store;
-use gatemill_wire::{Clock, Entropy, Served};
+use gatemill_wire::{Entropy, Served};
 
 pub use control::routes::table;
 pub use error::Error;
@@ -54,8 +54,6 @@ pub struct Parts {
     pub store: Store,
     /// What runs functions.
     pub functions: Arc<dyn Functions>,
-    /// The time, for what has no call's context.
-    pub clock: Arc<dyn Clock>,
     /// Random bytes for request ids and trace ids.
     pub entropy: Arc<dyn Entropy>,
     /// What the operator chose.

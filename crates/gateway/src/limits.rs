@@ -46,6 +46,8 @@ pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 pub const UPSTREAM_IDLE_PER_HOST_MAX: usize = 64;
 /// Gateways that a request may have passed, counted in `Via`: an API whose integration is itself ends here.
 pub const HOPS_MAX: usize = 10;
+/// What is read of a body that is too large before the connection is cut.
+pub const BODY_DISCARD_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 /// Longest time that a client may take to send its body.
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest event that a function takes: AWS's 6 MB for synchronous calls.

@@ -217,3 +217,7 @@ version_one!(
     DeploymentRecord,
     Version,
 );
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

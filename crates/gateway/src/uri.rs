@@ -47,7 +47,10 @@ impl UriTemplate {
         let uri: Uri = template.render(|_| Some("x")).parse().ok()?;
         let authority = uri.authority()?;
         let http = matches!(uri.scheme_str(), Some("http" | "https"));
-        if !http || authority.as_str().contains('@') || authority.host().is_empty() {
+        let text = authority.as_str();
+        // A port that is none does not fail to parse; it is only not there.
+        let port = text.len() == authority.host().len() || authority.port_u16().is_some();
+        if !http || !port || text.contains('@') || authority.host().is_empty() {
             return None;
         }
         // The first text has to reach past the host.

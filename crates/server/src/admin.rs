@@ -156,6 +156,12 @@ async fn reset(server: &Arc<Server>, parts: &Parts) -> Response<Bytes> {
     }
 }
 
+/// The answer to a request that names a host which is not this server's.
+pub(crate) fn other_host() -> Response<Bytes> {
+    let text = "This host name is not one of this server's. Use localhost, an IP address, or a name below --api-domain.";
+    message(StatusCode::FORBIDDEN, text)
+}
+
 fn failed(error: &dyn std::error::Error) -> Response<Bytes> {
     tracing::error!(%error, "the server cannot be reset");
     message(StatusCode::INTERNAL_SERVER_ERROR, "The server could not be emptied; see its log.")

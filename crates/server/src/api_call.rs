@@ -27,7 +27,8 @@ pub(crate) async fn answer(
     let known = is_known(server, &parts);
     let limit = if known { limits::API_BODY_BYTES_MAX } else { limits::STRANGER_BODY_BYTES_MAX };
     let _room = room(server, &parts, limit).await;
-    let body = match read(body, limit).await {
+    let expected = declared(&parts).unwrap_or(0).min(limit);
+    let body = match read(body, expected, limit).await {
         Ok(body) => body,
         Err(Unread::TooLarge) if known => return too_large(server, &arrival, &parts),
         // Whoever is unknown is told so and nothing else; that needs no body.
@@ -100,7 +101,7 @@ enum Unread {
     Late,
 }
 
-async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Unread> {
+async fn read(mut body: Incoming, expected: usize, limit: usize) -> Result<Bytes, Unread> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut size = 0;
@@ -122,6 +123,7 @@ async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Unread> {
             first = piece;
         } else {
             if rest.is_empty() {
+                rest.reserve(expected);
                 rest.extend_from_slice(&first);
             }
             rest.extend_from_slice(&piece);

@@ -138,7 +138,26 @@ pub(crate) struct CheckConfigOptions {
 #[derive(Debug, Subcommand)]
 pub(crate) enum RuntimeCommand {
     /// List the interpreters that were found on this machine
-    List(ServerOptions),
+    List(RuntimeListOptions),
+}
+
+/// What `runtime list` takes.
+#[derive(Debug, Args)]
+pub(crate) struct RuntimeListOptions {
+    /// How to print them
+    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
+    pub(crate) format: ListFormat,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+/// How a list is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ListFormat {
+    /// For reading in a terminal
+    Table,
+    /// For programs
+    Json,
 }
 
 /// What is derived from this command line.

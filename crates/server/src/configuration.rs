@@ -174,6 +174,8 @@ pub(crate) struct Configuration {
     pub(crate) isolation: IsolationClass,
     /// Where else interpreters are looked for.
     pub(crate) runtime_dir: Vec<PathBuf>,
+    /// Whether an address that is not loopback is allowed.
+    pub(crate) insecure_public: bool,
     /// Threads that serve requests.
     pub(crate) threads: usize,
     /// Whether each keeps to a core of its own.
@@ -233,8 +235,9 @@ impl Settings {
     /// # Errors
     /// One sentence about the first setting that cannot hold.
     pub(crate) fn resolve(self, mode: Mode, cores: usize) -> Result<Configuration, Error> {
+        let insecure_public = self.insecure_public.unwrap_or(false);
         let listen = self.listen.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 4566));
-        if !listen.ip().is_loopback() && !self.insecure_public.unwrap_or(false) {
+        if !listen.ip().is_loopback() && !insecure_public {
             return Err(Error::PublicAddress { address: listen });
         }
         let account = account(self.account)?;
@@ -260,6 +263,7 @@ impl Settings {
             log_level,
             isolation: self.isolation.unwrap_or(IsolationClass::Sandbox),
             runtime_dir: self.runtime_dir.unwrap_or_default(),
+            insecure_public,
             threads,
             pin_threads: self.pin_threads.unwrap_or(cores >= 2),
             drain_seconds,

@@ -23,12 +23,16 @@ pub(crate) async fn dispatch(
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let (parts, body) = request.into_parts();
-    if parts.uri.path().starts_with(admin::PREFIX) {
+    let is_admin = parts.uri.path().starts_with(admin::PREFIX);
+    if is_admin && server.answers_to(&parts) {
         return Ok(admin::answer(&server, peer, &parts).await.map(AnswerBody::Whole));
     }
-    if let Some(target) = server.gateway.claims(&parts) {
+    if !is_admin && let Some(target) = server.gateway.claims(&parts) {
         let request = Request::from_parts(parts, body);
         return Ok(proxy(&server, target, peer, request).await.map(AnswerBody::Proxied));
+    }
+    if !server.answers_to(&parts) {
+        return Ok(admin::other_host().map(AnswerBody::Whole));
     }
     let request = Request::from_parts(parts, body);
     Ok(api_call::answer(&server, peer, request).await.map(AnswerBody::Whole))

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `cli`, `configuration`, `commands` | what can be said, what then holds, what is done |
 //! | `wiring` | how the server is put together, and the way back |
-//! | `listener`, `dispatch`, `api_call`, `admin` | a request, from the socket to a service |
+//! | `listener`, `dispatch`, `own_host`, `api_call`, `admin` | a request, from the socket to a service |
 //! | `functions`, `log_lines` | what one service is for another |
 //! | `supervisor`, `recorder`, `in_flight` | background work, what is counted, what a stop waits for |
 //! | `demo` | the example, deployed through the server's own API |
@@ -29,6 +29,7 @@ mod log_lines;
 mod logging;
 mod machine;
 mod output;
+mod own_host;
 mod recorder;
 mod runtimes;
 mod server;

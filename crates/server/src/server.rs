@@ -10,7 +10,12 @@ use gatemill_wire::{Arrival, Clock, Entropy, Front, Timestamp};
 use http::request::Parts;
 use tokio::sync::Semaphore;
 
-use crate::{configuration::Configuration, in_flight::InFlight, limits, recorder::CallRecorder};
+use crate::{
+    configuration::{Configuration, Mode},
+    in_flight::InFlight,
+    limits, own_host,
+    recorder::CallRecorder,
+};
 
 /// Everything a request can need.
 pub(crate) struct Server {
@@ -82,6 +87,12 @@ impl Server {
         self.store.clear().await?;
         self.gateway.reset().await;
         Ok(())
+    }
+
+    /// Whether a request may be for this server, by the host that it names.
+    pub(crate) fn answers_to(&self, parts: &Parts) -> bool {
+        let Configuration { mode, insecure_public, api_domain, .. } = &self.configuration;
+        *mode == Mode::Serve || *insecure_public || own_host::is_ours(parts, api_domain.as_deref())
     }
 
     /// The base URL of the server's own address.

@@ -12,9 +12,9 @@ use gatemill_gateway::Gateway;
 use gatemill_identity::{Identity, NewRootCredentials};
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
-use gatemill_sandbox::{Config as SandboxConfig, Isolation, Sandboxes};
+use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Sandboxes};
 use gatemill_store::Store;
-use gatemill_wire::{Clock, Entropy, Front, OperationInfo};
+use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Table};
 
 use crate::{
     clock::{SystemClock, SystemEntropy},
@@ -61,6 +61,36 @@ impl Ground {
     }
 }
 
+/// Tells the operator at every start which walls stand, and above all which do not.
+fn say_what_holds(isolation: IsolationClass, enforced: &Enforced) {
+    if isolation == IsolationClass::Process {
+        tracing::warn!("functions are NOT isolated: they can read and do what this user can");
+        return;
+    }
+    let walls = [
+        ("a host uid of its own", enforced.own_uid),
+        ("the system call filter", enforced.seccomp),
+        ("landlock", enforced.landlock > 0),
+        ("the kernel's memory limit", enforced.memory),
+        ("the CPU share", enforced.cpu),
+        ("the process limit by cgroup", enforced.pids),
+        ("the size of /tmp", enforced.tmp_size),
+    ];
+    let missing: Vec<&str> =
+        walls.iter().filter(|(_, stands)| !stands).map(|(name, _)| *name).collect();
+    if missing.is_empty() {
+        tracing::info!(
+            cgroup = enforced.cgroup_version,
+            "functions are isolated, every wall stands"
+        );
+    } else {
+        tracing::warn!(
+            missing = missing.join(", "),
+            "functions are isolated, but not by every wall"
+        );
+    }
+}
+
 /// Makes a directory that only its owner may enter: code, logs and keys are in it. One that exists keeps its mode.
 fn make_private(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
@@ -82,12 +112,13 @@ impl Running {
     /// A sentence about what is in the way; nothing runs then.
     pub(crate) async fn start(ground: Ground) -> Result<Self, Error> {
         let Ground { configuration, listeners, sandboxes } = ground;
+        let discovery = runtimes::Discovery::start(configuration.clone())?;
         let store = open_store(&configuration.data_dir)?;
-        let runtimes = runtimes::discover(&configuration)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
         let (identity, new_credentials) = open_identity(&configuration, &store, &*entropy).await?;
         let logs = Logs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
+        let runtimes = discovery.wait()?;
         let lambda = Lambda::new(gatemill_lambda::Parts {
             store: store.clone(),
             sandboxes: sandboxes.clone(),
@@ -103,14 +134,18 @@ impl Running {
         let gateway = Gateway::new(gatemill_gateway::Parts {
             store: store.clone(),
             functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),
-            clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
             settings: gateway_settings(&configuration),
         });
         let gateway = gateway.map_err(|source| Error::Gateway { source })?;
         let recorder = Arc::new(CallRecorder::default());
         let front = Front {
-            services: vec![lambda.routes(), gateway.routes(), logs.routes(), identity.routes()],
+            services: with_unbuilt(vec![
+                lambda.routes(),
+                gateway.routes(),
+                logs.routes(),
+                identity.routes(),
+            ]),
             credentials: Arc::clone(&identity) as _,
             authorizer: identity,
             recorder: Arc::clone(&recorder) as _,
@@ -135,6 +170,7 @@ impl Running {
         });
         let supervisor = Supervisor::start(workers(&server))?;
         let data_plane = DataPlane::start(listeners, &server)?;
+        say_what_holds(server.configuration.isolation, &server.sandboxes.enforced());
         Ok(Self { server, new_credentials, data_plane, supervisor })
     }
 
@@ -212,6 +248,16 @@ async fn open_identity(
     Identity::open(store, mode, entropy, dir)
         .await
         .map_err(|source| Error::Identity { dir: dir.clone(), source })
+}
+
+/// Adds the services that are known and have no crate yet, so that their operations answer 501 and name themselves.
+fn with_unbuilt(mut services: Vec<Box<dyn Served>>) -> Vec<Box<dyn Served>> {
+    for service in gatemill_api::services() {
+        if !services.iter().any(|served| std::ptr::eq(served.service(), *service)) {
+            services.push(Box::new(Table::<(), ApiError>::new(service).serve(Arc::new(()))));
+        }
+    }
+    services
 }
 
 /// Every operation of every service that is known, and whether it is built. A service whose crate is not wired in has

@@ -18,6 +18,8 @@ use crate::Result;
 
 const READY: &str = "Gatemill is ready at http://";
 const ACCOUNT: &str = "000000000000";
+/// The memory at which a function has one whole CPU, as the baselines have.
+const ONE_CPU_MB: u32 = 1769;
 const ACTIVE_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running `gatemill dev` over a data directory that goes with it.
@@ -98,7 +100,7 @@ impl Gatemill {
         handler: &str,
         file: &Path,
     ) -> Result<()> {
-        self.create_function_now(name, family, handler, file)?;
+        self.create_function_now(name, family, handler, &package(file)?)?;
         let deadline = Instant::now() + ACTIVE_WITHIN;
         loop {
             let got = self.call(
@@ -122,13 +124,13 @@ impl Gatemill {
         name: &str,
         family: &str,
         handler: &str,
-        file: &Path,
+        zip: &str,
     ) -> Result<()> {
         let runtime = self.runtimes.iter().find(|runtime| runtime.starts_with(family));
         let runtime = runtime.ok_or(format!("no {family} on this host"))?;
         let request = json!({
             "FunctionName": name, "Runtime": runtime, "Role": format!("arn:aws:iam::{ACCOUNT}:role/bench"),
-            "Handler": handler, "Code": {"ZipFile": base64(&zip_of(file)?)},
+            "Handler": handler, "MemorySize": ONE_CPU_MB, "Code": {"ZipFile": zip},
         });
         self.call("lambda", "POST", "/2015-03-31/functions", &request.to_string()).map(|_| ())
     }
@@ -165,11 +167,12 @@ impl Gatemill {
     }
 }
 
-/// A zip with one file, made by Python, which the measured functions need anyway.
-fn zip_of(file: &Path) -> Result<Vec<u8>> {
+/// A zip with one file, in base64; made by Python, which the measured functions need anyway.
+pub(super) fn package(file: &Path) -> Result<String> {
     let program = "import io,sys,zipfile;b=io.BytesIO();z=zipfile.ZipFile(b,'w');\
                    z.write(sys.argv[1],sys.argv[1].rsplit('/',1)[-1]);z.close();sys.stdout.buffer.write(b.getvalue())";
-    Ok(Command::new("python3").args(["-c", program]).arg(file).output()?.stdout)
+    let output = Command::new("python3").args(["-c", program]).arg(file).output()?;
+    Ok(base64(&output.stdout))
 }
 
 fn base64(bytes: &[u8]) -> String {

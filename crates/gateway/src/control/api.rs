@@ -62,7 +62,9 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateApiRequest,
 ) -> Result<CreateApiResponse> {
-    unbuilt("protocolType WEBSOCKET", req.protocol_type != "HTTP")?;
+    if req.protocol_type != "HTTP" {
+        return Err(Error::NotBuilt(format!("The protocolType {}", req.protocol_type)));
+    }
     unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
     check_common(
         req.api_key_selection_expression.as_deref(),

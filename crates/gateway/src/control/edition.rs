@@ -118,7 +118,8 @@ impl<'a> Edition<'a> {
         description: Option<String>,
         automatic: bool,
     ) -> Result<DeploymentRecord> {
-        if self.api.deployments >= DEPLOYMENTS_PER_API_MAX {
+        // One of auto-deploy takes the place of another.
+        if !automatic && self.api.deployments >= DEPLOYMENTS_PER_API_MAX {
             return Err(Error::TooMany("Deployments"));
         }
         let deployment = DeploymentRecord {

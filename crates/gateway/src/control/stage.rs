@@ -7,7 +7,7 @@ use gatemill_api::apigatewayv2::{
     GetStageRequest, GetStageResponse, GetStagesRequest, GetStagesResponse,
     RouteSettings as SettingsMembers, Stage, UpdateStageRequest, UpdateStageResponse,
 };
-use gatemill_store::{Reader, Write};
+use gatemill_store::Reader;
 use gatemill_wire::{Cx, Iso8601, Timestamp};
 
 use crate::{
@@ -117,7 +117,7 @@ pub(crate) async fn update(
         .edit(cx, &api_id, move |edition| {
             let mut stage = find(edition.tx, edition.at, &req.stage_name)?;
             apply(&mut stage, &req)?;
-            check_route_settings(edition, &stage)?;
+            check_route_settings(edition, req.route_settings.iter().flat_map(BTreeMap::keys))?;
             stage.updated = edition.now();
             let was_automatic = stage.auto_deploy;
             stage.auto_deploy = req.auto_deploy.unwrap_or(was_automatic);
@@ -197,7 +197,7 @@ fn insert(
     if stages.len() >= STAGES_PER_API_MAX {
         return Err(Error::TooMany("Stages"));
     }
-    check_route_settings(edition, &stage)?;
+    check_route_settings(edition, stage.route_settings.keys())?;
     edition.put_stage(&stage)?;
     settle(edition, &mut stage, deployment, true)?;
     Ok(stage)
@@ -275,11 +275,13 @@ fn merge(settings: &mut RouteSettings, given: &SettingsMembers) -> Result<()> {
     Ok(())
 }
 
-/// Route settings are for routes that are there. The text is AWS's.
-fn check_route_settings(edition: &Edition<'_>, stage: &StageRecord) -> Result<()> {
-    let tx: &Write = edition.tx;
-    for key in stage.route_settings.keys() {
-        if !ROUTE_KEYS.contains(tx, &edition.at.of(key))? {
+/// Settings can be given to routes that are there; they may outlive their route. The text is AWS's.
+fn check_route_settings<'k>(
+    edition: &Edition<'_>,
+    keys: impl Iterator<Item = &'k String>,
+) -> Result<()> {
+    for key in keys {
+        if !ROUTE_KEYS.contains(&*edition.tx, &edition.at.of(key))? {
             return Err(Error::NoRouteForSettings(key.clone()));
         }
     }

@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::{Refusal, Refused};
-use crate::limits::{BODY_BYTES_MAX, BODY_READ_TIMEOUT};
+use crate::limits::{BODY_BYTES_MAX, BODY_DISCARD_BYTES_MAX, BODY_READ_TIMEOUT};
 
 /// The body of an answer.
 pub struct ProxyBody(Inner);
@@ -45,6 +45,13 @@ pub enum BodyError {
     /// It took longer than the integration's time-out.
     #[error("the integration's answer took too long")]
     TimedOut,
+}
+
+impl Default for ProxyBody {
+    /// No body.
+    fn default() -> Self {
+        Self::empty()
+    }
 }
 
 impl ProxyBody {
@@ -128,29 +135,64 @@ impl fmt::Debug for ProxyBody {
     }
 }
 
-/// Reads the body of a request; what says beforehand that it is too large is not read at all.
+/// Reads the body of a request. One that is too large is read on and thrown away, within a limit, so that the client,
+/// which reads the answer only after it has sent everything, gets the answer and not a broken connection.
 pub(super) async fn read<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let too_large = || Refusal::EntityTooLarge.because("the body is larger than 10 MB");
     let length = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
-    if length
-        .and_then(|text| text.parse::<u64>().ok())
-        .is_some_and(|length| length > BODY_BYTES_MAX as u64)
-    {
+    let declared: usize = length.and_then(|text| text.parse().ok()).unwrap_or(0);
+    if declared > BODY_DISCARD_BYTES_MAX {
         return Err(too_large());
     }
-    let read = Limited::new(body, BODY_BYTES_MAX).collect();
-    match within(BODY_READ_TIMEOUT, read).await {
+    match within(BODY_READ_TIMEOUT, gather(body, declared)).await {
         None => Err(Refusal::RequestTimeout.because("the client did not send its body in time")),
-        Some(Ok(body)) => Ok(body.to_bytes()),
-        Some(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Some(Err(error)) => {
-            Err(Refusal::BadRequest.because(format!("the body broke off: {error}")))
+        Some(read) => read,
+    }
+}
+
+async fn gather<B>(body: B, declared: usize) -> Result<Bytes, Refused>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut body = std::pin::pin!(body);
+    let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
+    let mut size = 0;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            let error: Box<dyn std::error::Error + Send + Sync> = error.into();
+            Refusal::BadRequest.because(format!("the body broke off: {error}"))
+        })?;
+        let Ok(piece) = frame.into_data() else { continue };
+        size += piece.len();
+        if size > BODY_DISCARD_BYTES_MAX {
+            return Err(too_large());
+        }
+        if size > BODY_BYTES_MAX {
+            (first, rest) = (Bytes::new(), BytesMut::new());
+        } else if first.is_empty() {
+            // Nearly every body comes in one piece, and that is passed on as it is.
+            first = piece;
+        } else {
+            if rest.is_empty() {
+                rest.reserve(declared.min(BODY_BYTES_MAX));
+                rest.extend_from_slice(&first);
+            }
+            rest.extend_from_slice(&piece);
         }
     }
+    match size {
+        size if size > BODY_BYTES_MAX => Err(too_large()),
+        _ if rest.is_empty() => Ok(first),
+        _ => Ok(rest.freeze()),
+    }
+}
+
+fn too_large() -> Refused {
+    Refusal::EntityTooLarge.because("the body is larger than 10 MB")
 }
 
 async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {

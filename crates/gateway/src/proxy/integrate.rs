@@ -43,7 +43,7 @@ pub(super) async fn integrate(
                     .map(|answer| Reply::Function(answer, format))
             }
             (To::Http { .. }, Outgoing::Http(request)) => {
-                send(gateway, request).await.map(|response| Reply::Http(response, deadline))
+                send(gateway, *request).await.map(|response| Reply::Http(response, deadline))
             }
             (_, _) => Err(Refusal::Internal.because("the integration is of another kind")),
         }

@@ -19,7 +19,7 @@ pub mod upstream;
 
 use std::{borrow::Cow, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
 use gatemill_wire::Timestamp;
 use http::{Request, Response, request::Parts};
@@ -148,6 +148,6 @@ impl Exchange {
             Some(given) => given.to_owned(),
             None => headers::new_trace_id(&*gateway.entropy, arrival.now),
         };
-        Self { id: STANDARD.encode(id), trace_id, target, arrival, head }
+        Self { id: URL_SAFE.encode(id), trace_id, target, arrival, head }
     }
 }

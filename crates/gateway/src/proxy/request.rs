@@ -19,7 +19,7 @@ pub(super) enum Outgoing {
     /// An event, and the format in which the function answers.
     Event(Bytes, PayloadFormat),
     /// A request.
-    Http(Request<Full<Bytes>>),
+    Http(Box<Request<Full<Bytes>>>),
 }
 
 /// Reads the body, with its limit, and makes the event or the request.
@@ -44,7 +44,8 @@ where
             Ok(Outgoing::Event(event, *format))
         }
         Some(To::Http { uri, method }) => {
-            http_request(exchange, place, routed, uri, method.as_ref(), body).map(Outgoing::Http)
+            let request = http_request(exchange, place, routed, uri, method.as_ref(), body)?;
+            Ok(Outgoing::Http(Box::new(request)))
         }
         Some(To::Nowhere) | None => Err(Refusal::Internal.because("the route has no integration")),
     }

@@ -5,6 +5,14 @@ use serde_json::{Value, json};
 
 use crate::world::{ACCOUNT, REGION, World, arn};
 
+fn not_found(message: &str) -> (u16, &str, &str) {
+    (404, "NotFoundException", message)
+}
+
+fn bad(message: &str) -> (u16, &str, &str) {
+    (400, "BadRequestException", message)
+}
+
 async fn check_error(world: &World, call: (&str, &str, Value), expected: (u16, &str, &str)) {
     let (method, path, body) = call;
     let (status, answer) = world.call(method, path, body.clone()).await;
@@ -182,8 +190,6 @@ async fn errors_are_those_of_aws() {
     let api = world.api().await;
     let (apis, path) = ("/v2/apis", format!("/v2/apis/{api}"));
     let no_api = format!("Invalid API identifier specified {ACCOUNT}:abcdefghij");
-    let not_found = |message| (404, "NotFoundException", message);
-    let bad = |message| (400, "BadRequestException", message);
     check_error(&world, ("GET", "/v2/apis/abcdefghij", Value::Null), not_found(&no_api)).await;
     check_error(
         &world,
@@ -389,6 +395,14 @@ async fn stages_merge_their_settings() {
     let default = json!({"detailedMetricsEnabled": false, "throttlingBurstLimit": 6, "throttlingRateLimit": 2.5});
     assert_eq!(stage["defaultRouteSettings"], default);
     assert_eq!(stage["routeSettings"]["GET /a"]["throttlingBurstLimit"], 1);
+    // Settings outlive their route, and do not stand in the way of others.
+    let routes = world.ok("GET", &format!("/v2/apis/{api}/routes"), Value::Null).await;
+    let route = routes["items"][0]["routeId"].as_str().unwrap();
+    assert_eq!(
+        world.call("DELETE", &format!("/v2/apis/{api}/routes/{route}"), Value::Null).await.0,
+        204
+    );
+    world.ok("PATCH", &path, json!({"description": "e"})).await;
     let settings = format!("{path}/routesettings/GET%20%2Fa");
     assert_eq!(world.call("DELETE", &settings, Value::Null).await.0, 204);
     assert_eq!(world.call("DELETE", &settings, Value::Null).await.0, 404);

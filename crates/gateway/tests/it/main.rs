@@ -1,10 +1,13 @@
 //! Drives the gateway as the server does: operations through the route table, requests through the proxy path, with
 //! the memory engine, functions that are test doubles, and real HTTP servers on the loopback.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod control;
 mod deployment;
 mod hostile;
 mod http_proxy;
 mod lambda_proxy;
+mod on_the_wire;
 mod scale;
 mod world;

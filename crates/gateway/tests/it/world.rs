@@ -14,7 +14,7 @@ use gatemill_gateway::{
     functions::{Answer, Call, CallError, FunctionTarget},
 };
 use gatemill_store::Store;
-use gatemill_wire::{Caller, Clock, Cx, Entropy, RequestId, Served, Timestamp, routes::BoxFuture};
+use gatemill_wire::{Caller, Cx, Entropy, RequestId, Served, Timestamp, routes::BoxFuture};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
@@ -40,14 +40,6 @@ impl Entropy for Counting {
             let n = n ^ (n >> 32);
             chunk.copy_from_slice(&n.to_le_bytes()[..chunk.len()]);
         }
-    }
-}
-
-pub(crate) struct Still;
-
-impl Clock for Still {
-    fn now(&self) -> Timestamp {
-        NOW
     }
 }
 
@@ -142,7 +134,6 @@ impl World {
         let gateway = Gateway::new(Parts {
             store: store.clone(),
             functions: functions.clone(),
-            clock: Arc::new(Still),
             entropy: entropy.clone(),
             settings: Settings { base_domain: None, egress },
         })

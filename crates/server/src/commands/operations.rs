@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use gatemill_wire::OperationInfo;
+use gatemill_wire::{OperationInfo, Protocol};
 use serde_json::json;
 
 use crate::{
@@ -43,9 +43,21 @@ fn json(listed: &[Listed]) -> String {
     let operations: Vec<_> = listed
         .iter()
         .map(|(operation, built)| {
+            let service = operation.service;
+            let (protocol, target_prefix) = match service.protocol {
+                Protocol::RestJson => ("rest-json", None),
+                Protocol::Json { target_prefix, .. } => ("json", Some(target_prefix)),
+                Protocol::Query { .. } => ("query", None),
+            };
             json!({
-                "service": operation.service.name,
+                "service": service.name,
+                "signing_name": service.signing_name,
+                "api_version": service.api_version,
+                "protocol": protocol,
+                "target_prefix": target_prefix,
                 "operation": operation.name,
+                "method": operation.method,
+                "uri": operation.uri,
                 "action": operation.action,
                 "built": built,
             })

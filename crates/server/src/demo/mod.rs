@@ -8,19 +8,28 @@ mod client;
 mod package;
 mod progress;
 
-use std::{fs, path::Path, path::PathBuf, sync::Arc, time::Duration, time::Instant};
+use std::{
+    fs, os::unix::fs::DirBuilderExt as _, path::Path, path::PathBuf, sync::Arc, time::Duration,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use gatemill_api::{apigatewayv2, lambda};
-use gatemill_wire::Operation as _;
+use gatemill_wire::{Entropy, Operation as _};
 use serde_json::{Value, json};
 
-use crate::{error::Error, limits, output, server::Server};
+use crate::{clock::SystemEntropy, error::Error, limits, output, server::Server};
 use client::Client;
 use progress::Progress;
 
 const NAME: &str = "watermark";
-const SAMPLE: &[u8] = include_bytes!("../../../../examples/watermark/sample.jpg");
+/// Where the picture with the mark is written.
+const RESULT: &str = "watermarked.jpg";
+/// What is sent through the URL.
+const SAMPLE: (&str, &[u8]) =
+    ("sample.jpg", include_bytes!("../../../../examples/watermark/sample.jpg"));
+/// The least event that the function understands, to invoke it with.
+const EVENT: (&str, &[u8]) = ("event.json", br#"{"requestContext":{"http":{"method":"GET"}}}"#);
 
 /// A step of the demo that failed.
 #[derive(Debug, thiserror::Error)]
@@ -72,14 +81,11 @@ pub(crate) async fn run(server: Arc<Server>) -> Result<(), Error> {
 /// When the system's directory for temporary files cannot be written.
 pub(crate) fn temporary_directory() -> Result<PathBuf, Error> {
     let parent = std::env::temp_dir();
-    let dir = parent.join(format!("gatemill-demo-{}", std::process::id()));
-    match fs::create_dir(&dir) {
-        Ok(()) => Ok(dir),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            Err(Error::Demo(DemoError::NotEmpty { dir }))
-        }
-        Err(source) => Err(Error::DataDirectory { dir: parent, source }),
-    }
+    let entropy: &dyn Entropy = &SystemEntropy;
+    let dir = parent.join(format!("gatemill-demo-{}", entropy.id(10)));
+    let made = fs::DirBuilder::new().mode(0o700).create(&dir);
+    made.map_err(|source| Error::DataDirectory { dir: parent, source })?;
+    Ok(dir)
 }
 
 /// Refuses a directory with something in it.
@@ -107,11 +113,12 @@ async fn story(server: &Server) -> Result<(), DemoError> {
     let api = create_api(&client, &progress, &function).await?;
     let marked = call(&client, &progress, &api).await?;
 
-    let result = server.configuration.data_dir.join("watermarked.jpg");
-    let sample = server.configuration.data_dir.join("sample.jpg");
-    write(&result, &marked)?;
-    write(&sample, SAMPLE)?;
-    let text = farewell(server, &api, &result, &sample);
+    let dir = &server.configuration.data_dir;
+    let dir = std::path::absolute(dir).unwrap_or_else(|_| dir.clone());
+    for (name, bytes) in [(RESULT, &marked[..]), SAMPLE, EVENT] {
+        write(&dir.join(name), bytes)?;
+    }
+    let text = farewell(server, &api, &dir);
     output::print(&text).map_err(|error| failed("say how to go on", &error))
 }
 
@@ -197,15 +204,15 @@ async fn call(client: &Client<'_>, progress: &Progress, api: &Api) -> Result<Byt
     let what = "POST sample.jpg through the URL";
     let step = progress.step(what.to_owned());
     let began = Instant::now();
-    let marked = client.post_picture(&api.endpoint, SAMPLE).await?;
+    let marked = client.post_picture(&api.endpoint, SAMPLE.1).await?;
     let cold = began.elapsed();
     // A JPEG starts with these two bytes; anything else is no picture.
-    if !marked.starts_with(&[0xff, 0xd8]) || marked == SAMPLE {
+    if !marked.starts_with(&[0xff, 0xd8]) || marked == SAMPLE.1 {
         let reason = "the answer is no marked JPEG".to_owned();
         return Err(DemoError::Request { what: what.to_owned(), reason });
     }
     let began = Instant::now();
-    client.post_picture(&api.endpoint, SAMPLE).await?;
+    client.post_picture(&api.endpoint, SAMPLE.1).await?;
     let warm = began.elapsed();
     step.done(&format!("{} ms with a cold start, {} ms warm", cold.as_millis(), warm.as_millis()));
     Ok(marked)
@@ -219,14 +226,13 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
     })
 }
 
-fn farewell(server: &Server, api: &Api, result: &Path, sample: &Path) -> String {
+/// What to go on with. Every line works with versions 1 and 2 of the AWS CLI, unless it says otherwise.
+fn farewell(server: &Server, api: &Api, dir: &Path) -> String {
     let url = server.url();
     let region = &server.configuration.region;
-    let result = std::path::absolute(result).unwrap_or_else(|_| result.to_owned());
-    let sample = std::path::absolute(sample).unwrap_or_else(|_| sample.to_owned());
-    let (result, sample) = (result.display(), sample.display());
+    let file = |name: &str| dir.join(name).display().to_string();
+    let (result, sample, event) = (file(RESULT), file(SAMPLE.0), file(EVENT.0));
     let Api { id, endpoint } = api;
-    let event = r#"{"requestContext":{"http":{"method":"GET"}}}"#;
     format!(
         "
 The picture with the mark:
@@ -237,11 +243,14 @@ The function's URL (a browser gets a page to try it from):
     {url}/_aws/execute-api/{id}/$default/    where the name above does not resolve
 
 Go on with:
+    curl --data-binary @{sample} -H 'content-type: image/jpeg' -o mine.jpg \\
+        '{endpoint}/?text=mine'
+
     export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test AWS_DEFAULT_REGION={region}
-    curl --data-binary @{sample} -H 'content-type: image/jpeg' -o mine.jpg '{endpoint}/?text=mine'
     aws --endpoint-url {url} lambda invoke --function-name {NAME} \\
-        --cli-binary-format raw-in-base64-out --payload '{event}' answer.json
-    aws --endpoint-url {url} logs tail /aws/lambda/{NAME} --follow
+        --payload fileb://{event} answer.json
+    aws --endpoint-url {url} logs tail /aws/lambda/{NAME} --follow    (AWS CLI 2)
+    aws --endpoint-url {url} logs filter-log-events --log-group-name /aws/lambda/{NAME}
 
 "
     )

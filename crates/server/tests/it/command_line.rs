@@ -29,6 +29,18 @@ fn a_busy_port_says_how_to_choose_another() {
 }
 
 #[test]
+fn the_demo_wants_a_free_port_and_an_empty_directory() {
+    let busy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = busy.local_addr().unwrap().to_string();
+    fails(&["demo", "--once", "--listen", &address], &["is in use", "--listen"]);
+    let dir = directory();
+    std::fs::write(dir.path().join("mine"), "").unwrap();
+    let path = dir.path().to_str().unwrap();
+    fails(&["demo", "--once", "--data-dir", path], &["empty data directory", "--data-dir"]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was touched");
+}
+
+#[test]
 fn a_data_directory_in_use_or_not_writable_says_so() {
     let dir = directory();
     let server = Server::start("dev", dir.path());

@@ -3,6 +3,7 @@
 
 mod command_line;
 mod credentials;
+mod functions;
 mod operations;
 mod requests;
 mod stopping;

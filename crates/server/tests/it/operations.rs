@@ -28,3 +28,18 @@ fn the_table_and_the_markdown_name_the_same_operations() {
     }
     assert!(markdown.starts_with("# "), "{markdown}");
 }
+
+/// `UPDATE=1 cargo test -p gatemill-server --test it compatibility` writes the page anew.
+#[test]
+fn the_compatibility_page_is_what_the_tables_say() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compatibility.md");
+    let (_, markdown, _) = said(gatemill().args(["operations", "--format", "markdown"]));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(page, &markdown).unwrap();
+    }
+    let written = std::fs::read_to_string(page).unwrap_or_default();
+    assert!(
+        written == markdown,
+        "docs/compatibility.md is out of date: run this test with UPDATE=1"
+    );
+}

@@ -56,6 +56,19 @@ fn a_web_page_cannot_reset_and_serve_is_never_reset() {
 }
 
 #[test]
+fn a_page_whose_name_resolves_to_this_machine_is_refused() {
+    let dir = directory();
+    let server = Server::start("dev", dir.path());
+    for path in ["/_gatemill/health", "/2015-03-31/functions"] {
+        let mut stream = server.connect();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nhost: evil.example:80\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(Answer::read(&mut stream).status, 403);
+    }
+}
+
+#[test]
 fn an_unsigned_call_is_refused() {
     let dir = directory();
     let server = Server::start("dev", dir.path());
@@ -73,6 +86,19 @@ fn an_operation_that_is_not_built_answers_501_and_names_itself() {
     assert_eq!(answer.status, 501);
     assert!(answer.body.contains("NotImplementedException"), "{answer:?}");
     assert!(answer.body.contains("logs:StartQuery"), "{answer:?}");
+}
+
+#[test]
+fn a_service_of_which_nothing_is_built_answers_501_too() {
+    let dir = directory();
+    let server = Server::start("dev", dir.path());
+    let authorization =
+        format!("authorization: {}", AUTHORIZATION.replace("SERVICE", "apigateway"));
+    let headers = [authorization.as_str(), "x-amz-date: 20260101T000000Z"];
+    let answer = server.send("GET", "/restapis", &headers, b"");
+    assert_eq!(answer.status, 501);
+    assert!(answer.body.contains("apigateway:GetRestApis"), "{answer:?}");
+    assert_eq!(server.send("GET", "/v2/apis", &headers, b"").status, 200);
 }
 
 #[test]

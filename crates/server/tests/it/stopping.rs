@@ -1,7 +1,7 @@
 //! How a server ends: cleanly, at once, or without being asked.
 
 use std::{
-    io::Write as _,
+    io::{Read as _, Write as _},
     net::TcpStream,
     time::{Duration, Instant},
 };
@@ -75,4 +75,20 @@ fn kill_9_loses_nothing_that_was_acknowledged() {
         server.signal("-KILL");
         server.wait();
     }
+}
+
+#[test]
+fn idle_and_silent_connections_do_not_hold_up_a_stop() {
+    let dir = directory();
+    let mut server = Server::start("dev", dir.path());
+    let silent = server.connect();
+    let mut idle = server.connect();
+    idle.write_all(b"GET /_gatemill/health HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    let mut first = [0; 15];
+    idle.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"HTTP/1.1 200 OK");
+    let began = Instant::now();
+    assert!(server.stop().success());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    drop((silent, idle));
 }
