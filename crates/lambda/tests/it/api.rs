@@ -212,15 +212,12 @@ fn refused(world: &World) {
             "NotImplementedException",
             "SnapStart",
         ),
-<<<<<<< HEAD
         (
             json!({"Environment": {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/w"}}}),
             501,
             "NotImplementedException",
             "AWS_LAMBDA_EXEC_WRAPPER",
         ),
-=======
->>>>>>> main
         (json!({"PackageType": "Image"}), 501, "NotImplementedException", "PackageType Image"),
         (json!({"Publish": true}), 501, "NotImplementedException", "Publish"),
         (
@@ -236,12 +233,7 @@ fn refused(world: &World) {
             "KMSKeyArn",
         ),
     ] {
-<<<<<<< HEAD
         let (got, named, text) = world.refused("POST", FUNCTIONS, &with(request("f"), &more));
-=======
-        let (got, named, text) =
-            world.refused("POST", FUNCTIONS, &with(request("f"), more.clone()));
->>>>>>> main
         assert_eq!((got, named.as_str()), (status, code), "{more}: {text}");
         assert!(text.starts_with(message), "{more}: {text}");
         let (status, _) = world.call("GET", &format!("{FUNCTIONS}/f"), &Value::Null);

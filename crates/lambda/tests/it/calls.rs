@@ -64,11 +64,7 @@ def handler(event, context):
 fn context(world: &World) {
     let more =
         json!({ "Environment": { "Variables": { "MINE": "1", "TZ": "UTC" } }, "MemorySize": 256 });
-<<<<<<< HEAD
     world.create_with("f", "python3.12", &[("app.py", CONTEXT)], &more);
-=======
-    world.create_with("f", "python3.12", &[("app.py", CONTEXT)], more);
->>>>>>> main
     let mut call = Invocation {
         trace_id: Some("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1".into()),
         client_context: Some(r#"{"custom":{"k":"v"}}"#.into()),
