@@ -155,7 +155,7 @@ impl Lambda {
             code,
             admission: Admission::default(),
             governor: Governor::new(parts.settings.starts_at_once),
-            pool: Pool::new(parts.settings.shards),
+            pool: Pool::new(parts.settings.shards, parts.settings.idle_memory_max),
             uids: Uids::default(),
             gauge: Arc::default(),
             logs: LogPump::new(parts.logs),

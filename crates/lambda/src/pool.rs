@@ -8,12 +8,15 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 use uuid::Uuid;
 
 use crate::{instance::Instance, shard};
@@ -31,6 +34,11 @@ pub(crate) struct Pool {
     waiting: Mutex<HashMap<Uuid, VecDeque<oneshot::Sender<Boxed>>>>,
     /// How many wait, so that the ordinary return does not take that lock.
     waiters: AtomicUsize,
+    /// Memory of the idle ones together.
+    held: AtomicU64,
+    budget: u64,
+    /// Told when they hold more than the budget.
+    over_budget: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -38,11 +46,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Pool {
-    pub(crate) fn new(shards: usize) -> Self {
+    pub(crate) fn new(shards: usize, budget: u64) -> Self {
         Self {
             shards: (0..=shards).map(|_| Mutex::default()).collect(),
             waiting: Mutex::default(),
             waiters: AtomicUsize::new(0),
+            held: AtomicU64::new(0),
+            budget,
+            over_budget: Notify::new(),
         }
     }
 
@@ -56,7 +67,7 @@ impl Pool {
     pub(crate) fn take(&self, deployment: Uuid) -> Option<Boxed> {
         let here = self.here();
         let others = (0..self.shards.len()).filter(|shard| *shard != here);
-        std::iter::once(here).chain(others).find_map(|shard| {
+        let found = std::iter::once(here).chain(others).find_map(|shard| {
             let mut idle = lock(&self.shards[shard]);
             let of_deployment = idle.get_mut(&deployment)?;
             let found = of_deployment.pop_back();
@@ -64,7 +75,14 @@ impl Pool {
                 idle.remove(&deployment);
             }
             found
-        })
+        })?;
+        self.held.fetch_sub(found.memory_peak, Ordering::Relaxed);
+        Some(found)
+    }
+
+    /// Returns when idle environments hold more memory than the budget.
+    pub(crate) async fn over_budget(&self) {
+        self.over_budget.notified().await;
     }
 
     /// Gives an environment to a call that waits for one, or keeps it.
@@ -76,8 +94,12 @@ impl Pool {
             };
         }
         instance.idle_since = Instant::now();
-        let deployment = instance.version.deployment;
+        let (deployment, bytes) = (instance.version.deployment, instance.memory_peak);
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         lock(&self.shards[self.here()]).entry(deployment).or_default().push_back(instance);
+        if before.saturating_add(bytes) > self.budget {
+            self.over_budget.notify_one();
+        }
     }
 
     fn hand_over(&self, mut instance: Boxed) -> Option<Boxed> {
@@ -124,7 +146,7 @@ impl Pool {
 
     /// Takes out the environments that `unwanted` names.
     pub(crate) fn remove(&self, unwanted: impl Fn(&Instance) -> bool) -> Vec<Boxed> {
-        let mut removed = Vec::new();
+        let mut removed: Vec<Boxed> = Vec::new();
         for shard in &self.shards {
             let mut idle = lock(shard);
             for of_deployment in idle.values_mut() {
@@ -135,12 +157,14 @@ impl Pool {
             }
             idle.retain(|_, of_deployment| !of_deployment.is_empty());
         }
+        let freed = removed.iter().map(|instance| instance.memory_peak).sum();
+        self.held.fetch_sub(freed, Ordering::Relaxed);
         removed
     }
 
     /// Takes out the environments that idled for too long, and the oldest ones while all together hold more memory than
     /// the budget.
-    pub(crate) fn expire(&self, now: Instant, idle_max: Duration, budget: u64) -> Vec<Boxed> {
+    pub(crate) fn expire(&self, now: Instant, idle_max: Duration) -> Vec<Boxed> {
         let mut removed =
             self.remove(|instance| now.duration_since(instance.idle_since) >= idle_max);
         let mut held: Vec<(Instant, u64)> = Vec::new();
@@ -152,7 +176,7 @@ impl Pool {
         held.sort_unstable();
         let mut cut = None;
         for (since, bytes) in held {
-            if total <= budget {
+            if total <= self.budget {
                 break;
             }
             total -= bytes;

@@ -179,7 +179,8 @@ fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
     match lambda.runtimes.resolve(name, fallback) {
         Ok((pack, warning)) => {
             if let Some(warning) = warning {
-                tracing::warn!(function = %version.key, %warning, "another runtime version runs");
+                // The warning was given when the function was made.
+                tracing::debug!(function = %version.key, %warning, "another runtime version runs");
             }
             Ok(pack)
         }

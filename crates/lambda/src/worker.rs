@@ -135,7 +135,7 @@ async fn environments(lambda: Arc<Lambda>) {
     let look = (settings.idle_max / 10).clamp(Duration::from_millis(50), Duration::from_secs(30));
     loop {
         let now = tokio::time::Instant::now();
-        let expired = lambda.pool.expire(now, settings.idle_max, settings.idle_memory_max);
+        let expired = lambda.pool.expire(now, settings.idle_max);
         if !expired.is_empty() {
             tracing::debug!(environments = expired.len(), "idle environments end");
         }
@@ -144,6 +144,7 @@ async fn environments(lambda: Arc<Lambda>) {
             () = changes.changed() => {
                 drop(lambda.pool.remove(|instance| is_over(&lambda, instance)));
             }
+            () = lambda.pool.over_budget() => {}
             () = tokio::time::sleep(look) => {}
         }
     }

@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "lifecycle::updates_while_calls_run", body: update_under_load },
     Case { name: "lifecycle::deletion", body: deletion },
     Case { name: "lifecycle::idle_environments_end", body: idle },
+    Case { name: "lifecycle::memory_of_idle_environments", body: budget },
     Case { name: "lifecycle::packages_are_shared_and_removed", body: packages },
     Case { name: "lifecycle::reset", body: reset },
     Case { name: "lifecycle::drain", body: drain },
@@ -65,7 +66,10 @@ fn update_under_load(world: &World) {
 /// Waits until no more than `idle` environments are left.
 fn gone(world: &World, idle: usize) {
     world.run(async {
-        while world.lambda.status().idle > idle || world.lambda.status().busy > 0 {
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let status = || world.lambda.status();
+        while (status().idle > idle || status().busy > 0) && tokio::time::Instant::now() < deadline
+        {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     });
@@ -99,6 +103,23 @@ fn idle(world: &World) {
     assert_eq!(world.lambda.status().idle, 1);
     gone(world, 0);
     assert_eq!(world.json("f", "{}").0, "new");
+}
+
+/// The budget of this case holds two environments of this size and not three.
+fn budget(world: &World) {
+    let code = "x = b'x' * (20 << 20)\ndef handler(e, c):\n    return 1\n";
+    for name in ["a", "b", "c"] {
+        world.create(name, "python3.12", &[("app.py", code)]);
+        world.invoke(name, "{}");
+    }
+    gone(world, 2);
+    let log =
+        |name: &str| world.log_now(&format!("/aws/lambda/{name}")).matches("INIT_START").count();
+    for name in ["c", "b"] {
+        world.invoke(name, "{}");
+    }
+    world.log("/aws/lambda/b", |log| log.matches("REPORT").count() == 2);
+    assert_eq!((log("b"), log("c")), (1, 1), "the oldest went, these are used again");
 }
 
 fn packages(world: &World) {

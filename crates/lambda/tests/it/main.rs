@@ -65,6 +65,7 @@ fn run(case: &Case, sandboxes: &world::Ground) -> bool {
         let world = World::new(sandboxes, |settings| match case.name {
             "failures::slow_initialisation" => settings.init_timeout = Duration::from_millis(500),
             "load::the_account_limit" => settings.account_concurrency = 4,
+            "lifecycle::memory_of_idle_environments" => settings.idle_memory_max = 70 << 20,
             "lifecycle::idle_environments_end" => settings.idle_max = Duration::from_millis(400),
             _ => {}
         });
