@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::BadDocument;
 
 const FUNCTION: &str = "arn:aws:lambda:us-east-1:000000000000:function:f";
 const API: &str = "arn:aws:execute-api:us-east-1:000000000000:a1/$default/GET/x";

@@ -151,3 +151,48 @@ fn remove(path: &Path) -> io::Result<()> {
         removed => removed,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use bytes::Bytes;
+
+    use super::*;
+
+    async fn package(store: &Store) -> Package {
+        let mut zip = zip::ZipWriter::new(io::Cursor::new(Vec::new()));
+        zip.start_file("app.py", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.write_all(b"x = 1\n").unwrap();
+        let bytes = Bytes::from(zip.finish().unwrap().into_inner());
+        let size = bytes.len() as u64;
+        Package { digest: store.blobs().put(bytes).await.unwrap(), bytes: size }
+    }
+
+    #[tokio::test]
+    async fn unpacked_once_kept_while_used_and_thrown_away_after_a_boot() {
+        let (store, dir) = (Store::memory(), tempfile::tempdir().unwrap());
+        let package = package(&store).await;
+        fs::create_dir(dir.path().join("partial-x")).unwrap();
+        let code = CodeStore::open(dir.path()).unwrap();
+        assert!(!dir.path().join("partial-x").exists());
+        let (first, second) =
+            tokio::join!(code.ensure(&store, &package), code.ensure(&store, &package));
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert!(Arc::ptr_eq(&first, &second));
+        assert_eq!(fs::read(first.path().join("app.py")).unwrap(), b"x = 1\n");
+        assert!(!code.remove(&package.digest).unwrap(), "it is in use");
+        drop((first, second));
+        drop(code);
+        let code = CodeStore::open(dir.path()).unwrap();
+        assert_eq!(code.list().unwrap(), [package.digest], "the same boot keeps it");
+        fs::write(dir.path().join(BOOT_FILE), "another").unwrap();
+        let code_after_boot = CodeStore::open(dir.path()).unwrap();
+        assert_eq!(code_after_boot.list().unwrap(), []);
+        drop(code);
+        let unpacked = code_after_boot.ensure(&store, &package).await.unwrap();
+        drop(unpacked);
+        assert!(code_after_boot.remove(&package.digest).unwrap());
+        assert_eq!(code_after_boot.list().unwrap(), []);
+    }
+}

@@ -15,7 +15,7 @@ pub(crate) const TASK_ROOT: &str = "/var/task";
 const RUNTIME_DIR: &str = "/var/runtime";
 
 /// Keys that a function's configuration may not set.
-pub(crate) const RESERVED: [&str; 20] = [
+pub(crate) const RESERVED: [&str; 23] = [
     "AWS_ACCESS_KEY",
     "AWS_ACCESS_KEY_ID",
     "AWS_DEFAULT_REGION",
@@ -24,8 +24,11 @@ pub(crate) const RESERVED: [&str; 20] = [
     "AWS_LAMBDA_FUNCTION_NAME",
     "AWS_LAMBDA_FUNCTION_VERSION",
     "AWS_LAMBDA_INITIALIZATION_TYPE",
+    "AWS_LAMBDA_LOG_FORMAT",
     "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_LEVEL",
     "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_LAMBDA_MAX_CONCURRENCY",
     "AWS_LAMBDA_METADATA_API",
     "AWS_LAMBDA_METADATA_TOKEN",
     "AWS_LAMBDA_RUNTIME_API",
@@ -37,6 +40,9 @@ pub(crate) const RESERVED: [&str; 20] = [
     "LAMBDA_TASK_ROOT",
     "_HANDLER",
 ];
+
+/// A key by which a function asks for a start that is not built: its runtime would not be wrapped.
+pub(crate) const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 
 /// The whole environment: what the platform sets over what the runtime brings, and the function's own, which may
 /// override only what is not reserved.

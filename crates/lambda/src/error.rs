@@ -56,13 +56,9 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
-    /// An event that is too large for its kind of call.
-    #[error(
-        "{bytes} byte payload is too large for the RequestResponse invocation type (limit {max} bytes)"
-    )]
+    /// An event that is too large for a synchronous call.
+    #[error("Request must be smaller than {max} bytes for the InvokeFunction operation")]
     EventTooLarge {
-        /// Its size.
-        bytes: usize,
         /// The limit.
         max: usize,
     },
@@ -163,8 +159,9 @@ impl From<Error> for ApiError {
             Error::InvalidRequestContent(_) => &errors::INVALID_REQUEST_CONTENT_EXCEPTION,
             Error::FunctionExists(_) | Error::Conflict(_) => &errors::RESOURCE_CONFLICT_EXCEPTION,
             Error::Revision { .. } => &errors::PRECONDITION_FAILED_EXCEPTION,
-            Error::ZipTooLarge { .. } => &common::REQUEST_ENTITY_TOO_LARGE,
-            Error::EventTooLarge { .. } => &errors::REQUEST_TOO_LARGE_EXCEPTION,
+            Error::ZipTooLarge { .. } | Error::EventTooLarge { .. } => {
+                &common::REQUEST_ENTITY_TOO_LARGE
+            }
             Error::CodeStorage => &errors::CODE_STORAGE_EXCEEDED_EXCEPTION,
             Error::PolicyTooLong { .. } => &errors::POLICY_LENGTH_EXCEEDED_EXCEPTION,
             Error::ConcurrencyExceeded => {

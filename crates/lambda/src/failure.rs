@@ -135,7 +135,7 @@ mod tests {
 
     const ID: RequestId = RequestId(Uuid::nil());
 
-    fn text(bytes: Bytes) -> String {
+    fn text(bytes: &Bytes) -> String {
         String::from_utf8(bytes.to_vec()).unwrap()
     }
 
@@ -143,7 +143,7 @@ mod tests {
     fn documents() {
         let id = "00000000-0000-0000-0000-000000000000";
         assert_eq!(
-            text(timed_out(ID, 3)),
+            text(&timed_out(ID, 3)),
             format!(
                 r#"{{"errorType":"Sandbox.Timedout","errorMessage":"RequestId: {id} Error: Task timed out after 3.00 seconds"}}"#
             )
@@ -157,14 +157,14 @@ mod tests {
         ] {
             let exit = Exit { status, oom_killed: false, memory_peak_bytes: 0 };
             assert_eq!(
-                text(exited(ID, &exit)),
+                text(&exited(ID, &exit)),
                 format!(
                     r#"{{"errorType":"Runtime.ExitError","errorMessage":"RequestId: {id} Error: {reason}"}}"#
                 )
             );
         }
         assert_eq!(
-            text(response_too_large()),
+            text(&response_too_large()),
             r#"{"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}"#
         );
     }

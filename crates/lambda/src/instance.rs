@@ -49,8 +49,6 @@ pub(crate) enum End {
     TimedOut,
     /// It spoke out of turn or nonsense.
     Broken(Garbage),
-    /// We no longer want it.
-    Retired,
 }
 
 /// What happens to an environment.
@@ -66,8 +64,6 @@ pub(crate) enum Event {
     DeadlinePassed,
     /// What arrived is no frame.
     Garbage(Garbage),
-    /// It shall go.
-    Retired,
 }
 
 /// The one transition.
@@ -81,7 +77,6 @@ pub(crate) fn step(state: State, event: Event) -> State {
         (_, Event::Closed) => State::Ended(End::Closed),
         (_, Event::DeadlinePassed) => State::Ended(End::TimedOut),
         (_, Event::Garbage(garbage)) => State::Ended(End::Broken(garbage)),
-        (_, Event::Retired) => State::Ended(End::Retired),
         (_, Event::Frame(_) | Event::Assigned) => State::Ended(End::Broken(Garbage::Unexpected)),
     }
 }
@@ -218,7 +213,6 @@ mod tests {
             (State::Idle, Event::Assigned, State::Busy),
             (State::Busy, Event::Frame(Kind::Response), State::Idle),
             (State::Busy, Event::Frame(Kind::Error), State::Idle),
-            (State::Idle, Event::Retired, State::Ended(End::Retired)),
         ] {
             assert_eq!(step(from, event), to, "{from:?} {event:?}");
         }
@@ -238,7 +232,7 @@ mod tests {
                 assert_eq!(next == State::Idle, expected, "{state:?} {kind:?}");
                 assert!(next == State::Idle || matches!(next, State::Ended(_)));
             }
-            for event in [Event::Closed, Event::DeadlinePassed, Event::Retired] {
+            for event in [Event::Closed, Event::DeadlinePassed] {
                 assert!(matches!(step(state, event), State::Ended(_)));
             }
         }

@@ -18,14 +18,17 @@ use uuid::Uuid;
 
 use crate::{instance::Instance, shard};
 
-type Idle = HashMap<Uuid, VecDeque<Box<Instance>>>;
+/// Boxed, so that handing one on moves a pointer.
+pub(crate) type Boxed = Box<Instance>;
+
+type Idle = HashMap<Uuid, VecDeque<Boxed>>;
 
 /// The idle environments of all shards.
 #[derive(Debug)]
 pub(crate) struct Pool {
     /// One per shard, and one more for threads that are none.
     shards: Box<[Mutex<Idle>]>,
-    waiting: Mutex<HashMap<Uuid, VecDeque<oneshot::Sender<Box<Instance>>>>>,
+    waiting: Mutex<HashMap<Uuid, VecDeque<oneshot::Sender<Boxed>>>>,
     /// How many wait, so that the ordinary return does not take that lock.
     waiters: AtomicUsize,
 }
@@ -50,7 +53,7 @@ impl Pool {
     }
 
     /// An idle environment of this deployment, of this shard if it has one.
-    pub(crate) fn take(&self, deployment: Uuid) -> Option<Box<Instance>> {
+    pub(crate) fn take(&self, deployment: Uuid) -> Option<Boxed> {
         let here = self.here();
         let others = (0..self.shards.len()).filter(|shard| *shard != here);
         std::iter::once(here).chain(others).find_map(|shard| {
@@ -65,7 +68,7 @@ impl Pool {
     }
 
     /// Gives an environment to a call that waits for one, or keeps it.
-    pub(crate) fn give(&self, mut instance: Box<Instance>) {
+    pub(crate) fn give(&self, mut instance: Boxed) {
         if self.waiters.load(Ordering::Acquire) > 0 {
             instance = match self.hand_over(instance) {
                 Some(instance) => instance,
@@ -77,7 +80,7 @@ impl Pool {
         lock(&self.shards[self.here()]).entry(deployment).or_default().push_back(instance);
     }
 
-    fn hand_over(&self, mut instance: Box<Instance>) -> Option<Box<Instance>> {
+    fn hand_over(&self, mut instance: Boxed) -> Option<Boxed> {
         let deployment = instance.version.deployment;
         loop {
             let waiter = {
@@ -99,7 +102,7 @@ impl Pool {
     }
 
     /// Joins those who wait for an environment of this deployment. Whoever stops waiting just drops the receiver.
-    pub(crate) fn wait(&self, deployment: Uuid) -> oneshot::Receiver<Box<Instance>> {
+    pub(crate) fn wait(&self, deployment: Uuid) -> oneshot::Receiver<Boxed> {
         let (sender, receiver) = oneshot::channel();
         lock(&self.waiting).entry(deployment).or_default().push_back(sender);
         self.waiters.fetch_add(1, Ordering::AcqRel);
@@ -120,7 +123,7 @@ impl Pool {
     }
 
     /// Takes out the environments that `unwanted` names.
-    pub(crate) fn remove(&self, unwanted: impl Fn(&Instance) -> bool) -> Vec<Box<Instance>> {
+    pub(crate) fn remove(&self, unwanted: impl Fn(&Instance) -> bool) -> Vec<Boxed> {
         let mut removed = Vec::new();
         for shard in &self.shards {
             let mut idle = lock(shard);
@@ -137,12 +140,7 @@ impl Pool {
 
     /// Takes out the environments that idled for too long, and the oldest ones while all together hold more memory than
     /// the budget.
-    pub(crate) fn expire(
-        &self,
-        now: Instant,
-        idle_max: Duration,
-        budget: u64,
-    ) -> Vec<Box<Instance>> {
+    pub(crate) fn expire(&self, now: Instant, idle_max: Duration, budget: u64) -> Vec<Boxed> {
         let mut removed =
             self.remove(|instance| now.duration_since(instance.idle_since) >= idle_max);
         let mut held: Vec<(Instant, u64)> = Vec::new();

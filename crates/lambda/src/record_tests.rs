@@ -1,1 +1,98 @@
-//! Tests.
+//! Golden bytes: what was ever written decodes for ever.
+
+use gatemill_store::{decode, encode};
+
+use super::*;
+
+/// Version 1, as the first release wrote it.
+const FUNCTION_V1: &str = r#"{"configuration":{"deployment":"7a3f6c1e-0000-4000-8000-000000000001","runtime":"python3.12","role":"arn:aws:iam::000000000000:role/r","handler":"app.handler","description":"d","timeout_s":3,"memory_mb":128,"ephemeral_mb":512,"environment":{"AB":"c"},"logging":{"group":null,"format":"Text"},"package":{"digest":"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","bytes":22}},"lifecycle":"Active","revision_id":"7a3f6c1e-0000-4000-8000-000000000002","last_modified_ms":1795379214123,"tags":{"k":"v"}}"#;
+
+fn function() -> FunctionRecord {
+    FunctionRecord {
+        configuration: Configuration {
+            deployment: "7a3f6c1e-0000-4000-8000-000000000001".into(),
+            runtime: "python3.12".into(),
+            role: "arn:aws:iam::000000000000:role/r".into(),
+            handler: "app.handler".into(),
+            description: "d".into(),
+            timeout_s: 3,
+            memory_mb: 128,
+            ephemeral_mb: 512,
+            environment: Some([("AB".to_owned(), "c".to_owned())].into()),
+            logging: Logging { group: None, format: LogFormat::Text },
+            package: Package { digest: Digest::of(b""), bytes: 22 },
+        },
+        lifecycle: Lifecycle::Active,
+        revision_id: "7a3f6c1e-0000-4000-8000-000000000002".into(),
+        last_modified_ms: 1_795_379_214_123,
+        tags: [("k".to_owned(), "v".to_owned())].into(),
+    }
+}
+
+fn golden(json: &str) -> Vec<u8> {
+    [&[1], json.as_bytes()].concat()
+}
+
+#[test]
+fn functions() {
+    assert_eq!(String::from_utf8(encode(&function()).unwrap()[1..].to_vec()).unwrap(), FUNCTION_V1);
+    assert_eq!(decode::<FunctionRecord>(&golden(FUNCTION_V1)).unwrap(), function());
+    for (lifecycle, json) in [
+        (Lifecycle::Creating, r#""Creating""#.to_owned()),
+        (
+            Lifecycle::CreateFailed { reason: "r".into() },
+            r#"{"CreateFailed":{"reason":"r"}}"#.into(),
+        ),
+        (
+            Lifecycle::UpdateFailed { reason: "r".into() },
+            r#"{"UpdateFailed":{"reason":"r"}}"#.into(),
+        ),
+    ] {
+        let text = FUNCTION_V1.replace("\"Active\"", &json);
+        let decoded: FunctionRecord = decode(&golden(&text)).unwrap();
+        assert_eq!(decoded.lifecycle, lifecycle);
+    }
+    let updating = FunctionRecord {
+        lifecycle: Lifecycle::Updating { serving: Box::new(function().configuration) },
+        ..function()
+    };
+    assert_eq!(decode::<FunctionRecord>(&encode(&updating).unwrap()).unwrap(), updating);
+    assert_eq!(updating.serving(), Some(&function().configuration));
+    let json = FUNCTION_V1.replace(
+        r#""format":"Text""#,
+        r#""format":{"Json":{"application":"INFO","system":"WARN"}}"#,
+    );
+    let decoded: FunctionRecord = decode(&golden(&json)).unwrap();
+    let format = LogFormat::Json { application: "INFO".into(), system: "WARN".into() };
+    assert_eq!(decoded.configuration.logging.format, format);
+}
+
+#[test]
+fn the_smaller_ones() {
+    assert_eq!(encode(&Mark {}).unwrap(), golden("{}"));
+    let usage = UsageRecord { functions: 2, code_bytes: 44 };
+    assert_eq!(encode(&usage).unwrap(), golden(r#"{"functions":2,"code_bytes":44}"#));
+    let policy = PolicyRecord {
+        revision_id: "r".into(),
+        statements: vec![StatementRecord { sid: "s".into(), json: "{}".into() }],
+    };
+    let text = r#"{"revision_id":"r","statements":[{"sid":"s","json":"{}"}]}"#;
+    assert_eq!(encode(&policy).unwrap(), golden(text));
+    assert_eq!(decode::<PolicyRecord>(&golden(text)).unwrap(), policy);
+}
+
+#[test]
+fn keys() {
+    let function = FunctionKey::new("000000000000", "us-east-1", "f");
+    assert_eq!(function.record().to_string(), "000000000000/us-east-1/f");
+    assert_eq!(policy_key(&function, "").to_string(), "000000000000/us-east-1/f/");
+    assert!(policy_key(&function, "").starts_with(&function.record()));
+    let other = FunctionKey::new("000000000000", "us-east-1", "ff");
+    assert!(!policy_key(&other, "").starts_with(&function.record()));
+    assert!(
+        code_use_key(&Digest::of(b""), &function)
+            .to_string()
+            .ends_with("855/000000000000/us-east-1/f")
+    );
+    assert_eq!(usage_key("000000000000", "us-east-1").to_string(), "000000000000/us-east-1");
+}

@@ -1,16 +1,64 @@
 //! The lines that the platform writes into a function's log: INIT_START, START, END, REPORT and their like.
 //!
-//! Source: lines recorded from AWS, tabs and all; since August 2025 the billed duration includes initialisation.
+//! Source: lines recorded from AWS, tabs and all; since August 2025 the billed duration includes initialisation. With
+//! `LogFormat: JSON` the same events are objects in the form of the Telemetry API, and `SystemLogLevel` decides which are
+//! written: `INFO` has starts and reports, `DEBUG` adds what went well on the way, `WARN` has only what did not.
 
 use std::{fmt::Write as _, time::Duration};
 
 use gatemill_sandbox::runtime::Pack;
 use gatemill_store::Digest;
 use gatemill_wire::{RequestId, Timestamp};
+use serde_json::{Value, json};
 
-use crate::{call_log::CallLog, failure, invoke::resolve::Version, start::InitEnd};
+use crate::{
+    call_log::CallLog, failure, invoke::resolve::Version, record::LogFormat, start::InitEnd,
+};
 
 const MIB: u64 = 1024 * 1024;
+
+/// The importance of an event of the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Debug,
+    Info,
+    Warn,
+}
+
+impl Level {
+    /// The least level that a function with JSON logging wants; `None` with text.
+    fn wanted(version: &Version) -> Option<Self> {
+        match &version.configuration.logging.format {
+            LogFormat::Text => None,
+            LogFormat::Json { system, .. } => Some(match system.as_str() {
+                "DEBUG" => Self::Debug,
+                "WARN" => Self::Warn,
+                _ => Self::Info,
+            }),
+        }
+    }
+}
+
+/// Writes an event: `text` with text logging, `record` with JSON logging if its level is wanted.
+fn write(
+    log: &mut CallLog,
+    now: Timestamp,
+    version: &Version,
+    text: impl FnOnce() -> Option<String>,
+    event: impl FnOnce() -> (Level, &'static str, Value),
+) {
+    let Some(wanted) = Level::wanted(version) else {
+        if let Some(text) = text() {
+            log.line(now, text);
+        }
+        return;
+    };
+    let (level, kind, record) = event();
+    if level >= wanted {
+        let line = json!({ "time": now.iso8601_millis(), "type": kind, "record": record });
+        log.line(now, format!("{line}\n"));
+    }
+}
 
 /// What a REPORT line says.
 #[derive(Debug)]
@@ -21,6 +69,8 @@ pub(crate) struct Report<'a> {
     pub(crate) init: Option<Duration>,
     pub(crate) memory_mb: u32,
     pub(crate) memory_peak_bytes: u64,
+    /// Bytes of the answer.
+    pub(crate) produced: usize,
     pub(crate) status: Status<'a>,
 }
 
@@ -44,52 +94,150 @@ pub(crate) fn runtime_version_arn(region: &str, pack: &Pack) -> String {
 pub(crate) fn init_start(log: &mut CallLog, now: Timestamp, version: &Version, pack: &Pack) {
     let arn = runtime_version_arn(&version.key.region, pack);
     let family: String = pack.name.chars().take_while(char::is_ascii_alphabetic).collect();
-    log.line(
+    let runtime = format!("{family}:{}", pack.version);
+    write(
+        log,
         now,
-        format!(
-            "INIT_START Runtime Version: {family}:{}\tRuntime Version ARN: {arn}\n",
-            pack.version
-        ),
+        version,
+        || Some(format!("INIT_START Runtime Version: {runtime}\tRuntime Version ARN: {arn}\n")),
+        || {
+            let record = json!({
+                "initializationType": "on-demand", "phase": "init", "runtimeVersion": runtime,
+                "runtimeVersionArn": arn, "functionName": version.key.name,
+                "functionVersion": version.name(),
+            });
+            (Level::Info, "platform.initStart", record)
+        },
     );
 }
 
+/// The end of an initialisation; text logging has a line for failures alone.
 pub(crate) fn init_report(
     log: &mut CallLog,
     now: Timestamp,
-    _version: &Version,
+    version: &Version,
     end: &InitEnd,
     took: Duration,
     phase: &str,
 ) {
-    let status = match failure::init_error_type(end) {
-        None if matches!(end, InitEnd::TimedOut) => "timeout".to_owned(),
-        None => return,
-        Some(kind) => format!("error\tError Type: {kind}"),
+    let error_type = failure::init_error_type(end);
+    let status = match (&error_type, end) {
+        (Some(_), _) => "error",
+        (None, InitEnd::TimedOut) => "timeout",
+        (None, _) => "success",
     };
-    let ms = millis(took);
-    log.line(
-        now,
-        format!("INIT_REPORT Init Duration: {ms} ms\tPhase: {phase}\tStatus: {status}\n"),
-    );
+    let text = || {
+        let ms = millis(took);
+        let kind = error_type.as_ref().map(|kind| format!("\tError Type: {kind}"));
+        let kind = kind.unwrap_or_default();
+        (status != "success").then(|| {
+            format!("INIT_REPORT Init Duration: {ms} ms\tPhase: {phase}\tStatus: {status}{kind}\n")
+        })
+    };
+    let event = || {
+        let level = if status == "success" { Level::Debug } else { Level::Warn };
+        let mut record = json!({
+            "initializationType": "on-demand", "phase": phase, "status": status,
+            "metrics": { "durationMs": rounded(took) },
+        });
+        if let Some(kind) = &error_type {
+            record["errorType"] = json!(kind);
+        }
+        (level, "platform.initReport", record)
+    };
+    write(log, now, version, text, event);
 }
 
 pub(crate) fn start(log: &mut CallLog, now: Timestamp, request_id: RequestId, version: &Version) {
-    log.line(now, format!("START RequestId: {request_id} Version: {}\n", version.name()));
+    let name = version.name();
+    write(
+        log,
+        now,
+        version,
+        || Some(format!("START RequestId: {request_id} Version: {name}\n")),
+        || {
+            let record = json!({ "requestId": request_id.to_string(), "version": name });
+            (Level::Info, "platform.start", record)
+        },
+    );
 }
 
-pub(crate) fn end(log: &mut CallLog, now: Timestamp, request_id: RequestId) {
-    log.line(now, format!("END RequestId: {request_id}\n"));
+/// END and REPORT, and with JSON logging their counterparts.
+pub(crate) fn end(log: &mut CallLog, now: Timestamp, version: &Version, report: &Report<'_>) {
+    let level = report.status.level();
+    write(
+        log,
+        now,
+        version,
+        || Some(format!("END RequestId: {}\n", report.request_id)),
+        || {
+            let mut record = json!({
+                "requestId": report.request_id.to_string(), "status": report.status.name(),
+                "metrics": { "durationMs": rounded(report.duration), "producedBytes": report.produced },
+            });
+            report.status.explain(&mut record);
+            (level.unwrap_or(Level::Debug), "platform.runtimeDone", record)
+        },
+    );
+    write(
+        log,
+        now,
+        version,
+        || Some(report.to_line()),
+        || (level.unwrap_or(Level::Info), "platform.report", report.to_record()),
+    );
 }
 
-pub(crate) fn report(log: &mut CallLog, now: Timestamp, report: &Report<'_>) {
-    log.line(now, report.to_line());
+impl Status<'_> {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Timeout => "timeout",
+            Self::Error(_) => "error",
+        }
+    }
+
+    /// The level of what did not go well.
+    fn level(self) -> Option<Level> {
+        (self != Self::Success).then_some(Level::Warn)
+    }
+
+    fn explain(self, record: &mut Value) {
+        if let Self::Error(kind) = self {
+            record["errorType"] = json!(kind);
+        }
+    }
 }
 
 impl Report<'_> {
-    fn to_line(&self) -> String {
+    /// Since August 2025 initialisation is billed, too; rounded up to whole milliseconds.
+    fn billed_ms(&self) -> u64 {
         let billed = self.duration + self.init.unwrap_or_default();
-        let billed_ms = billed.as_nanos().div_ceil(1_000_000);
-        let peak_mb = self.memory_peak_bytes.div_ceil(MIB).min(u64::from(self.memory_mb));
+        u64::try_from(billed.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+    }
+
+    fn peak_mb(&self) -> u64 {
+        self.memory_peak_bytes.div_ceil(MIB).min(u64::from(self.memory_mb))
+    }
+
+    fn to_record(&self) -> Value {
+        let mut record = json!({
+            "requestId": self.request_id.to_string(),
+            "metrics": {
+                "durationMs": rounded(self.duration), "billedDurationMs": self.billed_ms(),
+                "memorySizeMB": self.memory_mb, "maxMemoryUsedMB": self.peak_mb(),
+            },
+            "status": self.status.name(),
+        });
+        if let Some(init) = self.init {
+            record["metrics"]["initDurationMs"] = json!(rounded(init));
+        }
+        self.status.explain(&mut record);
+        record
+    }
+
+    fn to_line(&self) -> String {
+        let (billed_ms, peak_mb) = (self.billed_ms(), self.peak_mb());
         let mut line = format!(
             "REPORT RequestId: {}\tDuration: {} ms\tBilled Duration: {billed_ms} ms\tMemory Size: {} MB\tMax Memory \
              Used: {peak_mb} MB\t",
@@ -112,8 +260,13 @@ impl Report<'_> {
     }
 }
 
+/// Milliseconds, rounded to thousandths.
+fn rounded(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1_000_000.0).round() / 1000.0
+}
+
 /// Milliseconds with two decimals.
-pub(crate) fn millis(duration: Duration) -> String {
+fn millis(duration: Duration) -> String {
     format!("{:.2}", duration.as_secs_f64() * 1000.0)
 }
 
@@ -130,9 +283,27 @@ mod tests {
             init: init_ms.map(|ms| Duration::from_micros(ms * 1000 + 100)),
             memory_mb: 128,
             memory_peak_bytes: 36 * MIB - 5,
+            produced: 7,
             status,
         }
         .to_line()
+    }
+
+    #[test]
+    fn report_records() {
+        let report = Report {
+            request_id: RequestId(Uuid::nil()),
+            duration: Duration::from_micros(3_010),
+            init: Some(Duration::from_micros(110_100)),
+            memory_mb: 128,
+            memory_peak_bytes: 36 * MIB,
+            produced: 7,
+            status: Status::Error("Runtime.ExitError"),
+        };
+        assert_eq!(
+            report.to_record().to_string(),
+            r#"{"requestId":"00000000-0000-0000-0000-000000000000","metrics":{"durationMs":3.01,"billedDurationMs":114,"memorySizeMB":128,"maxMemoryUsedMB":36,"initDurationMs":110.1},"status":"error","errorType":"Runtime.ExitError"}"#
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Start: makes an execution environment and waits until the function is loaded.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use gatemill_sandbox::{
     Bind, Exit, Spec,
@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::{
     Error, Invocation, Lambda, LogStream,
     call_log::CallLog,
-    environment_variables,
+    environment_variables::{self, TASK_ROOT},
     frame::{Body, Garbage, Kind, Reader},
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
@@ -82,7 +82,7 @@ pub(crate) async fn start(
     let pack = pack(lambda, version)?;
     let code = lambda.code.ensure(&lambda.store, &version.configuration.package).await?;
     let uid = lambda.uids.take().ok_or(Error::ConcurrencyExceeded)?;
-    let spec = spec(lambda, version, stream, &pack, code.path().to_owned(), uid.slot());
+    let spec = spec(lambda, version, stream, &pack, code.path(), uid.slot());
     let mut log = CallLog::new(Arc::clone(stream));
     match opening {
         Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, &pack),
@@ -114,6 +114,7 @@ pub(crate) async fn start(
     // Inside a call, initialisation counts as the call's own duration.
     if matches!((&end, opening), (InitEnd::Ready, Opening::Init)) {
         instance.init = Some(took);
+        report::init_report(&mut instance.log, lambda.clock.now(), version, &end, took, "init");
     }
     Ok(Started { instance, end, took })
 }
@@ -191,24 +192,22 @@ fn spec(
     version: &Version,
     stream: &LogStream,
     pack: &Pack,
-    code: PathBuf,
+    code: &Path,
     uid: u32,
 ) -> Spec {
     let configuration = &version.configuration;
-    let mut binds: Vec<Bind> = pack
-        .binds
-        .iter()
-        .map(|(host, inside)| Bind { host: host.clone(), inside: inside.clone() })
-        .collect();
-    binds.push(Bind { host: code, inside: environment_variables::TASK_ROOT.into() });
+    let binds = pack.binds.iter().map(|(host, inside)| (host.as_path(), inside.as_path()));
+    let binds = binds.chain([(code, Path::new(TASK_ROOT))]);
     let proportional = configuration.memory_mb.saturating_mul(1000) / MEMORY_MB_PER_CPU;
     Spec {
         id: lambda.entropy.uuid().simple().to_string(),
         program: pack.program.clone(),
         args: pack.args_for(configuration.memory_mb),
         env: environment_variables::of(version, stream, pack),
-        cwd: environment_variables::TASK_ROOT.into(),
-        binds,
+        cwd: TASK_ROOT.into(),
+        binds: binds
+            .map(|(host, inside)| Bind { host: host.to_owned(), inside: inside.to_owned() })
+            .collect(),
         uid,
         memory_bytes: u64::from(configuration.memory_mb) * MIB,
         cpu_millis: proportional.max(lambda.settings.cpu_millis_min),

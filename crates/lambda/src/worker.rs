@@ -166,15 +166,17 @@ fn is_over(lambda: &Lambda, instance: &crate::instance::Instance) -> bool {
 async fn packages(lambda: Arc<Lambda>) {
     let mut changes = lambda.store.watch(CODE_USES.name());
     loop {
-        sweep_code(&lambda).await;
-        sweep_blobs(&lambda).await;
+        let clean = sweep_code(&lambda).await & sweep_blobs(&lambda).await;
         tokio::time::sleep(SWEEP).await;
-        changes.changed().await;
+        // What was too young or still in use is looked at again without a change.
+        if clean {
+            changes.changed().await;
+        }
     }
 }
 
-/// Removes unpacked code that no function names and no environment uses.
-pub(crate) async fn sweep_code(lambda: &Lambda) {
+/// Removes unpacked code that no function names. Whether all of it is gone: some may be in use by environments.
+pub(crate) async fn sweep_code(lambda: &Lambda) -> bool {
     let unused = lambda.code.list().and_then(|all| {
         lambda.store.read(|tx| {
             let mut unused = Vec::new();
@@ -186,54 +188,62 @@ pub(crate) async fn sweep_code(lambda: &Lambda) {
             Ok::<_, Error>(unused)
         })
     });
-    let Some(me) = lambda.arc() else { return };
+    let Some(me) = lambda.arc() else { return false };
     let removed = tokio::task::spawn_blocking(move || {
-        unused?.iter().try_for_each(|digest| me.code.remove(digest).map(drop))
+        unused?.iter().try_fold(true, |clean, digest| Ok(me.code.remove(digest)? && clean))
     });
-    if let Ok(Err(error)) = removed.await {
-        tracing::warn!(error = error.chain(), "unused code stays on the disk");
+    match removed.await {
+        Ok(Ok(clean)) => clean,
+        Ok(Err(error)) => {
+            tracing::warn!(error = Error::chain(&error), "unused code stays on the disk");
+            false
+        }
+        Err(_) => false,
     }
 }
 
-async fn sweep_blobs(lambda: &Lambda) {
-    if let Err(error) = try_sweep_blobs(lambda).await {
+/// Removes packages that no function names. Whether all of them are gone: some may be too young.
+async fn sweep_blobs(lambda: &Lambda) -> bool {
+    try_sweep_blobs(lambda).await.unwrap_or_else(|error| {
         tracing::warn!(error = error.chain(), "unused packages stay in the store");
-    }
+        false
+    })
 }
 
-async fn try_sweep_blobs(lambda: &Lambda) -> Result<(), Error> {
+async fn try_sweep_blobs(lambda: &Lambda) -> Result<bool, Error> {
     let put_before = u64::try_from(lambda.clock.now().plus_ms(-BLOB_AGE_MS).millis()).unwrap_or(0);
-    let mut after = None;
+    let (mut after, mut clean) = (None, true);
     loop {
         let page = lambda.store.read(|tx| {
             let all = gatemill_store::Key::empty();
             Ok::<_, Error>(PACKAGES.scan(tx, &all, after.as_ref(), PACKAGES_AT_ONCE)?)
         })?;
-        let Some((last, _)) = page.last() else { return Ok(()) };
+        let Some((last, _)) = page.last() else { return Ok(clean) };
         after = Some(last.clone());
         for (key, _) in page {
             let Some(digest) = key.text(0).and_then(|text| text.parse().ok()) else { continue };
             if !lambda.store.read(|tx| is_named(tx, &digest))? {
-                sweep_blob(lambda, key, digest, put_before).await?;
+                clean &= sweep_blob(lambda, key, digest, put_before).await?;
             }
         }
     }
 }
 
-/// Removes a package that is old enough and that nothing names, and then its mark.
+/// Removes a package that nothing names, if it is old enough, and then its mark. Whether it is gone.
 async fn sweep_blob(
     lambda: &Lambda,
     key: gatemill_store::Key,
     digest: Digest,
     put_before: u64,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let blobs = lambda.store.blobs();
     blobs.delete_unused(&digest, put_before).await?;
     if blobs.contains(&digest).await? {
-        return Ok(());
+        return Ok(false);
     }
     // Whoever puts the package again puts its mark again first.
-    lambda.store.write(move |tx| Ok::<_, Error>(PACKAGES.delete(tx, &key).map(drop)?)).await
+    lambda.store.write(move |tx| Ok::<_, Error>(PACKAGES.delete(tx, &key)?)).await?;
+    Ok(true)
 }
 
 fn is_named(tx: &gatemill_store::Read, digest: &Digest) -> Result<bool, Error> {

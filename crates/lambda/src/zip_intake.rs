@@ -1,12 +1,13 @@
 //! Zips from strangers: looked at before anything is stored, and unpacked so that nothing leaves its folder.
 //!
-//! [`inspect`] reads the directory of the archive and decides; [`unpack`] believes none of what `inspect` was told: it
-//! counts what it really writes, and makes links last, when no file is written through them any more.
+//! [`inspect`] reads the whole archive, counting what really comes out of it and checking its sums, so that a request is
+//! refused before anything is stored. [`unpack`] relies on none of that: it counts again what it writes, and makes links
+//! last, when no file is written through them any more.
 
 use std::{
     collections::HashSet,
-    fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Cursor, Read, Seek, Write as _},
+    fs::{self, DirBuilder, OpenOptions},
+    io::{self, Cursor, Read, Seek},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _, symlink},
     path::{Component, Path, PathBuf},
 };
@@ -48,7 +49,7 @@ const TYPE_FILE: u32 = 0o100_000;
 const TYPE_SYMLINK: u32 = 0o120_000;
 const ANY_EXECUTE: u32 = 0o111;
 
-/// Checks a zip as AWS does before it answers a request.
+/// Checks a zip before the request is answered. Takes the time of unpacking it: not for a thread that serves calls.
 pub(crate) fn inspect(bytes: &[u8]) -> Result<(), BadZip> {
     if bytes.len() > ZIP_BYTES_MAX {
         return Err(BadZip::Zipped);
@@ -68,13 +69,14 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<(), BadZip> {
     let mut unpacked: u64 = 0;
     for index in 0..archive.len() {
         let mut entry = entry(&mut archive, index)?;
-        unpacked = unpacked.saturating_add(entry.size());
-        if unpacked > UNPACKED_BYTES_MAX {
+        if unpacked.saturating_add(entry.size()) > UNPACKED_BYTES_MAX {
             return Err(BadZip::Unpacked);
         }
         let (path, kind) = place(&entry)?;
         if kind == Kind::Symlink {
             link_target(&mut entry, &path)?;
+        } else {
+            unpacked += copy(&mut entry, &mut io::sink(), UNPACKED_BYTES_MAX - unpacked)?;
         }
         // `a` and `a/` or `./a` are one path although they are two names.
         if kind != Kind::Directory && !leaves.insert(path.clone()) {
@@ -219,7 +221,7 @@ fn write_file<R: Read>(
 }
 
 /// As `io::copy`, but tells a damaged entry from a disk that fails.
-fn copy(from: &mut impl Read, to: &mut File, left: u64) -> Result<u64, BadZip> {
+fn copy(from: &mut impl Read, to: &mut impl io::Write, left: u64) -> Result<u64, BadZip> {
     let mut buffer = vec![0; 64 * 1024];
     let mut written = 0;
     loop {

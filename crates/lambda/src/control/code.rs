@@ -37,8 +37,7 @@ pub(crate) async fn update(
         ));
     }
     function::check_updatable(&key, &record, request.revision_id.as_deref())?;
-    let zip = taken(request.zip_file.as_ref(), request.s3_bucket.as_deref())?;
-    let package = Package { digest: Digest::of(&zip), bytes: zip.len() as u64 };
+    let (zip, package) = taken(request.zip_file.as_ref(), request.s3_bucket.as_deref()).await?;
     let change = move |old: &Configuration| Configuration { package, ..old.clone() };
     if request.dry_run == Some(true) {
         let mut would_be = record;
@@ -46,23 +45,34 @@ pub(crate) async fn update(
         would_be.lifecycle = Lifecycle::Active;
         return Ok(view::configuration(lambda, &key, &would_be, None));
     }
-    keep(lambda, zip).await?;
-    let record = function::update(lambda, cx, &key, request.revision_id, change).await?;
+    keep(lambda, zip, &package).await?;
+    let record = {
+        let change = move |old: &Configuration| Ok(change(old));
+        function::update(lambda, cx, &key, request.revision_id, change).await?
+    };
     Ok(view::configuration(lambda, &key, &record, None))
 }
 
 /// The zip of a request that creates a function.
-pub(crate) fn of_create(code: &api::FunctionCode) -> Result<Bytes, Error> {
-    taken(code.zip_file.as_ref(), code.s3_bucket.as_deref())
+pub(crate) async fn of_create(code: &api::FunctionCode) -> Result<(Bytes, Package), Error> {
+    taken(code.zip_file.as_ref(), code.s3_bucket.as_deref()).await
 }
 
-/// The zip of a request, looked at.
-fn taken(zip: Option<&gatemill_wire::Blob>, s3_bucket: Option<&str>) -> Result<Bytes, Error> {
+/// The zip of a request, looked at; off the thread, since a large one takes a while.
+async fn taken(
+    zip: Option<&gatemill_wire::Blob>,
+    s3_bucket: Option<&str>,
+) -> Result<(Bytes, Package), Error> {
     match (zip, s3_bucket) {
         (Some(zip), None) => {
             let bytes = zip.0.clone();
-            zip_intake::inspect(&bytes).map_err(refusal)?;
-            Ok(bytes)
+            let looked_at = tokio::task::spawn_blocking(move || {
+                zip_intake::inspect(&bytes)?;
+                let package = Package { digest: Digest::of(&bytes), bytes: bytes.len() as u64 };
+                Ok((bytes, package))
+            });
+            let taken = looked_at.await.map_err(|_| Error::Internal("looking at a zip panicked"))?;
+            taken.map_err(refusal)
         }
         (Some(_), Some(_)) => Err(Error::InvalidParameter(
             "Please do not provide other FunctionCode parameters when providing a ZipFile.".to_owned(),
@@ -92,8 +102,8 @@ fn refusal(bad: BadZip) -> Error {
 }
 
 /// Puts a zip into the store, remembered as ours so that it is removed when no function names it.
-pub(crate) async fn keep(lambda: &Lambda, zip: Bytes) -> Result<(), Error> {
-    let mark = Key::new([Digest::of(&zip).to_string()]);
+pub(crate) async fn keep(lambda: &Lambda, zip: Bytes, package: &Package) -> Result<(), Error> {
+    let mark = Key::new([package.digest.to_string()]);
     lambda.store.write(move |tx| Ok::<_, Error>(PACKAGES.put(tx, &mark, &Mark {})?)).await?;
     lambda.store.blobs().put(zip).await?;
     Ok(())

@@ -9,7 +9,7 @@ use gatemill_wire::{Cx, Operation as _};
 use super::{function, reference, unbuilt, view};
 use crate::{
     Error, Lambda,
-    environment_variables::RESERVED,
+    environment_variables::{EXEC_WRAPPER, RESERVED},
     limits::{ENVIRONMENT_BYTES_MAX, EPHEMERAL_MB, MEMORY_MB, TIMEOUT_S},
     record::{Configuration, LogFormat, Logging, Package},
 };
@@ -84,7 +84,6 @@ pub(crate) async fn update(
     }
     check_numbers(request.timeout, request.memory_size, request.ephemeral_storage.as_ref())?;
     let variables = request.environment.as_ref().map(environment).transpose()?;
-    let logging = request.logging_config.as_ref().map(logging).transpose()?;
     let revision_id = request.revision_id.clone();
     let change = move |old: &Configuration| {
         let mut new = old.clone();
@@ -106,10 +105,8 @@ pub(crate) async fn update(
         if let Some(variables) = &variables {
             new.environment = Some(variables.clone());
         }
-        if let Some(logging) = &logging {
-            new.logging = merged(&new.logging, logging);
-        }
-        new
+        new.logging = logging(&old.logging, request.logging_config.as_ref())?;
+        Ok(new)
     };
     let record = function::update(lambda, cx, &key, revision_id, change).await?;
     Ok(view::configuration(lambda, &key, &record, None))
@@ -132,7 +129,6 @@ pub(crate) fn of_request(
     check_numbers(request.timeout, request.memory_size, request.ephemeral_storage.as_ref())?;
     let number =
         |given: Option<i32>, default| given.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
-    let wanted = request.logging_config.as_ref().map(logging).transpose()?;
     let default = Logging { group: None, format: LogFormat::Text };
     Ok(Configuration {
         deployment,
@@ -144,7 +140,7 @@ pub(crate) fn of_request(
         memory_mb: number(request.memory_size, 128),
         ephemeral_mb: number(request.ephemeral_storage.as_ref().map(|storage| storage.size), 512),
         environment: request.environment.as_ref().map(environment).transpose()?,
-        logging: wanted.map_or(default.clone(), |wanted| merged(&default, &wanted)),
+        logging: logging(&default, request.logging_config.as_ref())?,
         package,
     })
 }
@@ -212,6 +208,9 @@ fn environment(given: &api::Environment) -> Result<BTreeMap<String, String>, Err
             reserved.join(", ")
         )));
     }
+    if variables.contains_key(EXEC_WRAPPER) {
+        return Err(Error::field_not_built(EXEC_WRAPPER));
+    }
     let json = serde_json::to_string(&variables)
         .map_err(|_| Error::Internal("environment variables are no JSON"))?;
     if json.len() > ENVIRONMENT_BYTES_MAX {
@@ -225,39 +224,34 @@ fn environment(given: &api::Environment) -> Result<BTreeMap<String, String>, Err
     Ok(variables)
 }
 
-/// What a request says about logging; `None` inside where it says nothing.
-#[derive(Debug)]
-struct WantedLogging {
-    group: Option<String>,
-    format: Option<LogFormat>,
-}
-
-fn logging(given: &api::LoggingConfig) -> Result<WantedLogging, Error> {
+/// What a request makes of the logging that was.
+fn logging(old: &Logging, given: Option<&api::LoggingConfig>) -> Result<Logging, Error> {
+    let Some(given) = given else { return Ok(old.clone()) };
     let levels = given.application_log_level.is_some() || given.system_log_level.is_some();
-    let format = match given.log_format.as_deref() {
-        Some("JSON") => Some(LogFormat::Json {
-            application: given.application_log_level.clone().unwrap_or_else(|| "INFO".to_owned()),
-            system: given.system_log_level.clone().unwrap_or_else(|| "INFO".to_owned()),
-        }),
-        _ if levels => {
-            return Err(Error::InvalidParameter(
-                "LogLevel is not supported when LogFormat is set to \"Text\". Remove LogLevel from your request or \
-                 change the LogFormat to \"JSON\" and try again."
-                    .to_owned(),
-            ));
-        }
-        Some(_) => Some(LogFormat::Text),
-        None => None,
+    let (application, system) = match &old.format {
+        LogFormat::Json { application, system } => (application.clone(), system.clone()),
+        LogFormat::Text => ("INFO".to_owned(), "INFO".to_owned()),
     };
-    if matches!(format, Some(LogFormat::Json { .. })) {
-        return Err(Error::field_not_built("LoggingConfig.LogFormat JSON"));
+    let json = match given.log_format.as_deref() {
+        Some(format) => format == "JSON",
+        None => old.format != LogFormat::Text,
+    };
+    if !json && levels {
+        return Err(Error::InvalidParameter(
+            "LogLevel is not supported when LogFormat is set to \"Text\". Remove LogLevel from your request or change \
+             the LogFormat to \"JSON\" and try again."
+                .to_owned(),
+        ));
     }
-    Ok(WantedLogging { group: given.log_group.clone().filter(|group| !group.is_empty()), format })
-}
-
-fn merged(old: &Logging, wanted: &WantedLogging) -> Logging {
-    Logging {
-        group: wanted.group.clone().or_else(|| old.group.clone()),
-        format: wanted.format.clone().unwrap_or_else(|| old.format.clone()),
-    }
+    let format = if json {
+        LogFormat::Json {
+            application: given.application_log_level.clone().unwrap_or(application),
+            system: given.system_log_level.clone().unwrap_or(system),
+        }
+    } else {
+        // Going back to text drops the levels.
+        LogFormat::Text
+    };
+    let group = given.log_group.clone().filter(|group| !group.is_empty());
+    Ok(Logging { group: group.or_else(|| old.group.clone()), format })
 }

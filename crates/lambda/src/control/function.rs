@@ -35,13 +35,12 @@ pub(crate) async fn create(
     let tags = request.tags.clone().unwrap_or_default();
     check_tags(&tags)?;
     let deployment = cx.uuid().to_string();
-    let zip = code::of_create(&request.code)?;
-    let package = Package { digest: gatemill_store::Digest::of(&zip), bytes: zip.len() as u64 };
+    let (zip, package) = code::of_create(&request.code).await?;
     let configuration = configuration::of_request(lambda, &request, package, deployment)?;
     if lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.contains(tx, &key.record())?))? {
         return Err(Error::FunctionExists(key.name));
     }
-    code::keep(lambda, zip).await?;
+    code::keep(lambda, zip, &package).await?;
     let record = FunctionRecord {
         configuration,
         lifecycle: Lifecycle::Creating,
@@ -201,7 +200,7 @@ pub(crate) async fn update(
     cx: &Cx,
     key: &FunctionKey,
     revision_id: Option<String>,
-    change: impl Fn(&Configuration) -> Configuration + Send + 'static,
+    change: impl Fn(&Configuration) -> Result<Configuration, Error> + Send + 'static,
 ) -> Result<FunctionRecord, Error> {
     let (deployment, revision) = (cx.uuid().to_string(), cx.uuid().to_string());
     let now = cx.now;
@@ -213,7 +212,7 @@ pub(crate) async fn update(
                 return Err(Error::FunctionNotFound(key.arn(None)));
             };
             check_updatable(&key, &old, revision_id.as_deref())?;
-            let mut new = change(&old.configuration);
+            let mut new = change(&old.configuration)?;
             new.deployment.clone_from(&deployment);
             use_package(tx, &key, &new.package)?;
             count(tx, &key, 0, size(&new), size(&old.configuration))?;

@@ -160,7 +160,7 @@ fn function_of(
 fn check_revision(policy: Option<&PolicyRecord>, given: Option<&str>) -> Result<(), Error> {
     match given {
         Some(given) if policy.is_none_or(|policy| policy.revision_id != given) => {
-            Err(Error::Revision { operation: "GetPolicy" })
+            Err(Error::Revision { operation: api::GetPolicy::INFO.name })
         }
         Some(_) | None => Ok(()),
     }

@@ -57,7 +57,7 @@ pub(crate) fn admit(
 /// Whether an event is JSON of an allowed size. One pass; the bytes themselves go to the runtime untouched.
 fn check_event(payload: &[u8]) -> Result<(), Error> {
     if payload.len() > EVENT_BYTES_MAX {
-        return Err(Error::EventTooLarge { bytes: payload.len(), max: EVENT_BYTES_MAX });
+        return Err(Error::EventTooLarge { max: EVENT_BYTES_MAX });
     }
     if payload.is_empty() {
         return Ok(());
@@ -101,7 +101,7 @@ mod tests {
         let error = check_event(&large).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "6291457 byte payload is too large for the RequestResponse invocation type (limit 6291456 bytes)"
+            "Request must be smaller than 6291456 bytes for the InvokeFunction operation"
         );
         let deep = "[".repeat(100_000);
         assert!(check_event(deep.as_bytes()).is_err());

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gatemill_sandbox::Exit;
-use gatemill_wire::function_ref::function_arn;
+use gatemill_wire::{RequestId, Timestamp, function_ref::function_arn};
 use tokio::time::Instant;
 
 use super::{place::Placed, resolve::Version};
@@ -54,15 +54,27 @@ pub(crate) async fn exchange(
     match placed {
         Placed::Ready(mut instance) => {
             let begun = Instant::now();
-            open_log(lambda, call, &mut instance);
-            let deadline = begun + timeout(version);
-            let Some(ending) = converse(lambda, call, &mut instance, deadline).await else {
-                return Ok(None);
-            };
-            Ok(Some(Exchanged { instance, ending, duration: begun.elapsed() }))
+            if instance.wires.is_quiet() {
+                open_log(lambda, call, &mut instance);
+                let deadline = begun + timeout(version);
+                if let Some(ending) = converse(lambda, call, &mut instance, deadline).await {
+                    return Ok(Some(Exchanged { instance, ending, duration: begun.elapsed() }));
+                }
+            }
+            abandon(lambda, instance).await;
+            Ok(None)
         }
         Placed::Failed(stream) => again(lambda, call, version, &stream).await.map(Some),
     }
+}
+
+/// Gives up an environment that died, or spoke unasked, while it was idle; what it printed is kept.
+async fn abandon(lambda: &Lambda, mut instance: Box<Instance>) {
+    let now = lambda.clock.now();
+    instance.wires.drain(&mut instance.log, now);
+    instance.log.close(now);
+    let events = instance.log.take();
+    lambda.logs.push(instance.log.stream(), events).await;
 }
 
 fn timeout(version: &Version) -> Duration {
@@ -161,13 +173,23 @@ fn question(
     let payload =
         if call.payload.is_empty() { Bytes::from_static(b"{}") } else { call.payload.clone() };
     let request_id = call.request_id.to_string();
+    let now = lambda.clock.now();
+    let trace_id = call.trace_id.clone().unwrap_or_else(|| trace_id(call.request_id, now));
     let meta = InvokeMeta {
         request_id: &request_id,
-        deadline_ms: lambda.clock.now().plus_ms(left_ms).millis(),
+        deadline_ms: now.plus_ms(left_ms).millis(),
         function_arn: &function_arn,
-        trace_id: call.trace_id.as_deref().unwrap_or(""),
+        trace_id: &trace_id,
         client_context: call.client_context.as_deref().unwrap_or(""),
         cognito_identity: "",
     };
     Outgoing::new(meta.head(payload.len()), payload)
+}
+
+/// A trace of its own for a call that brings none, not sampled. Made from the request id, which is random enough.
+fn trace_id(request_id: RequestId, now: Timestamp) -> String {
+    let id = request_id.0.simple().to_string();
+    let parent = &id[..16];
+    let root = &id[id.len() - 24..];
+    format!("Root=1-{:08x}-{root};Parent={parent};Sampled=0", now.seconds())
 }

@@ -111,10 +111,15 @@ fn begin(
     tokio::spawn(async move {
         let stream = start::log_stream(&lambda, &version);
         let limit = lambda.settings.init_timeout;
-        let started = start::start(&lambda, &version, &stream, limit, start::Opening::Init).await?;
+        let mut started =
+            start::start(&lambda, &version, &stream, limit, start::Opening::Init).await?;
         drop(slot);
         match started.end {
             InitEnd::Ready => {
+                // Not kept for the first call: there may be none.
+                let log = &mut started.instance.log;
+                let events = log.take();
+                lambda.logs.push(log.stream(), events).await;
                 lambda.pool.give(started.instance);
                 Ok(Made::Given)
             }

@@ -8,6 +8,7 @@ use crate::{
     Invocation, Lambda, Outcome, failure,
     instance::{Instance, State},
     invoke::resolve::Serving,
+    record::LogFormat,
     report::{self, Report, Status},
     start::InitEnd,
 };
@@ -26,22 +27,23 @@ pub(crate) async fn settle(lambda: &Lambda, call: &Invocation, exchanged: Exchan
     let memory_peak_bytes = instance.measure();
     let init = instance.init.take();
     let memory_mb = instance.version.configuration.memory_mb;
-    report::end(&mut instance.log, now, call.request_id);
-    let line = Report {
+    let (payload, failed) = answer(call, ending, timeout_s);
+    let report = Report {
         request_id: call.request_id,
         duration,
         init,
         memory_mb,
         memory_peak_bytes,
+        produced: payload.len(),
         status,
     };
-    report::report(&mut instance.log, now, &line);
+    let Instance { log, version, .. } = &mut *instance;
+    report::end(log, now, version, &report);
     let log_tail = instance.log.take_tail().map(Bytes::from);
     let events = instance.log.take();
     lambda.logs.push(instance.log.stream(), events).await;
     let executed_version = instance.version.name().to_owned();
     put_back(lambda, instance);
-    let (payload, failed) = answer(call, ending, timeout_s);
     let function_error = failed.then_some("Unhandled");
     Outcome { payload, function_error, executed_version, log_tail }
 }
@@ -68,6 +70,10 @@ fn is_current(lambda: &Lambda, instance: &Instance) -> bool {
 
 /// Writes into the log why the platform ended a call.
 fn explain(lambda: &Lambda, call: &Invocation, instance: &mut Instance, ending: &Ending) {
+    // With JSON logging the report alone says it.
+    if matches!(instance.version.configuration.logging.format, LogFormat::Json { .. }) {
+        return;
+    }
     let now = lambda.clock.now();
     let id = call.request_id;
     let exit_line = |exit: &Exit| {

@@ -27,7 +27,7 @@ fn request(name: &str) -> Value {
     })
 }
 
-fn with(mut request: Value, more: Value) -> Value {
+fn with(mut request: Value, more: &Value) -> Value {
     for (key, value) in more.as_object().unwrap() {
         request[key] = value.clone();
     }
@@ -50,7 +50,7 @@ fn create_and_read(world: &World) {
     let more = json!({
         "Timeout": 5, "MemorySize": 256, "Environment": { "Variables": {} }, "Tags": { "k": "v" },
     });
-    let (status, created) = world.call("POST", FUNCTIONS, &with(request("f"), more));
+    let (status, created) = world.call("POST", FUNCTIONS, &with(request("f"), &more));
     assert_eq!(status, 201, "{created}");
     let begin = r#"{"FunctionName":"f","FunctionArn":"arn:aws:lambda:us-east-1:000000000000:function:f","Runtime":"python3.12","Role":"arn:aws:iam::000000000000:role/r","Handler":"app.handler","CodeSize":0,"Description":"","Timeout":5,"MemorySize":256,"LastModified":"<time>","CodeSha256":"<hash>","Version":"$LATEST","Environment":{"Variables":{}},"TracingConfig":{"Mode":"PassThrough"},"RevisionId":"<uuid>","#;
     let end = r#""PackageType":"Zip","Architectures":["x86_64"],"EphemeralStorage":{"Size":512},"SnapStart":{"ApplyOn":"None","OptimizationStatus":"Off"},"RuntimeVersionConfig":{"RuntimeVersionArn":"<arn>"},"LoggingConfig":{"LogFormat":"Text","LogGroup":"/aws/lambda/f"}}"#;
@@ -86,6 +86,7 @@ fn create_and_read(world: &World) {
     }
 }
 
+// tidy: table
 fn refused(world: &World) {
     let invalid = "InvalidParameterValueException";
     let many: String = "x".repeat(4090);
@@ -211,6 +212,12 @@ fn refused(world: &World) {
             "NotImplementedException",
             "SnapStart",
         ),
+        (
+            json!({"Environment": {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/w"}}}),
+            501,
+            "NotImplementedException",
+            "AWS_LAMBDA_EXEC_WRAPPER",
+        ),
         (json!({"PackageType": "Image"}), 501, "NotImplementedException", "PackageType Image"),
         (json!({"Publish": true}), 501, "NotImplementedException", "Publish"),
         (
@@ -226,8 +233,7 @@ fn refused(world: &World) {
             "KMSKeyArn",
         ),
     ] {
-        let (got, named, text) =
-            world.refused("POST", FUNCTIONS, &with(request("f"), more.clone()));
+        let (got, named, text) = world.refused("POST", FUNCTIONS, &with(request("f"), &more));
         assert_eq!((got, named.as_str()), (status, code), "{more}: {text}");
         assert!(text.starts_with(message), "{more}: {text}");
         let (status, _) = world.call("GET", &format!("{FUNCTIONS}/f"), &Value::Null);
@@ -239,7 +245,7 @@ fn refused(world: &World) {
         "TracingConfig": {"Mode": "PassThrough"}, "SnapStart": {"ApplyOn": "None"}, "PackageType": "Zip", "Publish": false,
         "KMSKeyArn": "", "FileSystemConfigs": [],
     });
-    let (status, created) = world.call("POST", FUNCTIONS, &with(request("f"), unused));
+    let (status, created) = world.call("POST", FUNCTIONS, &with(request("f"), &unused));
     assert_eq!(status, 201, "{created}");
     let (status, code, text) = world.refused("POST", FUNCTIONS, &request("f"));
     assert_eq!(

@@ -17,10 +17,12 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "calls::bytes_pass_untouched", body: untouched },
     Case { name: "calls::context_and_environment", body: context },
     Case { name: "calls::log_lines", body: log_lines },
+    Case { name: "calls::json_log_lines", body: json_log_lines },
     Case { name: "calls::the_api_operation", body: operation },
     Case { name: "calls::an_environment_is_used_again", body: again },
     Case { name: "calls::much_output_in_order", body: much_output },
     Case { name: "calls::dropped_calls_run_to_their_end", body: dropped },
+    Case { name: "unwalled::both_runtimes_answer", body: both_answer },
     Case { name: "calls::isolation_between_functions", body: isolation },
 ];
 
@@ -62,7 +64,7 @@ def handler(event, context):
 fn context(world: &World) {
     let more =
         json!({ "Environment": { "Variables": { "MINE": "1", "TZ": "UTC" } }, "MemorySize": 256 });
-    world.create_with("f", "python3.12", &[("app.py", CONTEXT)], more);
+    world.create_with("f", "python3.12", &[("app.py", CONTEXT)], &more);
     let mut call = Invocation {
         trace_id: Some("Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=1".into()),
         client_context: Some(r#"{"custom":{"k":"v"}}"#.into()),
@@ -101,6 +103,8 @@ fn context(world: &World) {
         assert_eq!(env.get(absent), None);
     }
     let (unqualified, _) = world.json("f", "{}");
+    let own = unqualified["trace"].as_str().unwrap();
+    assert!(own.starts_with("Root=1-6") && own.ends_with(";Sampled=0") && own.len() == 74, "{own}");
     assert_eq!(unqualified["arn"], "arn:aws:lambda:us-east-1:000000000000:function:f");
 }
 
@@ -228,4 +232,48 @@ fn isolation(world: &World) {
     let (answer, _) = world.json("a", &json!({ "path": path }).to_string());
     assert_eq!(answer[1], false, "the host's directory of code is not there");
     assert!(answer[0].as_array().unwrap().len() <= 3, "{answer}");
+}
+
+fn json_log_lines(world: &World) {
+    let code = "import logging, os\nlog = logging.getLogger()\ndef handler(e, c):\n    log.info('no')\n    log.warning('yes')\n    if e:\n        os._exit(1)\n";
+    let config =
+        json!({ "LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "DEBUG" });
+    let files = &[("app.py", code)];
+    world.create_with("f", "python3.12", files, &json!({ "LoggingConfig": config }));
+    assert_eq!(
+        world.settled("f")["LoggingConfig"],
+        json!({ "LogFormat": "JSON", "ApplicationLogLevel": "WARN", "SystemLogLevel": "DEBUG", "LogGroup": "/aws/lambda/f" })
+    );
+    world.invoke("f", "0");
+    world.invoke("f", "1");
+    let log = world.log("/aws/lambda/f", |log| log.matches("platform.report").count() == 2);
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let kinds: Vec<_> =
+        lines.iter().map(|line| line["type"].as_str().unwrap_or("function")).collect();
+    let call = ["platform.start", "function", "platform.runtimeDone", "platform.report"];
+    assert_eq!(kinds, [&["platform.initStart", "platform.initReport"][..], &call, &call].concat());
+    assert_eq!(
+        (&lines[3]["level"], &lines[3]["message"]),
+        (&json!("WARNING"), &json!("yes")),
+        "{log}"
+    );
+    let report = &lines[5]["record"];
+    assert_eq!(report["status"], "success");
+    assert!(
+        report["metrics"]["initDurationMs"].is_f64() && report["metrics"]["memorySizeMB"] == 128
+    );
+    let failed = &lines[9]["record"];
+    assert_eq!(
+        (&failed["status"], &failed["errorType"]),
+        (&json!("error"), &json!("Runtime.ExitError"))
+    );
+    let config = json!({ "LogFormat": "JSON", "SystemLogLevel": "WARN" });
+    world.create_with("quiet", "python3.12", files, &json!({ "LoggingConfig": config }));
+    world.invoke("quiet", "0");
+    let log = world.log("/aws/lambda/quiet", |log| log.contains("yes"));
+    assert!(log.contains("\"no\"") && !log.contains("platform."), "{log}");
+    let text = json!({ "LoggingConfig": { "LogFormat": "Text" } });
+    world.call("PUT", "/2015-03-31/functions/quiet/configuration", &text);
+    let logging = &world.settled("quiet")["LoggingConfig"];
+    assert_eq!(logging, &json!({ "LogFormat": "Text", "LogGroup": "/aws/lambda/quiet" }));
 }

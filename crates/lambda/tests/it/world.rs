@@ -87,13 +87,9 @@ impl LogSink for Recorded {
 }
 
 impl World {
-    pub(crate) fn sandboxes() -> Ground {
+    pub(crate) fn sandboxes(isolation: Isolation) -> Ground {
         let dir = tempfile::tempdir().unwrap();
-        let config = Config {
-            isolation: Isolation::Sandbox,
-            state_dir: dir.path().join("state"),
-            ..Config::default()
-        };
+        let config = Config { isolation, state_dir: dir.path().join("state"), ..Config::default() };
         let sandboxes = Sandboxes::spawn(&config).unwrap();
         let search = Search {
             path: vec!["/usr/local/bin".into(), "/usr/bin".into()],
@@ -207,7 +203,7 @@ impl World {
 
     /// Creates a function and waits until it is Active.
     pub(crate) fn create(&self, name: &str, runtime: &str, files: &[(&str, &str)]) -> Value {
-        self.create_with(name, runtime, files, json!({}))
+        self.create_with(name, runtime, files, &json!({}))
     }
 
     pub(crate) fn create_with(
@@ -215,7 +211,7 @@ impl World {
         name: &str,
         runtime: &str,
         files: &[(&str, &str)],
-        more: Value,
+        more: &Value,
     ) -> Value {
         let mut request = json!({
             "FunctionName": name, "Runtime": runtime, "Role": ROLE, "Handler": "app.handler",
