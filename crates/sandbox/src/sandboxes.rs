@@ -107,6 +107,8 @@ impl Sandboxes {
 
         let (channel, program_channel) = UnixStream::pair().map_err(Error::Descriptors)?;
         channel.set_nonblocking(true).map_err(Error::Descriptors)?;
+        // Where the kernel cannot, the system call filter takes away what makes them dangerous.
+        socket::refuse_descriptors(&channel).map_err(Error::Descriptors)?;
         let (output, program_output) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Descriptors(e.into()))?;
         let flags = rustix::fs::fcntl_getfl(&output).map_err(|e| Error::Descriptors(e.into()))?;
