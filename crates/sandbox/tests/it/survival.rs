@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     case("server_death_ends_all", server_death_ends_all),
     case("shutdown_ends_all", shutdown_ends_all),
     case("many_starts_leave_nothing", many_starts_leave_nothing),
+    case("few_descriptors_end_no_sandbox", few_descriptors_end_no_sandbox),
 ];
 
 fn another(world: &World, name: &str) -> (Sandboxes, u32) {
@@ -100,5 +101,36 @@ fn many_starts_leave_nothing(world: &World) {
     let before = belongings(sandboxd);
     (0..200).for_each(|_| once());
     assert_eq!(belongings(sandboxd), before);
+    world.runtime.block_on(sandboxes.shutdown());
+}
+
+/// sandboxd without descriptors refuses a start; it does not end.
+fn few_descriptors_end_no_sandbox(world: &World) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let (sandboxes, sandboxd) = another(world, "few");
+    let few = Rlimit { current: Some(40), maximum: Some(40) };
+    let pid = Pid::from_raw(sandboxd.cast_signed());
+    prlimit(pid, Resource::Nofile, few).unwrap();
+    let mut living = Vec::new();
+    let refused = loop {
+        assert!(living.len() < 40, "more sandboxes than descriptors");
+        let spec = world.python("os.read(3, 1)");
+        match world.runtime.block_on(sandboxes.start(spec)) {
+            Ok(sandbox) => living.push(sandbox),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::Exhausted(_)), "{refused:?}");
+    for _ in 0..3 {
+        let again = world.runtime.block_on(sandboxes.start(world.program("/bin/true", &[])));
+        assert!(matches!(again, Err(Error::Exhausted(_))), "{again:?}");
+    }
+    for sandbox in living.drain(..) {
+        std::io::Write::write_all(&mut &sandbox.channel, b"x").unwrap();
+        assert_eq!(world.wait(&sandbox).status, ExitStatus::Code(0));
+    }
+    let spec = world.program("/bin/true", &[]);
+    let sandbox = world.runtime.block_on(sandboxes.start(spec)).unwrap();
+    assert_eq!(world.wait(&sandbox).status, ExitStatus::Code(0));
     world.runtime.block_on(sandboxes.shutdown());
 }
