@@ -430,7 +430,7 @@ impl Sandboxd {
 
     fn passed_memory(&mut self, ticket: u64) -> Result<(), Ended> {
         if let Some(living) = self.living.get_mut(&ticket) {
-            living.memory.passed();
+            living.memory.passed(Instant::now());
             self.watched.insert(ticket);
         }
         Ok(())

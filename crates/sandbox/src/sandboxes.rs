@@ -118,9 +118,12 @@ impl Sandboxes {
         let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
         let memory_bytes = spec.memory_bytes;
         let request = Request::Start { ticket, spec: Box::new(spec) };
-        let bytes = request.encode().map_err(|_| Error::TooLong);
+        let Ok(bytes) = request.encode() else {
+            self.link.withdraw(ticket);
+            return Err(Error::TooLong);
+        };
         let mut begun = Begun { link: Arc::clone(&self.link), ticket, done: false };
-        self.link.send(ticket, bytes?, vec![program_channel.into(), program_output]);
+        self.link.send(ticket, bytes, vec![program_channel.into(), program_output]);
 
         let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
         let (pid, peak_file) =
