@@ -20,6 +20,9 @@ use crate::spec::Spec;
 
 mod hierarchy;
 
+/// The version 1 limit of what TCP and UDP sockets hold.
+const SOCKET_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";
+
 pub(crate) use hierarchy::Hierarchies;
 
 /// The limits and switches of one sandbox.
@@ -232,7 +235,10 @@ impl Dir {
         let limit = hard_limit(spec).to_string();
         self.write("memory.limit_in_bytes", &limit)?;
         // With swap counted and equal, no byte of it can be used.
-        self.write_if_there("memory.memsw.limit_in_bytes", &limit)
+        self.write_if_there("memory.memsw.limit_in_bytes", &limit)?;
+        // Version 1 counts what sockets hold apart, and only where it has a limit.
+        let sockets = (spec.memory_bytes / limits::SOCKET_SHARE).to_string();
+        self.write_if_there(SOCKET_LIMIT, &sockets)
     }
 
     fn write(&self, file: &str, value: &str) -> io::Result<()> {

@@ -64,7 +64,7 @@ pub(crate) fn run(plan: &Plan<'_>) -> ! {
 }
 
 fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
-    die_with_parent().at(Step::Clone)?;
+    die_with_parent(plan.report).at(Step::Clone)?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     if let Ids::User { uid, gid } = plan.ids {
         write_map("self", uid, gid).at(Step::OuterMap)?;
@@ -107,7 +107,7 @@ fn loopback_up() -> io::Result<()> {
 /// mapped and the file system is sealed. Returns its pid.
 fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {
     let (wait, go) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Session)?;
-    match sys::clone_into(libc::CLONE_NEWUSER, None).at(Step::UserNamespace)? {
+    match clone_owned(plan.ids).at(Step::UserNamespace)? {
         Forked::Child => {
             drop(go);
             let mut byte = [0];
@@ -130,6 +130,27 @@ fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {
             Ok(pid)
         }
     }
+}
+
+/// Clones the program's process into a user namespace that belongs to the function's uid.
+///
+/// To its owner because the kernel counts what is in the namespace (processes, inotify instances,
+/// queued signals) also for the owner, against one limit for the whole machine: were that root, one
+/// function could leave nothing for the others and for the host. The power that an owner has over
+/// its namespace is of no use: no process of the host has that uid.
+fn clone_owned(ids: Ids) -> io::Result<Forked> {
+    const KEEP_CAPABILITIES: u64 = 1 << 2; // SECBIT_NO_SETUID_FIXUP
+    let Ids::Root { program, .. } = ids else {
+        return sys::clone_into(libc::CLONE_NEWUSER, None);
+    };
+    // Machines that restrict user namespaces want the capability to make them.
+    sys::prctl(libc::PR_SET_SECUREBITS, KEEP_CAPABILITIES)?;
+    sys::set_effective_user(program)?;
+    let forked = sys::clone_into(libc::CLONE_NEWUSER, None)?;
+    if matches!(forked, Forked::Parent(_)) {
+        sys::set_effective_user(0)?;
+    }
+    Ok(forked)
 }
 
 /// One uid and one gid: the fixed inside one, and what it is outside.
@@ -181,7 +202,7 @@ fn live(plan: &Plan<'_>, program: u32) -> Result<(), Failure> {
     sys::close_from(REPORT + 1).at(Step::Session)?;
     confine::become_plain_user(id).at(Step::Identity)?;
     // A change of identity had cleared it.
-    die_with_parent().at(Step::Identity)?;
+    die_with_parent(REPORT).at(Step::Identity)?;
     sys::set_filter(plan.filter).at(Step::Seccomp)?;
     loop {
         if let Some((kind, value)) = reap(program) {
@@ -212,7 +233,9 @@ pub(crate) fn describe(status: i32) -> (u8, i32) {
     }
 }
 
-/// The kernel kills us when sandboxd dies; when it died already, so do we.
-fn die_with_parent() -> io::Result<()> {
-    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.cast_unsigned().into())
+/// The kernel kills us when sandboxd dies; when it died already, which the pipe to it shows, so do
+/// we.
+fn die_with_parent(report: RawFd) -> io::Result<()> {
+    sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL.cast_unsigned().into())?;
+    if sys::is_broken(report)? { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
 }

@@ -14,6 +14,7 @@ use crate::confine::{Descriptors, Image, c_path};
 use crate::init::{self, Ids};
 use crate::limits;
 use crate::seccomp;
+use crate::socket;
 use crate::spec::{Isolation, Spec};
 use crate::step::{At, Failure, Step};
 use crate::supervisor;
@@ -66,7 +67,7 @@ impl Launcher {
             isolation,
             uid_base,
             mount_point: c_path(&mount_point)?,
-            filter: seccomp::program(),
+            filter: seccomp::program(socket::can_refuse_descriptors()?),
             landlock: sys::landlock_version() > 0,
             is_root: rustix::process::geteuid().is_root(),
         })

@@ -35,6 +35,9 @@ pub const MAX_PATH_DEPTH: usize = 64;
 pub const CPU_PERIOD_US: u64 = 20_000;
 /// The smallest quota that the kernel accepts.
 pub const MIN_CPU_QUOTA_US: u64 = 1_000;
+/// In version 1 cgroups, sockets may hold this part of a sandbox's memory limit, beside it. A quarter
+/// is several times what programs of that size have in flight.
+pub const SOCKET_SHARE: u64 = 4;
 /// How often the memory of sandboxes without a memory cgroup is summed.
 pub const WATCHDOG_PERIOD: Duration = Duration::from_millis(50);
 /// How often removing a cgroup is tried while its last processes die, and the pause between.

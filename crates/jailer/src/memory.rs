@@ -23,6 +23,8 @@ pub(crate) struct MemoryWatch {
     hard_limit: u64,
     /// When to look next; `None` while the kernel will tell.
     next: Option<Instant>,
+    /// When was looked last.
+    last: Option<Instant>,
     /// The highest sum seen, where no cgroup counts it.
     peak: u64,
     over: bool,
@@ -35,14 +37,16 @@ impl MemoryWatch {
             limit: spec.memory_bytes,
             hard_limit: hard_limit(spec),
             next: (!by_kernel).then(Instant::now),
+            last: None,
             peak: 0,
             over: false,
         }
     }
 
-    /// The kernel said that the limit was passed.
-    pub(crate) fn passed(&mut self) {
-        self.next = Some(Instant::now());
+    /// The kernel said that the limit was passed. A program that passes it to and fro makes sandboxd
+    /// look only so often.
+    pub(crate) fn passed(&mut self, now: Instant) {
+        self.next = Some(self.last.map_or(now, |last| now.max(last + limits::LOOK_SOONEST)));
     }
 
     /// When [`Self::look`] is due.
@@ -63,7 +67,9 @@ impl MemoryWatch {
 
     /// Looks now. `true` when the sandbox, whose first process is `pid`, has to be killed.
     pub(crate) fn look(&mut self, cgroup: &Cgroup, pid: u32, now: Instant) -> bool {
-        let counted = if let Some(used) = cgroup.memory_used() {
+        self.last = Some(now);
+        let by_cgroup = cgroup.memory_used();
+        let counted = if let Some(used) = by_cgroup {
             if used.total <= self.limit {
                 // The kernel will tell when that changes, once it minds again.
                 cgroup.tolerate(self.limit);
@@ -81,7 +87,8 @@ impl MemoryWatch {
         };
         self.peak = self.peak.max(counted);
         self.over = counted > self.limit;
-        self.next = Some(now + pause(self.limit.saturating_sub(counted), cgroup));
+        let room = self.limit.saturating_sub(counted);
+        self.next = Some(now + by_cgroup.map_or(limits::WATCHDOG_PERIOD, |_| pause(room)));
         self.over
     }
 }
@@ -102,10 +109,7 @@ pub(crate) fn hard_limit(spec: &Spec) -> u64 {
 }
 
 /// As long as it takes to fill the room that is left, at a speed that memory allows.
-fn pause(room: u64, cgroup: &Cgroup) -> Duration {
-    if cgroup.memory_used().is_none() {
-        return limits::WATCHDOG_PERIOD;
-    }
+fn pause(room: u64) -> Duration {
     let fill = Duration::from_micros(room / limits::FILL_BYTES_PER_US);
     fill.clamp(limits::LOOK_SOONEST, limits::LOOK_LATEST)
 }
@@ -131,4 +135,23 @@ pub(crate) fn page_cache(stat_file: &std::path::Path) -> u64 {
     let fields = text.lines().filter_map(|line| line.split_once(' '));
     let of_disks = fields.filter(|(name, _)| matches!(*name, "active_file" | "inactive_file"));
     of_disks.filter_map(|(_, value)| value.trim().parse::<u64>().ok()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_passed_to_and_fro_is_looked_at_only_so_often() {
+        let now = Instant::now();
+        let mut watch =
+            MemoryWatch { limit: 1, hard_limit: 2, next: None, last: None, peak: 0, over: false };
+        watch.passed(now);
+        assert_eq!(watch.due(), Some(now));
+        watch.last = Some(now);
+        watch.passed(now + Duration::from_micros(1));
+        assert_eq!(watch.due(), Some(now + limits::LOOK_SOONEST));
+        watch.passed(now + limits::LOOK_LATEST);
+        assert_eq!(watch.due(), Some(now + limits::LOOK_LATEST));
+    }
 }

@@ -29,7 +29,18 @@ const DEVICES: [&str; 5] = ["null", "zero", "full", "random", "urandom"];
 
 /// Entries of `/proc` that say more about the host than a function has to know. The rest is
 /// read-only and mostly the function's own.
-const MASKED: [&str; 6] = ["kallsyms", "kcore", "keys", "modules", "sysrq-trigger", "timer_list"];
+const MASKED: [&str; 8] = [
+    "cmdline",
+    "interrupts",
+    "kallsyms",
+    "kcore",
+    "keys",
+    "modules",
+    "sysrq-trigger",
+    "timer_list",
+];
+/// See [`MASKED`].
+const MASKED_DIRS: [&str; 5] = ["acpi", "asound", "bus", "fs", "scsi"];
 
 /// Public files of the host's `/etc` that libraries need, bound when present: certificates, the
 /// linker's index, and where Debian's alternatives point.
@@ -75,9 +86,10 @@ pub(crate) fn enter(spec: &Spec, mount_point: &CStr) -> Result<(), Failure> {
     for (Bind { inside, .. }, source) in spec.binds.iter().zip(&binds) {
         attach(source, inside, RDONLY | NOSUID | NODEV).at(Step::Bind)?;
     }
+    let empty = empty_dir().at(Step::Proc)?;
     proc_fs().at(Step::Proc)?;
     dev(&devices).at(Step::Dev)?;
-    mask_proc(&devices[0]).at(Step::Proc)?;
+    mask_proc(&devices[0], &empty).at(Step::Proc)?;
     tmp(spec.tmp_bytes).at(Step::Tmp)?;
     etc_files().at(Step::Etc)?;
     for (path, source) in HOST_ETC.iter().zip(&etc) {
@@ -144,8 +156,16 @@ fn make_mount_point(inside: &Path, is_dir: bool) -> io::Result<OwnedFd> {
     Ok(at)
 }
 
-fn proc_fs() -> io::Result<()> {
+/// A detached, empty directory: the one that `/proc` is going to cover.
+fn empty_dir() -> io::Result<Source> {
     fs::create_dir("proc")?;
+    let source = open(Path::new("proc"))?;
+    let attributes = RDONLY | NOSUID | NODEV | NOEXEC;
+    sys::mount_setattr(source.tree.as_fd(), c"", libc::AT_EMPTY_PATH, attributes, 0)?;
+    Ok(source)
+}
+
+fn proc_fs() -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     sys::mount_fs(c"proc", c"proc", flags, c"hidepid=invisible").or_else(|_| {
         // Where parts of the host's /proc are covered, as in a container, a user namespace gets
@@ -154,13 +174,15 @@ fn proc_fs() -> io::Result<()> {
     })
 }
 
-fn mask_proc(null: &Source) -> io::Result<()> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    for name in MASKED {
+fn mask_proc(null: &Source, empty: &Source) -> io::Result<()> {
+    let files = MASKED.iter().map(|name| (name, null));
+    for (name, cover) in files.chain(MASKED_DIRS.iter().map(|name| (name, empty))) {
         let target = Path::new("proc").join(name);
         if target.exists() {
-            let tree = open_tree(&null.tree, "", flags | OpenTreeFlags::AT_EMPTY_PATH)
-                .or_else(|_| open_tree(CWD, "dev/null", flags))?;
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE
+                | OpenTreeFlags::OPEN_TREE_CLOEXEC
+                | OpenTreeFlags::AT_EMPTY_PATH;
+            let tree = open_tree(&cover.tree, "", flags)?;
             move_mount(&tree, "", CWD, &target, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
         }
     }
@@ -170,7 +192,8 @@ fn mask_proc(null: &Source) -> io::Result<()> {
 fn dev(devices: &[Source]) -> io::Result<()> {
     fs::create_dir("dev")?;
     for (name, source) in DEVICES.iter().zip(devices) {
-        attach(source, &Path::new("/dev").join(name), NOSUID | NOEXEC)?;
+        // Read-only concerns the node, its times above all, and not what is written to the device.
+        attach(source, &Path::new("/dev").join(name), RDONLY | NOSUID | NOEXEC)?;
     }
     for (name, target) in [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")] {
         symlink(format!("/proc/self/fd{target}"), Path::new("dev").join(name))?;

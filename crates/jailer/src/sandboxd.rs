@@ -66,6 +66,8 @@ struct Living {
     report: OwnedFd,
     cgroup: Cgroup,
     about_to_exec: bool,
+    /// It was killed, and is to be left alone to die.
+    ending: bool,
     failure: Option<Failure>,
     memory: MemoryWatch,
     /// Where the kernel tells that the memory limit was passed.
@@ -115,6 +117,7 @@ fn quiet_surroundings() -> io::Result<()> {
     sys::set_blocked(&[libc::SIGCHLD, libc::SIGTERM], libc::SIG_BLOCK)?;
     sys::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM.cast_unsigned().into())?;
     sys::prctl(libc::PR_SET_CHILD_SUBREAPER, 1)?;
+    sys::raise_open_files()?;
     sys::overwrite_freed_memory();
     Ok(())
 }
@@ -169,9 +172,14 @@ impl Sandboxd {
         let mut result = Ok(());
         while self.living.contains_key(&TRIAL) && Instant::now() < deadline {
             self.wait_readable(&self.signals);
-            if let Some(Reply::Failed { failure, .. }) = self.reap().into_iter().next() {
-                result = Err(failure);
+            for reply in self.reap() {
+                if let Reply::Failed { failure, .. } = reply {
+                    result = Err(failure);
+                }
             }
+        }
+        if self.living.contains_key(&TRIAL) {
+            result = Err(Failure { step: Step::Died, errno: libc::ETIMEDOUT });
         }
         result.map(|()| self.enforced())
     }
@@ -256,7 +264,9 @@ impl Sandboxd {
     fn start(&mut self, ticket: u64, spec: &Spec, fds: Vec<OwnedFd>) -> Result<(), Failure> {
         let invalid = Failure { step: Step::Request, errno: libc::EINVAL };
         spec.validate().map_err(|_| invalid)?;
-        let [channel, output] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| invalid)?;
+        // The kernel drops those for which this process has no room.
+        let no_room = Failure { step: Step::Request, errno: libc::EMFILE };
+        let [channel, output] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| no_room)?;
         if !(1..MAX_TICKET).contains(&ticket) || self.living.contains_key(&ticket) {
             return Err(invalid);
         }
@@ -298,6 +308,7 @@ impl Sandboxd {
             report: launched.report,
             cgroup,
             about_to_exec: false,
+            ending: false,
             failure: None,
             memory: MemoryWatch::new(spec, memory_event.is_some()),
             memory_event,
@@ -360,7 +371,8 @@ impl Sandboxd {
     }
 
     fn kill(&mut self, ticket: u64) {
-        let Some(living) = self.living.get(&ticket) else { return };
+        let Some(living) = self.living.get_mut(&ticket) else { return };
+        living.ending = true;
         match self.isolation {
             Isolation::Sandbox => {
                 let _ = process_tree::send(living.pid, libc::SIGKILL);
@@ -379,6 +391,10 @@ impl Sandboxd {
 
     fn set_frozen(&self, ticket: u64, frozen: bool) {
         let Some(living) = self.living.get(&ticket) else { return };
+        // What is frozen by version 1 does not die.
+        if frozen && living.ending {
+            return;
+        }
         if living.cgroup.set_frozen(frozen) {
             return;
         }
@@ -414,7 +430,7 @@ impl Sandboxd {
 
     fn passed_memory(&mut self, ticket: u64) -> Result<(), Ended> {
         if let Some(living) = self.living.get_mut(&ticket) {
-            living.memory.passed();
+            living.memory.passed(Instant::now());
             self.watched.insert(ticket);
         }
         Ok(())
@@ -520,7 +536,9 @@ impl Living {
             return Some(Reply::Failed { ticket, failure: self.failure.unwrap_or(died) });
         }
         if ticket == TRIAL {
-            return None;
+            // Its init was confined, too, and saw its program's end.
+            let failure = Failure { step: Step::Died, errno: 0 };
+            return (wait_status != 0).then_some(Reply::Failed { ticket, failure });
         }
         let mut record = [0; 8];
         let status = match rustix::io::read(&self.report, &mut record) {

@@ -14,7 +14,11 @@ const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
 const KILL: u32 = libc::SECCOMP_RET_KILL_PROCESS;
 const REFUSE: u32 = libc::SECCOMP_RET_ERRNO | libc::EPERM.cast_unsigned();
 const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
+const NO_ACCESS: u32 = libc::SECCOMP_RET_ERRNO | libc::EACCES.cast_unsigned();
 const NO_FAMILY: u32 = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT.cast_unsigned();
+const NO_PROTOCOL: u32 = libc::SECCOMP_RET_ERRNO | libc::EPROTONOSUPPORT.cast_unsigned();
+/// The call returns 0 and does nothing.
+const IGNORE: u32 = libc::SECCOMP_RET_ERRNO;
 
 /// The last system call that was reviewed for the list below (`file_setattr`, Linux 6.17).
 const LAST_REVIEWED: u32 = 469;
@@ -52,8 +56,13 @@ enum Rule {
     Return(u32),
     /// Refused when one of these bits is set in the first argument.
     NotWithBits(u32),
-    /// Unix, IPv4, IPv6 and routing netlink sockets only.
+    /// Unix, routing netlink, and of IPv4 and IPv6 only TCP, UDP and ICMP: the other protocols have
+    /// a history of holes, and asking for one loads its module.
     SocketFamilies,
+    /// Not `F_NOTIFY`.
+    FileControl,
+    /// `SO_LINGER` of a socket is taken and not heeded.
+    NoLinger,
 }
 
 /// The calls that are refused always: mounts and roots, namespaces, kernel programs and modules,
@@ -138,19 +147,23 @@ const REFUSED_HERE: &[i64] = &[
 const REFUSED_HERE: &[i64] = &[];
 
 /// The filter's program, for this machine's architecture. Pure; made once by sandboxd.
-pub(crate) fn program() -> Vec<sock_filter> {
+///
+/// With `lingering`, sockets may linger at their last close. That is open only where the server's
+/// sockets refuse descriptors (see [`crate::socket::refuse_descriptors`]): elsewhere a function
+/// could pass a lingering socket to the server, whose thread would then do the last close, and wait.
+pub(crate) fn program(lingering: bool) -> Vec<sock_filter> {
     let mut out = vec![
         plain(LOAD, OFFSET_ARCH),
         branch(IF_EQUAL, ARCH, 1, 0),
         plain(RETURN, KILL),
         plain(LOAD, OFFSET_NR),
     ];
-    out.extend(tree(&ranges()));
+    out.extend(tree(&ranges(lingering)));
     out
 }
 
 /// `(first number, rule)`, ascending; each range reaches to the next one's first number.
-fn ranges() -> Vec<(u32, Rule)> {
+fn ranges(lingering: bool) -> Vec<(u32, Rule)> {
     let mut special = vec![
         // The arguments of clone3 are behind a pointer that a filter cannot follow; libc falls back
         // to clone when it is told that there is no clone3.
@@ -159,7 +172,15 @@ fn ranges() -> Vec<(u32, Rule)> {
         (number(libc::SYS_unshare), Rule::NotWithBits(NEW_NAMESPACES | NEW_TIME)),
         (number(libc::SYS_socket), Rule::SocketFamilies),
         (number(libc::SYS_socketpair), Rule::SocketFamilies),
+        // A watch is on the inode: on a bind it would tell what the host and other functions open.
+        (number(libc::SYS_inotify_add_watch), Rule::Return(NO_ACCESS)),
+        (number(libc::SYS_fcntl), Rule::FileControl),
+        // Takes from `fs.aio-max-nr`, one number for the whole machine. Libraries fall back.
+        (number(libc::SYS_io_setup), Rule::Return(UNKNOWN)),
     ];
+    if !lingering {
+        special.push((number(libc::SYS_setsockopt), Rule::NoLinger));
+    }
     special
         .extend(REFUSED.iter().chain(REFUSED_HERE).map(|nr| (number(*nr), Rule::Return(REFUSE))));
     special.sort_by_key(|(nr, _)| *nr);
@@ -210,13 +231,34 @@ fn leaf(rule: Rule) -> Vec<sock_filter> {
         ],
         Rule::SocketFamilies => vec![
             plain(LOAD, OFFSET_ARGS),
-            branch(IF_EQUAL, libc::AF_UNIX.cast_unsigned(), 6, 0),
-            branch(IF_EQUAL, libc::AF_INET.cast_unsigned(), 5, 0),
-            branch(IF_EQUAL, libc::AF_INET6.cast_unsigned(), 4, 0),
-            branch(IF_EQUAL, libc::AF_NETLINK.cast_unsigned(), 0, 2),
+            branch(IF_EQUAL, libc::AF_UNIX.cast_unsigned(), 13, 0),
+            branch(IF_EQUAL, libc::AF_NETLINK.cast_unsigned(), 9, 0),
+            branch(IF_EQUAL, libc::AF_INET.cast_unsigned(), 1, 0),
+            branch(IF_EQUAL, libc::AF_INET6.cast_unsigned(), 0, 9),
+            plain(LOAD, OFFSET_ARGS + 16),
+            branch(IF_EQUAL, 0, 8, 0),
+            branch(IF_EQUAL, libc::IPPROTO_TCP.cast_unsigned(), 7, 0),
+            branch(IF_EQUAL, libc::IPPROTO_UDP.cast_unsigned(), 6, 0),
+            branch(IF_EQUAL, libc::IPPROTO_ICMP.cast_unsigned(), 5, 0),
+            branch(IF_EQUAL, libc::IPPROTO_ICMPV6.cast_unsigned(), 4, 0),
+            plain(RETURN, NO_PROTOCOL),
             plain(LOAD, OFFSET_ARGS + 16),
             branch(IF_EQUAL, libc::NETLINK_ROUTE.cast_unsigned(), 1, 0),
             plain(RETURN, NO_FAMILY),
+            plain(RETURN, ALLOW),
+        ],
+        Rule::FileControl => vec![
+            plain(LOAD, OFFSET_ARGS + 8),
+            branch(IF_EQUAL, libc::F_NOTIFY.cast_unsigned(), 0, 1),
+            plain(RETURN, REFUSE),
+            plain(RETURN, ALLOW),
+        ],
+        Rule::NoLinger => vec![
+            plain(LOAD, OFFSET_ARGS + 8),
+            branch(IF_EQUAL, libc::SOL_SOCKET.cast_unsigned(), 0, 3),
+            plain(LOAD, OFFSET_ARGS + 16),
+            branch(IF_EQUAL, libc::SO_LINGER.cast_unsigned(), 0, 1),
+            plain(RETURN, IGNORE),
             plain(RETURN, ALLOW),
         ],
     }

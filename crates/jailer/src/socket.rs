@@ -1,5 +1,7 @@
-//! Sending and receiving whole messages, with descriptors, over a `SOCK_SEQPACKET` socket.
+//! Sending and receiving whole messages, with descriptors, over a `SOCK_SEQPACKET` socket; and
+//! sockets that take no descriptors.
 
+use std::io;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,6 +11,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
 };
+
+use crate::sys;
 
 /// Most descriptors of one message.
 const MAX_FDS: usize = 2;
@@ -39,7 +43,30 @@ pub fn send(
     }
 }
 
-/// Receives one message into `buffer`: its length (0 at the end of the connection) and descriptors.
+/// Makes a unix socket refuse descriptors that its peer passes. `false` where the kernel cannot
+/// (before Linux 6.16).
+///
+/// Whoever reads from a unix socket also takes, and at once closes, the descriptors that were passed
+/// with the bytes, asked for or not. What their last close does, and how long it takes, is then the
+/// choice of the peer: of a TCP socket that lingers, minutes.
+///
+/// # Errors
+/// The system's.
+pub fn refuse_descriptors(socket: impl AsFd) -> io::Result<bool> {
+    const SO_PASSRIGHTS: i32 = 83;
+    match sys::set_socket_option(socket.as_fd(), SO_PASSRIGHTS, 0) {
+        Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(false),
+        result => result.map(|()| true),
+    }
+}
+
+/// Whether [`refuse_descriptors`] works here.
+pub(crate) fn can_refuse_descriptors() -> io::Result<bool> {
+    refuse_descriptors(std::os::unix::net::UnixStream::pair()?.0)
+}
+
+/// Receives one message into `buffer`: its length (0 at the end of the connection) and descriptors;
+/// none when this process had no room for them all.
 ///
 /// # Errors
 /// The system's; `MSGSIZE` for a message that is longer than the buffer.
@@ -65,8 +92,11 @@ pub fn receive(
             fds.extend(rights);
         }
     }
-    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+    if message.flags.contains(ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
+    }
+    if message.flags.contains(ReturnFlags::CTRUNC) {
+        fds.clear();
     }
     Ok((message.bytes, fds))
 }

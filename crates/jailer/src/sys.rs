@@ -94,6 +94,29 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) }.into())
 }
 
+/// Whether nobody can read any more from the pipe of this writing end.
+pub(crate) fn is_broken(pipe: RawFd) -> io::Result<bool> {
+    let mut poll = libc::pollfd { fd: pipe, events: 0, revents: 0 };
+    // SAFETY: one pollfd, which lives through the call; a timeout of 0 does not wait.
+    check(unsafe { libc::poll(&raw mut poll, 1, 0) }.into())?;
+    Ok(poll.revents & libc::POLLERR != 0)
+}
+
+/// An integer option of the socket level.
+pub(crate) fn set_socket_option(
+    socket: BorrowedFd<'_>,
+    option: c_int,
+    value: c_int,
+) -> io::Result<()> {
+    let size = libc::socklen_t::try_from(size_of_val(&value)).unwrap_or(4);
+    // SAFETY: the kernel reads one integer, which lives through the call, by its true size.
+    let result = unsafe {
+        let value = (&raw const value).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, value, size)
+    };
+    check(result.into())
+}
+
 /// Makes `to` a copy of `from` that survives `execve`.
 pub(crate) fn duplicate_to(from: RawFd, to: RawFd) -> io::Result<()> {
     // SAFETY: dup2 only touches the descriptor table; the callers own the numbers they name.
@@ -201,6 +224,17 @@ pub(crate) fn become_user(id: u32) -> io::Result<()> {
     check(unsafe { libc::setresgid(id, id, id) }.into())?;
     // SAFETY: as above.
     check(unsafe { libc::setresuid(id, id, id) }.into())
+}
+
+/// Effective uid alone; real and saved stay.
+pub(crate) fn set_effective_user(id: u32) -> io::Result<()> {
+    // SAFETY: plain integers, of which -1 means no change; single-threaded.
+    check(unsafe { libc::setresuid(u32::MAX, id, u32::MAX) }.into())
+}
+
+/// The soft limit of open files as high as the hard one.
+pub(crate) fn raise_open_files() -> io::Result<()> {
+    set_limit(libc::RLIMIT_NOFILE, u64::MAX)
 }
 
 /// Soft and hard limit at once.

@@ -61,11 +61,18 @@ impl From<Failure> for Error {
             (Step::Exec, libc::ENOENT | libc::ENOTDIR | libc::ELOOP) => Self::ProgramMissing,
             (Step::Exec, libc::EACCES | libc::EPERM) => Self::ProgramNotPermitted,
             (Step::Exec, libc::ENOEXEC | libc::EINVAL | libc::ELIBBAD) => Self::ProgramFormat,
+            (
+                _,
+                libc::EAGAIN
+                | libc::ENOMEM
+                | libc::ENOBUFS
+                | libc::EMFILE
+                | libc::ENFILE
+                | libc::ENOSPC
+                | libc::ETOOMANYREFS,
+            ) => Self::Exhausted(failure),
             (Step::Cwd, _) => Self::Cwd,
             (Step::Bind, _) => Self::Bind(failure),
-            (_, libc::EAGAIN | libc::ENOMEM | libc::EMFILE | libc::ENFILE | libc::ENOSPC) => {
-                Self::Exhausted(failure)
-            }
             _ => Self::Failed(failure),
         }
     }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gatemill_jailer::protocol::{Reply, Request};
-use gatemill_jailer::{Failure, limits, socket};
+use gatemill_jailer::{Failure, Step, limits, socket};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 use tokio::sync::{oneshot, watch};
@@ -55,6 +55,21 @@ struct Queued {
     fds: Vec<OwnedFd>,
 }
 
+impl State {
+    /// A start fails; of the end of sandboxd the thread tells.
+    fn not_sent(&mut self, ticket: u64, error: Errno) {
+        let is_start = self.waiting.get(&ticket).is_some_and(|w| w.started.is_some());
+        if matches!(error, Errno::PIPE | Errno::CONNRESET) || !is_start {
+            return;
+        }
+        let started = self.waiting.remove(&ticket).and_then(|waiting| waiting.started);
+        if let Some(started) = started {
+            let failure = Failure { step: Step::Request, errno: error.raw_os_error() };
+            let _ = started.send(Err(failure));
+        }
+    }
+}
+
 /// The ends that a starter waits on.
 pub(crate) struct Pending {
     pub(crate) ticket: u64,
@@ -92,7 +107,13 @@ impl Link {
         Some(Pending { ticket, started, exit })
     }
 
-    /// Sends at once, or, when there is no room, as soon as there is.
+    /// Takes back what [`Self::expect`] registered, for a start that was never sent.
+    pub(crate) fn withdraw(&self, ticket: u64) {
+        self.state().waiting.remove(&ticket);
+    }
+
+    /// Sends at once, or, when there is no room, as soon as there is. A start that the system
+    /// refuses to send has failed.
     pub(crate) fn send(&self, ticket: u64, bytes: Vec<u8>, fds: Vec<OwnedFd>) {
         let mut state = self.state();
         if state.gone {
@@ -103,8 +124,7 @@ impl Link {
             match socket::send(&self.socket, &bytes, &borrowed, false) {
                 Ok(()) => return,
                 Err(Errno::AGAIN) => {}
-                // The thread sees the same, and tells everybody.
-                Err(_) => return,
+                Err(error) => return state.not_sent(ticket, error),
             }
         }
         if fds.is_empty() {
@@ -170,12 +190,13 @@ impl Link {
 
     fn flush(&self) {
         let mut state = self.state();
-        while let Some(next) = state.queue.front() {
+        while let Some(next) = state.queue.pop_front() {
             let fds: Vec<BorrowedFd<'_>> = next.fds.iter().map(AsFd::as_fd).collect();
-            if socket::send(&self.socket, &next.bytes, &fds, false) == Err(Errno::AGAIN) {
-                return;
+            match socket::send(&self.socket, &next.bytes, &fds, false) {
+                Ok(()) => {}
+                Err(Errno::AGAIN) => return state.queue.push_front(next),
+                Err(error) => state.not_sent(next.ticket, error),
             }
-            state.queue.pop_front();
         }
     }
 

@@ -107,6 +107,8 @@ impl Sandboxes {
 
         let (channel, program_channel) = UnixStream::pair().map_err(Error::Descriptors)?;
         channel.set_nonblocking(true).map_err(Error::Descriptors)?;
+        // Where the kernel cannot, the system call filter takes away what makes them dangerous.
+        socket::refuse_descriptors(&channel).map_err(Error::Descriptors)?;
         let (output, program_output) =
             pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Descriptors(e.into()))?;
         let flags = rustix::fs::fcntl_getfl(&output).map_err(|e| Error::Descriptors(e.into()))?;
@@ -116,9 +118,12 @@ impl Sandboxes {
         let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
         let memory_bytes = spec.memory_bytes;
         let request = Request::Start { ticket, spec: Box::new(spec) };
-        let bytes = request.encode().map_err(|_| Error::TooLong);
+        let Ok(bytes) = request.encode() else {
+            self.link.withdraw(ticket);
+            return Err(Error::TooLong);
+        };
         let mut begun = Begun { link: Arc::clone(&self.link), ticket, done: false };
-        self.link.send(ticket, bytes?, vec![program_channel.into(), program_output]);
+        self.link.send(ticket, bytes, vec![program_channel.into(), program_output]);
 
         let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
         let (pid, peak_file) =

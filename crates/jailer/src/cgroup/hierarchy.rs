@@ -93,6 +93,10 @@ fn make_in(dir: &Path, mount: &Mount) -> io::Result<Parent> {
             empty_own_cgroup(dir);
         }
         controllers = delegate(dir, &path);
+    } else if controllers.contains(&Controller::Memory) {
+        // The first cgroup with such a limit has the kernel patch its own code, and the last one's
+        // end again, for milliseconds: better here than at each start.
+        let _ = fs::write(path.join(super::SOCKET_LIMIT), "-1");
     }
     // Without the right to join them, cgroups are of no use (a directory that may be made but not
     // entered exists where only a part is delegated).
@@ -145,7 +149,10 @@ fn remove_orphans(dir: &Path) {
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(pid) = name.to_str().and_then(|n| n.strip_prefix(PREFIX)) else { continue };
-        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+        // Of our own pid too: in a container each start may have the same, and what has its name
+        // was made before us.
+        let Ok(number) = pid.parse::<u32>() else { continue };
+        if number == std::process::id() || !Path::new("/proc").join(pid).exists() {
             remove_tree(&entry.path());
         }
     }

@@ -27,6 +27,7 @@ pub(crate) const CASES: &[Case] = &[
     root_case("setuid_programs_have_no_effect", setuid_programs_have_no_effect),
     root_case("device_nodes_do_not_open", device_nodes_do_not_open),
     root_case("each_function_has_its_own_host_uid", each_function_has_its_own_host_uid),
+    root_case("the_init_gives_up_its_privileges", the_init_gives_up_its_privileges),
 ];
 
 fn reads_no_host_files(world: &World) {
@@ -372,4 +373,23 @@ fn each_function_has_its_own_host_uid(world: &World) {
         uid.split('\t').next().unwrap().parse::<u32>().unwrap()
     };
     assert_eq!((owner(11), owner(12)), (2_000_000_011, 2_000_000_012));
+}
+
+fn the_init_gives_up_its_privileges(world: &World) {
+    let sandbox = world.start(world.python("os.read(3, 1)")).unwrap();
+    let status = || fs::read_to_string(format!("/proc/{}/status", sandbox.pid)).unwrap();
+    eventually("it is confined", || status().contains("Seccomp:\t2"));
+    let status = status();
+    for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+        assert!(status.contains(&format!("{set}:\t0000000000000000")), "{status}");
+    }
+    let id = "2000060000\t2000060000\t2000060000\t2000060000";
+    assert!(status.contains(&format!("Uid:\t{id}")) && status.contains("NoNewPrivs:\t1"));
+    assert!(status.contains(&format!("Gid:\t{id}")), "{status}");
+    let fds = fs::read_dir(format!("/proc/{}/fd", sandbox.pid)).unwrap();
+    let mut targets: Vec<_> =
+        fds.flatten().map(|fd| fs::read_link(fd.path()).unwrap().display().to_string()).collect();
+    targets.sort();
+    assert!(targets[..3].iter().all(|target| target == "/dev/null"), "{targets:?}");
+    assert!(targets.len() == 4 && targets[3].starts_with("pipe:"), "{targets:?}");
 }

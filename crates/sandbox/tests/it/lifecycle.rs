@@ -139,11 +139,13 @@ fn drop_kills(world: &World) {
 
 fn a_dropped_start_leaves_nothing(world: &World) {
     let marker = format!("dropped-start-{}", std::process::id());
-    let spec = world.python(&format!("time.sleep(600) # {marker}"));
-    let start = world.sandboxes.start(spec);
-    let aborted =
-        world.runtime.block_on(async { tokio::time::timeout(Duration::ZERO, start).await });
-    assert!(aborted.is_err(), "no start takes no time");
+    let aborted = || {
+        let start = world.sandboxes.start(world.python(&format!("time.sleep(600) # {marker}")));
+        let outcome = async { tokio::time::timeout(Duration::ZERO, start).await };
+        world.runtime.block_on(outcome).is_err()
+    };
+    // Now and then this thread is held up for longer than the start takes.
+    assert!((0..20).any(|_| aborted()), "no start takes no time");
     // Requests are taken in order, so after this one the other has been begun and killed.
     world.run(world.program("/bin/true", &[]));
     eventually("it is gone", || processes_with(&marker).is_empty());

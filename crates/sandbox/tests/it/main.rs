@@ -15,6 +15,7 @@ mod kernel;
 mod lifecycle;
 mod resources;
 mod role;
+mod shared;
 mod survival;
 mod world;
 
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
     let world = World::new(gatemill_sandbox::Isolation::Sandbox);
     println!("{}", world.sandboxes.enforced());
     let is_root = rustix::process::geteuid().is_root();
-    let cases = [escapes::CASES, kernel::CASES, resources::CASES, lifecycle::CASES];
+    let cases = [escapes::CASES, kernel::CASES, shared::CASES, resources::CASES, lifecycle::CASES];
     let alone = [survival::CASES, figures::CASES];
     let mut failed = 0;
     for case in cases.iter().chain(&alone).flat_map(|cases| cases.iter()) {

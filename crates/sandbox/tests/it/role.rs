@@ -8,7 +8,7 @@ use std::process::{Command, ExitCode};
 use gatemill_sandbox::Isolation;
 
 use crate::world::World;
-use crate::{escapes, kernel, lifecycle, resources, survival};
+use crate::{escapes, kernel, lifecycle, resources, shared, survival};
 
 pub(crate) const SERVER: &str = "__server";
 const NOBODY: &str = "__nobody";
@@ -23,7 +23,14 @@ pub(crate) fn play() -> Option<ExitCode> {
         NOBODY => Some(suite(
             "without root",
             Isolation::Sandbox,
-            &[escapes::CASES, kernel::CASES, resources::CASES, lifecycle::CASES, survival::CASES],
+            &[
+                escapes::CASES,
+                kernel::CASES,
+                shared::CASES,
+                resources::CASES,
+                lifecycle::CASES,
+                survival::CASES,
+            ],
         )),
         WITHOUT_ISOLATION => {
             Some(suite("without isolation", Isolation::Process, &[lifecycle::CASES]))

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use gatemill_sandbox::{Config, Error, ExitStatus, Sandboxes};
 
@@ -13,8 +13,10 @@ use crate::{Case, case};
 pub(crate) const CASES: &[Case] = &[
     case("sandboxd_death_ends_all", sandboxd_death_ends_all),
     case("server_death_ends_all", server_death_ends_all),
+    case("death_of_both_ends_all", death_of_both_ends_all),
     case("shutdown_ends_all", shutdown_ends_all),
     case("many_starts_leave_nothing", many_starts_leave_nothing),
+    case("few_descriptors_end_no_sandbox", few_descriptors_end_no_sandbox),
 ];
 
 fn another(world: &World, name: &str) -> (Sandboxes, u32) {
@@ -45,10 +47,10 @@ fn sandboxd_death_ends_all(world: &World) {
     world.runtime.block_on(sandboxes.shutdown());
 }
 
-fn server_death_ends_all(_: &World) {
-    let marker = format!("server-{}", std::process::id());
+/// A server of its own with one sandbox, which has this marker in its command line.
+fn server(marker: &str) -> Child {
     let mut server = Command::new("/proc/self/exe")
-        .args([role::SERVER, &marker])
+        .args([role::SERVER, marker])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -56,6 +58,31 @@ fn server_death_ends_all(_: &World) {
     let mut line = String::new();
     BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
     assert_eq!(line, "ready\n");
+    server
+}
+
+/// Neither can clean up: the kernel ends the processes, the next sandboxd removes the cgroups.
+fn death_of_both_ends_all(world: &World) {
+    let marker = format!("both-{}", std::process::id());
+    let mut server = server(&marker);
+    let text = format!("sleep(600) # {marker}");
+    assert!(!processes_with(&text).is_empty());
+    let sandboxd = sandboxds(server.id())[0];
+    let pid = rustix::process::Pid::from_raw(sandboxd.cast_signed()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    kill(server.id());
+    server.wait().unwrap();
+    kill(sandboxd);
+    eventually("no process is left", || processes_with(&text).is_empty());
+    eventually("sandboxd was collected", || !Path::new(&format!("/proc/{sandboxd}")).exists());
+    let (next, _) = another(world, "next");
+    assert!(cgroups_of(sandboxd).is_empty());
+    world.runtime.block_on(next.shutdown());
+}
+
+fn server_death_ends_all(_: &World) {
+    let marker = format!("server-{}", std::process::id());
+    let mut server = server(&marker);
     let text = format!("sleep(600) # {marker}");
     assert!(!processes_with(&text).is_empty());
     let sandboxd = sandboxds(server.id())[0];
@@ -100,5 +127,36 @@ fn many_starts_leave_nothing(world: &World) {
     let before = belongings(sandboxd);
     (0..200).for_each(|_| once());
     assert_eq!(belongings(sandboxd), before);
+    world.runtime.block_on(sandboxes.shutdown());
+}
+
+/// sandboxd without descriptors refuses a start; it does not end.
+fn few_descriptors_end_no_sandbox(world: &World) {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+    let (sandboxes, sandboxd) = another(world, "few");
+    let few = Rlimit { current: Some(40), maximum: Some(40) };
+    let pid = Pid::from_raw(sandboxd.cast_signed());
+    prlimit(pid, Resource::Nofile, few).unwrap();
+    let mut living = Vec::new();
+    let refused = loop {
+        assert!(living.len() < 40, "more sandboxes than descriptors");
+        let spec = world.python("os.read(3, 1)");
+        match world.runtime.block_on(sandboxes.start(spec)) {
+            Ok(sandbox) => living.push(sandbox),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(refused, Error::Exhausted(_)), "{refused:?}");
+    for _ in 0..3 {
+        let again = world.runtime.block_on(sandboxes.start(world.program("/bin/true", &[])));
+        assert!(matches!(again, Err(Error::Exhausted(_))), "{again:?}");
+    }
+    for sandbox in living.drain(..) {
+        std::io::Write::write_all(&mut &sandbox.channel, b"x").unwrap();
+        assert_eq!(world.wait(&sandbox).status, ExitStatus::Code(0));
+    }
+    let spec = world.program("/bin/true", &[]);
+    let sandbox = world.runtime.block_on(sandboxes.start(spec)).unwrap();
+    assert_eq!(world.wait(&sandbox).status, ExitStatus::Code(0));
     world.runtime.block_on(sandboxes.shutdown());
 }

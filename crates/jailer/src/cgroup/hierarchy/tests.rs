@@ -56,3 +56,15 @@ fn nonsense_is_no_hierarchy() {
         assert_eq!(read_mounts(text, text), []);
     }
 }
+
+#[test]
+fn what_the_dead_and_namesakes_left_is_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let parents = [std::process::id(), 1, u32::MAX].map(|pid| format!("{PREFIX}{pid}"));
+    for parent in &parents {
+        fs::create_dir(dir.path().join(parent)).unwrap();
+    }
+    remove_orphans(dir.path());
+    let left = parents.map(|parent| dir.path().join(parent).exists());
+    assert_eq!(left, [false, true, false]);
+}
