@@ -208,10 +208,12 @@ impl Dir {
                 (Controller::Cpu, 2) => {
                     let value = format!("{} {}", cpu_quota_us(spec), limits::CPU_PERIOD_US);
                     self.write("cpu.max", &value)?;
+                    self.write("cpu.weight", &cpu_weight(spec).to_string())?;
                 }
                 (Controller::Cpu, _) => {
                     self.write("cpu.cfs_period_us", &limits::CPU_PERIOD_US.to_string())?;
                     self.write("cpu.cfs_quota_us", &cpu_quota_us(spec).to_string())?;
+                    self.write("cpu.shares", &cpu_shares(spec).to_string())?;
                 }
                 // One more for the init, which the customer did not start.
                 (Controller::Pids, _) => {
@@ -283,6 +285,16 @@ fn remove_dir(path: &Path) {
 fn cpu_quota_us(spec: &Spec) -> u64 {
     let quota = u64::from(spec.cpu_millis) * limits::CPU_PERIOD_US / 1000;
     quota.max(limits::MIN_CPU_QUOTA_US)
+}
+
+/// Version 1: 1,024 is what one CPU's worth has, and 2 the least.
+fn cpu_shares(spec: &Spec) -> u64 {
+    (u64::from(spec.cpu_share_millis) * 1024 / 1000).clamp(2, 262_144)
+}
+
+/// Version 2: 100 is what one CPU's worth has, between 1 and 10,000.
+fn cpu_weight(spec: &Spec) -> u64 {
+    (u64::from(spec.cpu_share_millis) / 10).clamp(1, 10_000)
 }
 
 fn field(file: &Path, name: &str) -> Option<u64> {

@@ -59,3 +59,6 @@ pub const FILL_BYTES_PER_US: u64 = 4096;
 pub const LOOK_SOONEST: Duration = Duration::from_millis(5);
 /// See [`LOOK_SOONEST`].
 pub const LOOK_LATEST: Duration = Duration::from_millis(500);
+
+/// The largest CPU share of a spec, in thousandths of a CPU.
+pub(crate) const MAX_CPU_MILLIS: u32 = 1_000_000;

@@ -237,6 +237,7 @@ fn write_spec(out: &mut Writer, spec: &Spec) {
     out.u32(spec.uid);
     out.u64(spec.memory_bytes);
     out.u32(spec.cpu_millis);
+    out.u32(spec.cpu_share_millis);
     out.u64(spec.tmp_bytes);
     out.u32(spec.pids_max);
     out.u32(spec.nofile);
@@ -255,6 +256,7 @@ fn read_spec(input: &mut Reader<'_>) -> Result<Spec, Malformed> {
         uid: input.u32()?,
         memory_bytes: input.u64()?,
         cpu_millis: input.u32()?,
+        cpu_share_millis: input.u32()?,
         tmp_bytes: input.u64()?,
         pids_max: input.u32()?,
         nofile: input.u32()?,

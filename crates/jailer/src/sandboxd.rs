@@ -161,6 +161,7 @@ impl Sandboxd {
             uid: 0,
             memory_bytes: 64 << 20,
             cpu_millis: 1000,
+            cpu_share_millis: 1000,
             tmp_bytes: 1 << 20,
             pids_max: 16,
             nofile: 64,

@@ -53,8 +53,11 @@ pub struct Spec {
     pub uid: u32,
     /// Memory limit in bytes of the whole process tree.
     pub memory_bytes: u64,
-    /// CPU share in thousandths of one CPU.
+    /// The most CPU that it gets, in thousandths of one CPU.
     pub cpu_millis: u32,
+    /// Its share beside others where CPU is scarce, in thousandths of one CPU: two sandboxes that both want more than
+    /// there is get it in this proportion.
+    pub cpu_share_millis: u32,
     /// Size of `/tmp` in bytes.
     pub tmp_bytes: u64,
     /// Most processes and threads.
@@ -145,8 +148,12 @@ impl Spec {
         if !(limits::MIN_MEMORY_BYTES..=limits::MAX_SIZE_BYTES).contains(&self.memory_bytes) {
             return invalid("memory_bytes", "is below 4 MiB or absurdly large");
         }
-        if self.cpu_millis == 0 || self.cpu_millis > 1_000_000 {
-            return invalid("cpu_millis", "is zero or absurdly large");
+        for (name, millis) in
+            [("cpu_millis", self.cpu_millis), ("cpu_share_millis", self.cpu_share_millis)]
+        {
+            if millis == 0 || millis > limits::MAX_CPU_MILLIS {
+                return invalid(name, "is zero or absurdly large");
+            }
         }
         if self.tmp_bytes == 0 || self.tmp_bytes > limits::MAX_SIZE_BYTES {
             return invalid("tmp_bytes", "is zero or absurdly large");

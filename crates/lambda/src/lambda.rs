@@ -68,7 +68,8 @@ pub struct Settings {
     pub idle_memory_max: u64,
     /// Whether another version of a language may run in place of one that is not installed.
     pub nearest_runtime: bool,
-    /// The CPU share that every function gets at least, in thousandths of a CPU; above it, 1,769 MB of memory buy one.
+    /// The CPU that every function may use while there is some to spare, in thousandths of a CPU. Above it, and
+    /// wherever functions compete, 1,769 MB of memory buy one CPU.
     pub cpu_millis_min: u32,
     /// How long initialisation may take before it is repeated inside the call.
     pub init_timeout: Duration,

@@ -212,6 +212,7 @@ fn spec(
         uid,
         memory_bytes: u64::from(configuration.memory_mb) * MIB,
         cpu_millis: proportional.max(lambda.settings.cpu_millis_min),
+        cpu_share_millis: proportional,
         tmp_bytes: u64::from(configuration.ephemeral_mb) * MIB,
         pids_max: PROCESSES_MAX,
         nofile: OPEN_FILES_MAX,

@@ -15,6 +15,7 @@ fn spec() -> Spec {
         uid: 0,
         memory_bytes: 128 << 20,
         cpu_millis: 72,
+        cpu_share_millis: 500,
         tmp_bytes: 512 << 20,
         pids_max: 100,
         nofile: 64,
@@ -43,6 +44,7 @@ fn version_2_has_its_limits() {
     assert_eq!(content("memory.swap.max"), "0");
     assert_eq!(content("memory.oom.group"), "1");
     assert_eq!(content("cpu.max"), "1440 20000");
+    assert_eq!(content("cpu.weight"), "50");
     assert_eq!(content("pids.max"), "101");
     assert!(cgroup.tasks_files().is_empty() && cgroup.birthplace().unwrap().is_some());
 
@@ -78,6 +80,7 @@ fn version_1_has_its_limits() {
     assert_eq!(content("memory.limit_in_bytes"), (640_u64 << 20).to_string());
     assert_eq!(content("cpu.cfs_period_us"), "20000");
     assert_eq!(content("cpu.cfs_quota_us"), "1440");
+    assert_eq!(content("cpu.shares"), "512");
     assert_eq!(content("pids.max"), "101");
     assert_eq!(cgroup.tasks_files(), [dir.path().join("a.1/tasks")]);
     assert!(cgroup.birthplace().unwrap().is_none());
@@ -104,4 +107,6 @@ fn nothing_is_left_of_a_cgroup_that_cannot_be_limited() {
 fn the_smallest_share_is_one_that_the_kernel_accepts() {
     assert_eq!(cpu_quota_us(&Spec { cpu_millis: 1, ..spec() }), 1000);
     assert_eq!(cpu_quota_us(&Spec { cpu_millis: 6000, ..spec() }), 120_000);
+    let tiny = Spec { cpu_share_millis: 1, ..spec() };
+    assert_eq!((cpu_shares(&tiny), cpu_weight(&tiny)), (2, 1));
 }

@@ -13,6 +13,7 @@ fn spec() -> Spec {
         uid: 59_999,
         memory_bytes: 128 << 20,
         cpu_millis: 72,
+        cpu_share_millis: 73,
         tmp_bytes: 512 << 20,
         pids_max: 1024,
         nofile: 1024,

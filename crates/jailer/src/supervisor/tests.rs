@@ -27,6 +27,7 @@ fn inside_paths_become_host_paths() {
         uid: 0,
         memory_bytes: 1 << 26,
         cpu_millis: 1,
+        cpu_share_millis: 1,
         tmp_bytes: 1,
         pids_max: 1,
         nofile: 64,

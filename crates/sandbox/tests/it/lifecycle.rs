@@ -66,6 +66,7 @@ fn spec_is_checked(world: &World) {
     refused(|spec| spec.uid = 60_000);
     refused(|spec| spec.memory_bytes = 0);
     refused(|spec| spec.cpu_millis = 0);
+    refused(|spec| spec.cpu_share_millis = 0);
     let mut long = world.program("/bin/true", &[]);
     long.env.push(("A".into(), "x".repeat(70_000)));
     assert!(matches!(world.start(long), Err(Error::TooLong)));

@@ -14,6 +14,7 @@ pub(crate) const CASES: &[Case] = &[
     case("shared_memory_is_limited", shared_memory_is_limited),
     case("peak_is_true", peak_is_true),
     root_case("cpu_hog_stays_in_its_share", cpu_hog_stays_in_its_share),
+    root_case("scarce_cpu_goes_by_share", scarce_cpu_goes_by_share),
     case("fork_bomb_ends_with_its_sandbox", fork_bomb_ends_with_its_sandbox),
 ];
 
@@ -171,6 +172,35 @@ print("cpu_ms=%d" % ((times.children_user + times.children_system) * 1000))
     let outcome = world.run(spec);
     let used = outcome.number("cpu_ms");
     assert!((1..=700).contains(&used), "{used} ms of CPU in 2 s with a share of 0.2");
+}
+
+/// Two that both want all CPUs get them in proportion, on a machine however busy.
+fn scarce_cpu_goes_by_share(world: &World) {
+    let hog = r#"
+for _ in range(os.cpu_count()):
+    if os.fork() == 0:
+        while True:
+            pass
+os.write(3, b"go")
+os.read(3, 1)
+"#;
+    let start = |share| {
+        let mut spec = world.python(hog);
+        (spec.cpu_millis, spec.cpu_share_millis) = (64_000, share);
+        world.start(spec).unwrap()
+    };
+    let (large, small) = (start(800), start(100));
+    for hog in [&large, &small] {
+        assert_eq!(crate::world::read_some(hog, 2), b"go");
+    }
+    let enough = crate::world::cpu_ms(large.pid) + 1500;
+    crate::world::eventually("CPU is used", || crate::world::cpu_ms(large.pid) >= enough);
+    let (much, little) = (crate::world::cpu_ms(large.pid), crate::world::cpu_ms(small.pid));
+    for hog in [&large, &small] {
+        hog.kill();
+        world.wait(hog);
+    }
+    assert!(much > 3 * little, "{much} ms and {little} ms of CPU at shares of 8 to 1");
 }
 
 fn fork_bomb_ends_with_its_sandbox(world: &World) {

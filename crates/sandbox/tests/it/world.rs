@@ -68,6 +68,7 @@ impl World {
             uid: 2,
             memory_bytes: 128 << 20,
             cpu_millis: 2000,
+            cpu_share_millis: 1000,
             tmp_bytes: 16 << 20,
             pids_max: 64,
             nofile: 1024,
@@ -189,6 +190,18 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// The CPU that the tree of a sandbox has used, in milliseconds.
+pub(crate) fn cpu_ms(init: u32) -> u64 {
+    let used = |pid: u32| -> Option<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut ticks =
+            fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok());
+        Some((ticks.next()? + ticks.next()?) * 10)
+    };
+    gatemill_jailer::process_tree::descendants(init).into_iter().filter_map(used).sum()
 }
 
 /// Processes of the host with this text in their command line.

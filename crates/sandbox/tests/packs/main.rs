@@ -101,6 +101,7 @@ fn spec(pack: &Pack, task: &Path, libraries: Option<&str>) -> Spec {
         uid: 7,
         memory_bytes: 256 << 20,
         cpu_millis: 2000,
+        cpu_share_millis: 1000,
         tmp_bytes: 16 << 20,
         pids_max: 64,
         nofile: 1024,
