@@ -14,6 +14,8 @@ import urllib.request
 import boto3
 from botocore.config import Config
 
+import response_validation
+
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
 BINARY = pathlib.Path(os.environ.get("GATEMILL_BINARY", REPOSITORY / "target/release/gatemill"))
 READY_LINE = "Gatemill is ready at "
@@ -75,7 +77,7 @@ class Server:
             parameter_validation=more.pop("parameter_validation", True),
             **more.pop("config", {}),
         )
-        return boto3.client(
+        client = boto3.client(
             service,
             endpoint_url=self.url,
             region_name=more.pop("region", "us-east-1"),
@@ -84,6 +86,7 @@ class Server:
             config=config,
             **more,
         )
+        return response_validation.watch(client)
 
     def get(self, path):
         with urllib.request.urlopen(self.url + path, timeout=30) as answer:

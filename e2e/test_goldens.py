@@ -1,0 +1,262 @@
+"""Goldens: for every built operation one exchange as it goes over the wire, in `golden/<service>.<Operation>.http`.
+
+boto3 makes the request, this file keeps what was sent and what came back, byte for byte but for what differs from run to
+run: ids, digits of times, signatures, the port. `UPDATE=1` writes the files anew; read the difference before you commit
+it. The test fails when a built operation has no exchange here, and when a file is left of one that is gone.
+"""
+
+import http.client
+import io
+import json
+import os
+import pathlib
+import re
+import time
+import urllib.parse
+import zipfile
+
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.exceptions import ClientError
+
+from packages import ROLE
+from server import Server, operations
+
+GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
+UPDATE = os.environ.get("UPDATE") == "1"
+BUILT = [f"{operation['service']}.{operation['operation']}" for operation in operations() if operation["built"]]
+
+# What boto3 sends for itself, and what a signature or a connection needs.
+UNTOLD = {
+    "authorization", "user-agent", "x-amz-date", "x-amz-content-sha256", "content-length", "date", "connection", "expect",
+}
+# Members whose values are made up by the server; the value is replaced wherever it stands.
+MADE_UP = re.compile(r'"(apiId|routeId|integrationId|deploymentId|eventId|nextForwardToken|nextBackwardToken)":"([^"]+)"')
+# Text that differs from run to run, and what stands for it. Digits keep their places, so that a format is still seen.
+VOLATILE = [
+    (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), None),
+    (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+0000)"), None),
+    (re.compile(r"\b1[789]\d{8}(\.\d+)?\b"), None),
+    (re.compile(r"\b1[789]\d{11}\b"), None),
+    (re.compile(r"\bpython3\.\d+"), "python3.N"),
+    (re.compile(r"(runtime:)[0-9a-f]{64}"), r"\1<hash>"),
+    (re.compile(r"(localhost|127\.0\.0\.1):\d+"), r"\1:<port>"),
+    (re.compile(r'("Location":"[^"]*?/)[^/"]*"'), r'\1<package>"'),
+    (re.compile(r"(?m)^(x-amz-log-result|x-amzn-trace-id): .*$"), r"\1: <differs>"),
+]
+
+
+def package():
+    """Stored and not compressed, so that its bytes are the same with every zlib."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("app.py"), "def handler(event, context):\n    return {'hello': event['name']}\n")
+    return buffer.getvalue()
+
+
+class Body(io.BytesIO):
+    """What boto3 reads an answer from."""
+
+    def stream(self, **_):
+        yield self.read()
+
+
+class Recorder:
+    """Sends boto3's requests itself and keeps the first successful exchange, and each first error, of an operation."""
+
+    def __init__(self, server):
+        self.server = server
+        self.exchanges = {}
+
+    def client(self, service):
+        client = self.server.client(service, key="444444444444")
+        client.meta.events.register("before-send", self.send)
+        self.service = service
+        return client
+
+    def send(self, request, event_name, **_):
+        _, service_id, operation = event_name.split(".")
+        service = {"cloudwatch-logs": "logs"}.get(service_id, service_id)
+        url = urllib.parse.urlsplit(request.url)
+        target = url.path + (f"?{url.query}" if url.query else "")
+        body = request.body or b""
+        body = body if isinstance(body, bytes) else body.encode()
+        headers = {name: as_text(value) for name, value in request.headers.items()}
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
+        connection.request(request.method, target, body=body, headers=headers)
+        answer = connection.getresponse()
+        content = answer.read()
+        connection.close()
+        name = f"{service}.{operation}"
+        if answer.status >= 300:
+            code = answer.headers.get("x-amzn-ErrorType") or json.loads(content)["__type"]
+            name += "." + code.split(":")[0].split("#")[-1]
+        exchange = "\n".join([
+            f"{request.method} {target}", *told(headers), "", as_text(body), "",
+            f"{answer.status} {answer.reason}", *told(answer.headers), "", as_text(content), "",
+        ])
+        self.exchanges.setdefault(name, exchange)
+        return AWSResponse(request.url, answer.status, answer.headers, Body(content))
+
+    def normalised(self):
+        """Every exchange with the made up replaced."""
+        made_up = {}
+        for exchange in self.exchanges.values():
+            made_up |= {value: member for member, value in MADE_UP.findall(exchange)}
+        return {name: self.normal(exchange, made_up) for name, exchange in self.exchanges.items()}
+
+    def normal(self, exchange, made_up):
+        for value in sorted(made_up, key=len, reverse=True):
+            exchange = exchange.replace(value, f"<{made_up[value]}>")
+            exchange = exchange.replace(urllib.parse.quote(value, safe=""), f"<{made_up[value]}>")
+        for pattern, replacement in VOLATILE:
+            exchange = pattern.sub(zeros if replacement is None else replacement, exchange)
+        return exchange
+
+
+def as_text(value):
+    return value if isinstance(value, str) else value.decode()
+
+
+def told(headers):
+    return sorted(f"{name.lower()}: {value}" for name, value in headers.items() if name.lower() not in UNTOLD
+                  and not name.lower().startswith("amz-sdk"))
+
+
+def zeros(match):
+    return re.sub(r"[0-9a-f]", "0", match.group())
+
+
+@pytest.fixture(scope="module")
+def exchanges(python):
+    server = Server().start()
+    recorder = Recorder(server)
+    lambda_exchanges(recorder.client("lambda"), python)
+    gateway_exchanges(recorder.client("apigatewayv2"))
+    logs_exchanges(recorder.client("logs"))
+    recorder.client("sts").get_caller_identity()
+    assert server.stop() == 0, server.log()
+    return recorder.normalised()
+
+
+def refused(call, **arguments):
+    with pytest.raises(ClientError):
+        call(**arguments)
+
+
+def lambda_exchanges(functions, python):
+    made = dict(FunctionName="golden", Runtime=python, Role=ROLE, Handler="app.handler", Code={"ZipFile": package()})
+    functions.create_function(**made, Description="says hello", Timeout=5, MemorySize=256, Tags={"team": "blue"},
+                              Environment={"Variables": {"COLOUR": "blue"}}, EphemeralStorage={"Size": 1024})
+    functions.get_waiter("function_active_v2").wait(FunctionName="golden", WaiterConfig={"Delay": 1})
+    refused(functions.create_function, **made)
+    functions.get_function(FunctionName="golden")
+    refused(functions.get_function, FunctionName="absent")
+    functions.get_function_configuration(FunctionName="golden", Qualifier="$LATEST")
+    functions.list_functions(MaxItems=1)
+    functions.get_account_settings()
+    functions.invoke(FunctionName="golden", Payload=b'{"name": "you"}', LogType="Tail")
+    refused(functions.invoke, FunctionName="golden", Payload=b"{")
+    functions.update_function_code(FunctionName="golden", ZipFile=package())
+    functions.get_waiter("function_updated_v2").wait(FunctionName="golden", WaiterConfig={"Delay": 1})
+    functions.update_function_configuration(FunctionName="golden", Timeout=7)
+    functions.get_waiter("function_updated_v2").wait(FunctionName="golden", WaiterConfig={"Delay": 1})
+    functions.add_permission(FunctionName="golden", StatementId="api", Action="lambda:InvokeFunction",
+                             Principal="apigateway.amazonaws.com", SourceArn="arn:aws:execute-api:us-east-1:444444444444:a/*")
+    functions.get_policy(FunctionName="golden")
+    functions.remove_permission(FunctionName="golden", StatementId="api")
+    refused(functions.list_layers)
+    functions.delete_function(FunctionName="golden")
+
+
+def gateway_exchanges(apis):
+    cors = {"AllowOrigins": ["https://one.example"], "AllowMethods": ["GET"], "MaxAge": 60}
+    api = apis.create_api(Name="golden", ProtocolType="HTTP", Description="d", Tags={"team": "blue"}, CorsConfiguration=cors)["ApiId"]
+    arn = f"arn:aws:apigateway:us-east-1::/apis/{api}"
+    apis.get_api(ApiId=api)
+    refused(apis.get_api, ApiId="absent0000")
+    apis.get_apis(MaxResults="10")
+    apis.update_api(ApiId=api, Name="golden-2")
+    apis.delete_cors_configuration(ApiId=api)
+    apis.tag_resource(ResourceArn=arn, Tags={"a": "b"})
+    apis.get_tags(ResourceArn=arn)
+    apis.untag_resource(ResourceArn=arn, TagKeys=["a"])
+
+    integration = apis.create_integration(
+        ApiId=api, IntegrationType="HTTP_PROXY", IntegrationMethod="ANY", IntegrationUri="http://127.0.0.1:1/{proxy}",
+        PayloadFormatVersion="1.0", TimeoutInMillis=5000)["IntegrationId"]
+    apis.get_integration(ApiId=api, IntegrationId=integration)
+    apis.get_integrations(ApiId=api)
+    apis.update_integration(ApiId=api, IntegrationId=integration, Description="d")
+    route = apis.create_route(ApiId=api, RouteKey="ANY /{proxy+}", Target=f"integrations/{integration}")["RouteId"]
+    refused(apis.create_route, ApiId=api, RouteKey="ANY /{proxy+}")
+    refused(apis.create_route, ApiId=api, RouteKey="no route key")
+    apis.get_route(ApiId=api, RouteId=route)
+    apis.get_routes(ApiId=api)
+    apis.update_route(ApiId=api, RouteId=route, OperationName="everything")
+
+    deployment = apis.create_deployment(ApiId=api, Description="first")["DeploymentId"]
+    apis.get_deployment(ApiId=api, DeploymentId=deployment)
+    apis.get_deployments(ApiId=api)
+    apis.update_deployment(ApiId=api, DeploymentId=deployment, Description="second")
+    throttle = {"ThrottlingBurstLimit": 10, "ThrottlingRateLimit": 5.0}
+    apis.create_stage(ApiId=api, StageName="prod", DeploymentId=deployment, StageVariables={"colour": "blue"},
+                      RouteSettings={"ANY /{proxy+}": throttle})
+    apis.get_stage(ApiId=api, StageName="prod")
+    apis.get_stages(ApiId=api)
+    apis.update_stage(ApiId=api, StageName="prod", Description="d")
+    apis.delete_route_settings(ApiId=api, StageName="prod", RouteKey="ANY /{proxy+}")
+    apis.delete_stage(ApiId=api, StageName="prod")
+    apis.delete_deployment(ApiId=api, DeploymentId=deployment)
+    apis.delete_route(ApiId=api, RouteId=route)
+    apis.delete_integration(ApiId=api, IntegrationId=integration)
+    apis.delete_api(ApiId=api)
+
+
+def logs_exchanges(logs):
+    arn = "arn:aws:logs:us-east-1:444444444444:log-group:golden"
+    logs.create_log_group(logGroupName="golden", tags={"team": "blue"})
+    refused(logs.create_log_group, logGroupName="golden")
+    refused(logs.create_log_group, logGroupName="no such name?")
+    logs.put_retention_policy(logGroupName="golden", retentionInDays=7)
+    logs.describe_log_groups(logGroupNamePrefix="golden")
+    logs.delete_retention_policy(logGroupName="golden")
+    logs.list_tags_for_resource(resourceArn=arn)
+    logs.list_tags_log_group(logGroupName="golden")
+    logs.tag_resource(resourceArn=arn, tags={"a": "b"})
+    logs.untag_resource(resourceArn=arn, tagKeys=["a"])
+    logs.create_log_stream(logGroupName="golden", logStreamName="s")
+    now_ms = int(time.time() * 1000)
+    logs.put_log_events(logGroupName="golden", logStreamName="s", logEvents=[{"timestamp": now_ms, "message": "one line"}])
+    logs.describe_log_streams(logGroupName="golden")
+    logs.get_log_events(logGroupName="golden", logStreamName="s", startFromHead=True)
+    logs.filter_log_events(logGroupName="golden", filterPattern="line")
+    refused(logs.describe_queries)
+    logs.delete_log_stream(logGroupName="golden", logStreamName="s")
+    logs.delete_log_group(logGroupName="golden")
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_built_operation_has_a_golden(exchanges, name):
+    assert name in exchanges, f"{name} is built: add an exchange to this file, then run it with UPDATE=1"
+    check(exchanges, name)
+
+
+def test_errors_have_theirs_and_no_file_is_left_over(exchanges):
+    for name in exchanges.keys() - set(BUILT):
+        check(exchanges, name)
+    left = {path.name.removesuffix(".http") for path in GOLDEN.glob("*")} - exchanges.keys()
+    if UPDATE:
+        for name in left:
+            (GOLDEN / f"{name}.http").unlink()
+    else:
+        assert not left, f"no exchange for {sorted(left)}; remove the files"
+
+
+def check(exchanges, name):
+    path = GOLDEN / f"{name}.http"
+    if UPDATE:
+        GOLDEN.mkdir(exist_ok=True)
+        path.write_text(exchanges[name])
+    assert path.is_file(), f"{path} is missing: run this file with UPDATE=1"
+    assert exchanges[name] == path.read_text()
