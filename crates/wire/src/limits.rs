@@ -11,5 +11,3 @@ pub const JSON_DEPTH_MAX: usize = 128;
 pub const SHOWN_DEPTH_MAX: usize = 8;
 /// The longest pagination token that is decoded.
 pub const PAGE_TOKEN_BYTES_MAX: usize = 4096;
-/// The largest body of a control-plane request other than code: 6 MiB and some for the envelope.
-pub const BODY_BYTES_MAX: usize = 70_167_211;

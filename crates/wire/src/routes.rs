@@ -132,26 +132,6 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
     }
 }
 
-impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Routes<S, E> {
-    /// The table of `service` with its state and no handler yet.
-    pub fn new(service: &'static Service, state: Arc<S>) -> Self {
-        Table::new(service).serve(state)
-    }
-
-    /// Binds an operation to its handler, as [`Table::on`] does.
-    ///
-    /// # Panics
-    /// When the operation is bound twice or belongs to another service: the table itself is wrong then.
-    #[must_use]
-    pub fn on<O: Operation>(
-        mut self,
-        handler: impl for<'a> Handler<'a, S, O::Input, O::Output, E> + 'static,
-    ) -> Self {
-        self.table = self.table.on::<O>(handler);
-        self
-    }
-}
-
 fn decode_input<O: Operation>(bound: Bound) -> Result<O::Input, ApiError> {
     let info = O::INFO;
     let members = Value::Object(bound.members);

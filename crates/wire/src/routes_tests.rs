@@ -76,7 +76,7 @@ static PATHS: Service = Service {
 };
 
 fn table() -> Routes<(), ApiError> {
-    Routes::new(&PATHS, Arc::new(()))
+    Table::new(&PATHS).serve(Arc::new(()))
 }
 
 fn route(method: &str, target: &str) -> Option<(&'static str, String)> {
@@ -186,7 +186,7 @@ fn what_no_path_fits() {
     }
 }
 
-fn check_named(table: &test_service::Table, request: Request<Bytes>, expected: Option<&str>) {
+fn check_named(table: &test_service::Bound, request: Request<Bytes>, expected: Option<&str>) {
     let (parts, body) = request.into_parts();
     let routed = table.route(&parts, &body).map(|(operation, _)| operation.name);
     assert_eq!(routed, expected, "{parts:?}");
@@ -254,7 +254,7 @@ fn a_table_without_state_lists_its_operations() {
     assert_eq!(route_of(&table.serve(Arc::new(()))), Some("Make"));
 }
 
-fn route_of(routes: &test_service::Table) -> Option<&'static str> {
+fn route_of(routes: &test_service::Bound) -> Option<&'static str> {
     let (parts, body) = request("POST", "/things/t", &[], b"").into_parts();
     routes.route(&parts, &body).map(|(operation, _)| operation.name)
 }
@@ -262,13 +262,16 @@ fn route_of(routes: &test_service::Table) -> Option<&'static str> {
 #[test]
 #[should_panic(expected = "Make is bound twice")]
 fn an_operation_is_bound_once() {
-    let _ = test_service::rest().on::<test_service::RestMake>(test_service::make);
+    let table = Table::<(), ApiError>::new(&test_service::REST);
+    let table = table.on::<test_service::RestMake>(test_service::make);
+    let _ = table.on::<test_service::RestMake>(test_service::make);
 }
 
 #[test]
 #[should_panic(expected = "Make is not of json")]
 fn an_operation_is_bound_to_its_own_service() {
-    let _ = test_service::json().on::<test_service::RestMake>(test_service::make);
+    let table = Table::<(), ApiError>::new(&test_service::JSON);
+    let _ = table.on::<test_service::RestMake>(test_service::make);
 }
 
 proptest! {

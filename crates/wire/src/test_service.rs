@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::{
     ApiError, Blob, Caller, Cx, Entropy, EpochSeconds, ErrorShape, Input, Kind, Location, Member,
-    Operation, OperationInfo, Output, Protocol, RequestId, Routes, Service, Shape, Timestamp,
-    TimestampFormat,
+    Operation, OperationInfo, Output, Protocol, RequestId, Routes, Service, Shape, Table,
+    Timestamp, TimestampFormat,
     error::common,
     sigv4::{self, Claim},
 };
@@ -370,19 +370,19 @@ impl Operation for QueryMake {
     type Output = Made;
 }
 
-pub(crate) type Table = Routes<(), ApiError>;
+pub(crate) type Bound = Routes<(), ApiError>;
 
-pub(crate) fn rest() -> Table {
-    let table = Routes::new(&REST, Arc::new(()));
-    table.on::<RestMake>(make).on::<RestSend>(send).on::<RestDrop>(drop_thing)
+pub(crate) fn rest() -> Bound {
+    let table = Table::new(&REST);
+    table.on::<RestMake>(make).on::<RestSend>(send).on::<RestDrop>(drop_thing).serve(Arc::new(()))
 }
 
-pub(crate) fn json() -> Table {
-    Routes::new(&JSON, Arc::new(())).on::<JsonMake>(make)
+pub(crate) fn json() -> Bound {
+    Table::new(&JSON).on::<JsonMake>(make).serve(Arc::new(()))
 }
 
-pub(crate) fn query() -> Table {
-    Routes::new(&QUERY, Arc::new(())).on::<QueryMake>(make)
+pub(crate) fn query() -> Bound {
+    Table::new(&QUERY).on::<QueryMake>(make).serve(Arc::new(()))
 }
 
 // --- A client and its surroundings ---------------------------------------------------------------------------------

@@ -8,10 +8,10 @@ use super::*;
 use crate::{
     Served,
     error::common,
-    test_service::{self, INVALID, JSON, QUERY, REST, Table, cx, request, run},
+    test_service::{self, Bound, INVALID, JSON, QUERY, REST, cx, request, run},
 };
 
-fn answer(table: &Table, request: Request<Bytes>) -> Response<Bytes> {
+fn answer(table: &Bound, request: Request<Bytes>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     let (operation, labels) = table.route(&parts, &body).unwrap();
     let cx = cx();
