@@ -7,8 +7,10 @@
 //! |---|---|
 //! | `rust.rs` | headers, sizes, functions, `unsafe`, operation names, unfinished work |
 //! | `floors.rs` | which crate may depend on which |
+//! | `dependencies.rs` | dependencies that nothing uses |
 //! | `text.rs` | white space, names, machine paths, documents |
 
+mod dependencies;
 mod floors;
 mod lexer;
 mod rust;
@@ -80,6 +82,7 @@ const RULES: &[Rule] = &[
     Rule { name: "unfinished", check: rust::unfinished },
     Rule { name: "floors", check: floors::edges },
     Rule { name: "pure", check: floors::pure },
+    Rule { name: "unused-dependency", check: dependencies::unused },
     Rule { name: "white-space", check: text::white_space },
     Rule { name: "machine-path", check: text::machine_paths },
     Rule { name: "name", check: text::names },

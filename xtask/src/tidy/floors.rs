@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::{File, Finding};
+use super::{File, Finding, lexer::lex};
 
 /// The crates of each floor, from the ground up. A crate may depend on crates of lower floors.
 const FLOORS: &[&[&str]] = &[
@@ -36,6 +36,17 @@ const IMPURE: &[&str] = &[
     "tempfile",
 ];
 
+/// Paths of the standard library by which sources would read the outer world.
+const OUTSIDE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::thread",
+    "SystemTime",
+    "Instant::now",
+];
+
 const PREFIX: &str = "gatemill-";
 
 struct Manifest<'a> {
@@ -46,7 +57,10 @@ struct Manifest<'a> {
 }
 
 /// One dependency of a manifest.
-struct Edge {
+#[derive(Debug)]
+pub(crate) struct Edge {
+    /// What it is called in the manifest and the sources.
+    pub(crate) name: String,
     package: String,
     for_tests: bool,
 }
@@ -92,7 +106,7 @@ pub(crate) fn edges(files: &[File]) -> Vec<Finding> {
     findings
 }
 
-/// The ground floor's manifests have nothing that reads the outer world.
+/// The ground floor has nothing that reads the outer world: no dependency, and no path of the standard library.
 pub(crate) fn pure(files: &[File]) -> Vec<Finding> {
     let mut findings = Vec::new();
     for manifest in manifests(files, &mut Vec::new()) {
@@ -104,6 +118,22 @@ pub(crate) fn pure(files: &[File]) -> Vec<Finding> {
                 let text = format!("`{}` on the ground floor, which is pure", edge.package);
                 findings.push(manifest.file.finding(line_of(manifest.file, &edge.package), text));
             }
+        }
+        let sources = format!("crates/{}/src/", manifest.name);
+        for file in files.iter().filter(|file| file.path.starts_with(&sources) && !file.is_test()) {
+            findings.extend(reads_outside(file));
+        }
+    }
+    findings
+}
+
+fn reads_outside(file: &File) -> Vec<Finding> {
+    let lexed = lex(&file.text);
+    let mut findings = Vec::new();
+    for path in OUTSIDE {
+        for (offset, _) in lexed.code.match_indices(path).filter(|(at, _)| !lexed.in_tests(*at)) {
+            let text = format!("`{path}` on the ground floor, which is pure");
+            findings.push(file.finding(file.line(offset), text));
         }
     }
     findings
@@ -148,7 +178,7 @@ fn manifests<'a>(files: &'a [File], findings: &mut Vec<Finding>) -> Vec<Manifest
 }
 
 /// All dependencies of a manifest, those for one platform, too.
-fn dependencies(table: &Table) -> Vec<Edge> {
+pub(crate) fn dependencies(table: &Table) -> Vec<Edge> {
     const TABLES: &[(&str, bool)] =
         &[("dependencies", false), ("build-dependencies", false), ("dev-dependencies", true)];
     let mut edges = Vec::new();
@@ -160,7 +190,7 @@ fn dependencies(table: &Table) -> Vec<Edge> {
             for (name, value) in dependencies {
                 let package =
                     value.get("package").and_then(Value::as_str).unwrap_or(name).to_owned();
-                edges.push(Edge { package, for_tests: *for_tests });
+                edges.push(Edge { name: name.clone(), package, for_tests: *for_tests });
             }
         }
     }

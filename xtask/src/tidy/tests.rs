@@ -1,6 +1,6 @@
 //! Each rule finds what it is there for, and leaves alone what is right. The tree itself is tidy.
 
-use super::{File, Finding, check, floors, lexer::lex, rust, text, tree};
+use super::{File, Finding, check, dependencies, floors, lexer::lex, rust, text, tree};
 
 fn file(path: &str, text: &str) -> File {
     File { path: path.to_owned(), text: text.to_owned() }
@@ -247,6 +247,42 @@ fn the_ground_floor_is_pure() {
     assert_none(
         floors::pure,
         &[("crates/iam/Cargo.toml", &in_tests), ("crates/store/Cargo.toml", &higher)],
+    );
+}
+
+#[test]
+fn the_ground_floor_reads_no_clock_and_no_file() {
+    let iam = manifest("iam", "");
+    let code = "//! A.\nfn a() {\n    std::fs::read(\"b\");\n}\n// std::net\n#[cfg(test)]\nmod tests { use std::env; }\n";
+    assert_one(
+        floors::pure,
+        &[("crates/iam/Cargo.toml", &iam), ("crates/iam/src/a.rs", code)],
+        "crates/iam/src/a.rs:3: `std::fs`",
+    );
+    let higher = manifest("store", "");
+    assert_none(
+        floors::pure,
+        &[("crates/store/Cargo.toml", &higher), ("crates/store/src/a.rs", code)],
+    );
+}
+
+#[test]
+fn a_dependency_is_used() {
+    let root = "[workspace.dependencies]\nserde = \"1\"\nhttp-body = \"1\"\n";
+    let iam = manifest("iam", "[dependencies]\nserde.workspace = true\nhttp-body.workspace = true");
+    let code = "//! A.\nuse serde::Serialize;\n";
+    let files = [("crates/iam/Cargo.toml", &*iam), ("crates/iam/src/lib.rs", code)];
+    assert_one(
+        dependencies::unused,
+        &files,
+        "crates/iam/Cargo.toml:6: nothing uses the dependency `http-body`",
+    );
+    let other = ("crates/iam/tests/it/main.rs", "//! B.\nuse http_body::Body;\n");
+    assert_none(dependencies::unused, &[files[0], files[1], other, ("Cargo.toml", root)]);
+    assert_one(
+        dependencies::unused,
+        &[("Cargo.toml", "[workspace.dependencies]\nhttp = \"1\"\n")],
+        "Cargo.toml:2: no package uses the dependency `http`",
     );
 }
 
