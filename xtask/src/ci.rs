@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::Result;
+use crate::{Result, licences};
 
 struct Step {
     name: &'static str,
@@ -22,6 +22,7 @@ const STEPS: &[Step] = &[
     Step { name: "programs", run: Ci::programs },
     Step { name: "format", run: |ci| ci.cargo(&["fmt", "--all", "--check"]) },
     Step { name: "tidy", run: |ci| ci.cargo(&["xtask", "tidy"]) },
+    Step { name: "licences", run: |ci| licences::check(&ci.repository) },
     Step { name: "codegen", run: |ci| ci.cargo(&["xtask", "codegen", "--check"]) },
     Step {
         name: "clippy",

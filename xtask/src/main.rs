@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod codegen;
+mod licences;
 mod tidy;
 
 use std::{
