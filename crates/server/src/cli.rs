@@ -61,7 +61,7 @@ pub(crate) enum Command {
     /// The interpreters that run functions
     #[command(subcommand)]
     Runtime(RuntimeCommand),
-    /// Write the man page or shell completions to stdout
+    /// Write the man page, shell completions or the configuration reference to stdout
     #[command(subcommand, hide = true)]
     Generate(GenerateCommand),
 }
@@ -165,6 +165,8 @@ pub(crate) enum ListFormat {
 pub(crate) enum GenerateCommand {
     /// The man page, in roff
     Man,
+    /// The page docs/configuration.md
+    Configuration,
     /// Completions for a shell
     Completions {
         /// Which shell

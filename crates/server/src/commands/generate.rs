@@ -8,7 +8,7 @@ use crate::{
     output,
 };
 
-/// Prints the man page or the completions.
+/// Prints the man page, the completions or the configuration reference.
 ///
 /// # Errors
 /// When stdout cannot be written.
@@ -16,6 +16,7 @@ pub(crate) fn generate(command: &GenerateCommand) -> Result<(), Error> {
     let mut bytes = Vec::new();
     match command {
         GenerateCommand::Man => man(&mut bytes)?,
+        GenerateCommand::Configuration => bytes.extend(configuration().into_bytes()),
         GenerateCommand::Completions { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "gatemill", &mut bytes);
         }
@@ -38,4 +39,32 @@ fn man(bytes: &mut Vec<u8>) -> Result<(), Error> {
         page.render_options_section(bytes).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Every setting with its three names, as a page of the documentation.
+fn configuration() -> String {
+    let mut text = "# Configuration\n\nEvery setting can stand in a file (`--config FILE`, TOML, unknown keys are refused), in the \
+                    environment and among the flags of `gatemill dev`, `serve` and `demo`. A flag wins over the environment, the \
+                    environment over the file. `gatemill check-config` prints what holds.\n\nThis page is what `gatemill generate \
+                    configuration` prints.\n\n| key in the file, flag | environment | value | what it is |\n|---|---|---|---|\n"
+        .to_owned();
+    let root = Cli::command();
+    let dev = root.find_subcommand("dev").expect("`dev` is a command");
+    for flag in dev.get_arguments() {
+        let (Some(long), Some(variable)) = (flag.get_long(), flag.get_env()) else { continue };
+        // The file cannot name a file.
+        let key = if long == "config" { String::new() } else { format!("`{long}`, ") };
+        let values: Vec<String> =
+            flag.get_possible_values().iter().map(|value| value.get_name().to_owned()).collect();
+        let named = flag.get_value_names().into_iter().flatten().map(ToString::to_string);
+        let value = if values.is_empty() { named.collect() } else { values };
+        let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
+        text += &format!(
+            "| {key}`--{long}` | `{}` | {} | {} |\n",
+            variable.to_string_lossy(),
+            value.join(", "),
+            help.replace('|', "\\|").replace('<', "&lt;"),
+        );
+    }
+    text
 }

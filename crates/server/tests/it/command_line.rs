@@ -115,6 +115,18 @@ fn the_man_page_and_completions_are_derived() {
     }
 }
 
+/// `UPDATE=1 cargo test -p gatemill-server --test it configuration` writes the page anew.
+#[test]
+fn the_configuration_page_is_derived() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let (_, said, _) = said(gatemill().args(["generate", "configuration"]));
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(page, &said).unwrap();
+    }
+    let written = std::fs::read_to_string(page).unwrap_or_default();
+    assert!(written == said, "docs/configuration.md is out of date: run this test with UPDATE=1");
+}
+
 #[test]
 fn runtimes_are_listed_with_their_programs() {
     let dir = directory();
