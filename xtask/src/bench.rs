@@ -32,6 +32,14 @@ const SERVER_STARTS: usize = 10;
 
 type Measure = fn(&Bench, &mut Report) -> Result<()>;
 
+const MEASUREMENTS: &[(&str, Measure)] = &[
+    ("server", Bench::server),
+    ("warm-python", Bench::warm_python),
+    ("warm-node", Bench::warm_node),
+    ("cold", Bench::cold),
+    ("control", Bench::control),
+];
+
 /// Runs every measurement; `--quick` shortens each, `--only NAME` picks one.
 pub(crate) fn run(repository: &Path, arguments: &[String]) -> Result<()> {
     let quick = arguments.iter().any(|argument| argument == "--quick");
@@ -39,16 +47,13 @@ pub(crate) fn run(repository: &Path, arguments: &[String]) -> Result<()> {
         .iter()
         .position(|argument| argument == "--only")
         .and_then(|at| arguments.get(at + 1));
+    if let Some(unknown) = only.filter(|only| !MEASUREMENTS.iter().any(|(name, _)| name == only)) {
+        let names: Vec<_> = MEASUREMENTS.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no measurement `{unknown}`; there are {}", names.join(", ")).into());
+    }
     let bench = Bench::new(repository, if quick { 1.0 } else { 4.0 })?;
     let mut report = Report::new(repository)?;
-    let measurements: [(&str, Measure); 5] = [
-        ("server", Bench::server),
-        ("warm-python", Bench::warm_python),
-        ("warm-node", Bench::warm_node),
-        ("cold", Bench::cold),
-        ("control", Bench::control),
-    ];
-    for (name, measure) in measurements {
+    for (name, measure) in MEASUREMENTS {
         if only.is_none_or(|only| only == name) {
             println!("\n--- {name} ---");
             measure(&bench, &mut report)?;
