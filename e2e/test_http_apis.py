@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import re
+import subprocess
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -184,6 +185,32 @@ def test_structured_answers_cookies_and_errors(api):
     assert answer.headers["apigw-requestid"]
     answer = api.call("POST", "/page", b"")
     assert answer.status == 404
+
+
+HEAD_OVER_HTTP2 = """
+const [url, host] = process.argv.slice(1);
+const session = require('http2').connect(url);
+const request = session.request({':method': 'HEAD', ':path': '/', ':authority': host});
+let headers, bytes = 0;
+request.on('response', (given) => { headers = given; });
+request.on('data', (chunk) => { bytes += chunk.length; });
+request.on('error', (error) => { console.log(JSON.stringify({error: error.message})); session.close(); });
+request.on('end', () => {
+  console.log(JSON.stringify({status: headers[':status'], length: headers['content-length'], bytes}));
+  session.close();
+});
+"""
+
+
+def test_head_has_the_length_and_no_body(server, api):
+    api.route("$default", "plain")
+    over_http1 = api.call("HEAD", "/")
+    assert (over_http1.status, over_http1.headers["content-length"], over_http1.content) == (200, "5", b"")
+    for host, expected in ((api.host, (200, "5")), (f"127.0.0.1:{server.port}", (403, "42"))):
+        ran = subprocess.run(["node", "-e", HEAD_OVER_HTTP2, server.url, host],
+                             capture_output=True, text=True, timeout=60, check=True)
+        answer = json.loads(ran.stdout.splitlines()[0])
+        assert answer == {"status": expected[0], "length": expected[1], "bytes": 0}
 
 
 def test_binary_bodies_both_ways(api):

@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use gatemill_gateway::{Arrival, ProxyBody, Target, proxy::body::BodyError};
-use http::{Request, Response, Version};
+use http::{Method, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -22,20 +22,41 @@ pub(crate) async fn dispatch(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
+    let head_only = request.method() == Method::HEAD;
+    let response = answer(server, peer, request).await;
+    Ok(if head_only { without_body(response) } else { response })
+}
+
+async fn answer(
+    server: Arc<Server>,
+    peer: SocketAddr,
+    request: Request<Incoming>,
+) -> Response<AnswerBody> {
     let (parts, body) = request.into_parts();
     let is_admin = parts.uri.path().starts_with(admin::PREFIX);
     if is_admin && server.answers_to(&parts) {
-        return Ok(admin::answer(&server, peer, &parts).await.map(AnswerBody::Whole));
+        return admin::answer(&server, peer, &parts).await.map(AnswerBody::Whole);
     }
     if !is_admin && let Some(target) = server.gateway.claims(&parts) {
         let request = Request::from_parts(parts, body);
-        return Ok(proxy(&server, target, peer, request).await.map(AnswerBody::Proxied));
+        return proxy(&server, target, peer, request).await.map(AnswerBody::Proxied);
     }
     if !server.answers_to(&parts) {
-        return Ok(admin::other_host().map(AnswerBody::Whole));
+        return admin::other_host().map(AnswerBody::Whole);
     }
     let request = Request::from_parts(parts, body);
-    Ok(api_call::answer(&server, peer, request).await.map(AnswerBody::Whole))
+    api_call::answer(&server, peer, request).await.map(AnswerBody::Whole)
+}
+
+/// The answer to a HEAD request: the headers alone, with the length that the body would have had.
+///
+/// hyper leaves the body away in HTTP/1.1 only; in HTTP/2 a body here breaks the stream.
+fn without_body(response: Response<AnswerBody>) -> Response<AnswerBody> {
+    let (mut head, body) = response.into_parts();
+    if let Some(length) = body.size_hint().exact().filter(|length| *length > 0) {
+        head.headers.entry(header::CONTENT_LENGTH).or_insert(length.into());
+    }
+    Response::from_parts(head, AnswerBody::Whole(Bytes::new()))
 }
 
 async fn proxy(
