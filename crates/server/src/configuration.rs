@@ -117,7 +117,7 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_memory_mb: Option<u64>,
 
-    /// A domain of yours, below which every name <api-id>.execute-api.DOMAIN leads here: the ApiEndpoint of answers
+    /// A domain of yours, below which every name API-ID.execute-api.DOMAIN leads here: the ApiEndpoint of answers
     /// is made of it
     #[arg(long, value_name = "DOMAIN", env = "GATEMILL_API_DOMAIN", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,4 +1,4 @@
-//! `gatemill demo`: `dev` on an empty directory, then the story of [`demo`](crate::demo).
+//! `gatemill demo`: `dev` on an empty directory, then the story of the module `demo`.
 
 use crate::{
     cli::DemoOptions, commands::run, configuration::Mode, demo, error::Error, logging, machine,
