@@ -112,6 +112,10 @@ pub(crate) async fn describe(
     cx: &Cx,
     req: DescribeLogGroupsRequest,
 ) -> Result<DescribeLogGroupsResponse, Error> {
+    let others = req.account_identifiers.is_some_and(|accounts| !accounts.is_empty());
+    if others || req.include_linked_accounts == Some(true) {
+        return Err(Error::NotBuilt("Log groups of linked accounts"));
+    }
     let prefix = req.log_group_name_prefix.filter(|prefix| !prefix.is_empty());
     let pattern = req.log_group_name_pattern.filter(|pattern| !pattern.is_empty());
     if prefix.is_some() && pattern.is_some() {

@@ -25,8 +25,8 @@
 //!
 //! # What it does not do
 //!
-//! Every operation that is not in [`Logs::routes`] answers 501. Groups of a class other than `STANDARD`, KMS keys and
-//! deletion protection are refused, since nothing would enforce them.
+//! Every operation that is not in [`Logs::routes`] answers 501. Groups of a class other than `STANDARD`, KMS keys,
+//! deletion protection, entities of events and groups of linked accounts are refused, since nothing would enforce them.
 
 mod error;
 mod filter_events;

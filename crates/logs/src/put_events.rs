@@ -17,6 +17,9 @@ pub(crate) async fn put(
     cx: &Cx,
     req: PutLogEventsRequest,
 ) -> Result<PutLogEventsResponse, Error> {
+    if req.entity.is_some() {
+        return Err(Error::NotBuilt("The entity of log events"));
+    }
     check(&req.log_events)?;
     let key = group_key(cx.account(), &cx.region, &req.log_group_name);
     let now_ms = cx.now.millis();

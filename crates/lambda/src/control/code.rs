@@ -37,7 +37,8 @@ pub(crate) async fn update(
         ));
     }
     function::check_updatable(&key, &record, request.revision_id.as_deref())?;
-    let (zip, package) = taken(request.zip_file.as_ref(), request.s3_bucket.as_deref()).await?;
+    let object = [&request.s3_bucket, &request.s3_key, &request.s3_object_version];
+    let (zip, package) = taken(request.zip_file.as_ref(), named(object)).await?;
     let change = move |old: &Configuration| Configuration { package, ..old.clone() };
     if request.dry_run == Some(true) {
         let mut would_be = record;
@@ -55,16 +56,19 @@ pub(crate) async fn update(
 
 /// The zip of a request that creates a function.
 pub(crate) async fn of_create(code: &api::FunctionCode) -> Result<(Bytes, Package), Error> {
-    taken(code.zip_file.as_ref(), code.s3_bucket.as_deref()).await
+    let object = [&code.s3_bucket, &code.s3_key, &code.s3_object_version];
+    taken(code.zip_file.as_ref(), named(object)).await
+}
+
+/// Whether a request names an object of S3, if only by a part of its name.
+fn named(object: [&Option<String>; 3]) -> bool {
+    object.iter().any(|part| part.is_some())
 }
 
 /// The zip of a request, looked at; off the thread, since a large one takes a while.
-async fn taken(
-    zip: Option<&gatemill_wire::Blob>,
-    s3_bucket: Option<&str>,
-) -> Result<(Bytes, Package), Error> {
-    match (zip, s3_bucket) {
-        (Some(zip), None) => {
+async fn taken(zip: Option<&gatemill_wire::Blob>, in_s3: bool) -> Result<(Bytes, Package), Error> {
+    match (zip, in_s3) {
+        (Some(zip), false) => {
             let bytes = zip.0.clone();
             let looked_at = tokio::task::spawn_blocking(move || {
                 zip_intake::inspect(&bytes)?;
@@ -74,16 +78,16 @@ async fn taken(
             let taken = looked_at.await.map_err(|_| Error::Internal("looking at a zip panicked"))?;
             taken.map_err(refusal)
         }
-        (Some(_), Some(_)) => Err(Error::InvalidParameter(
+        (Some(_), true) => Err(Error::InvalidParameter(
             "Please do not provide other FunctionCode parameters when providing a ZipFile.".to_owned(),
         )),
         // There is no S3 here, so no bucket exists.
-        (None, Some(_)) => Err(Error::InvalidParameter(
+        (None, true) => Err(Error::InvalidParameter(
             "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does \
              not exist"
                 .to_owned(),
         )),
-        (None, None) => Err(Error::InvalidParameter(
+        (None, false) => Err(Error::InvalidParameter(
             "Please provide a source for function code.".to_owned(),
         )),
     }

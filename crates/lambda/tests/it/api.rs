@@ -165,6 +165,12 @@ fn refused(world: &World) {
         ),
         (json!({"Code": {}}), 400, invalid, "Please provide a source for function code."),
         (
+            json!({"Code": {"ZipFile": base64(b"no zip"), "S3Key": "key"}}),
+            400,
+            invalid,
+            "Please do not provide other FunctionCode parameters when providing a ZipFile.",
+        ),
+        (
             json!({"Code": {"S3Bucket": "bucket", "S3Key": "key"}}),
             400,
             invalid,

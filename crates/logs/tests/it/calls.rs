@@ -111,8 +111,22 @@ async fn names_and_settings_that_are_refused() {
         let body = json!({"logGroupName": GROUP, "logStreamName": name});
         assert_eq!(bench.err("CreateLogStream", body).await.0, INVALID, "{name}");
     }
-    let (status, body) = bench.call("StartQuery", json!({})).await;
-    assert_eq!((status, &body["__type"]), (501, &json!("NotImplementedException")));
+    for (operation, extra) in [
+        ("StartQuery", json!({})),
+        ("DescribeLogGroups", json!({"accountIdentifiers": ["111111111111"]})),
+        ("DescribeLogGroups", json!({"includeLinkedAccounts": true})),
+        (
+            "PutLogEvents",
+            json!({
+                "logGroupName": GROUP, "logStreamName": STREAM,
+                "logEvents": [{"timestamp": NOW, "message": "m"}],
+                "entity": {"keyAttributes": {"Type": "Service", "Name": "n"}},
+            }),
+        ),
+    ] {
+        let (status, body) = bench.call(operation, extra).await;
+        assert_eq!((status, &body["__type"]), (501, &json!("NotImplementedException")), "{body}");
+    }
 }
 
 #[tokio::test]
