@@ -9,6 +9,12 @@
 //! answer 501.
 //!
 //! A lookup reads memory and never the store.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `records`, `seal` | access keys as stored, and their secrets at rest |
+//! | `sts` | the handler of `GetCallerIdentity` |
+//! | `error`, [`limits`] | what can go wrong; every bound |
 
 mod error;
 pub mod limits;

@@ -4,6 +4,15 @@
 //! so it is small, has no async runtime and no threads, and trusts no message. `gatemill-sandbox`
 //! is its client in the server; [`protocol`] is what they say to each other. Which steps are taken
 //! in which order is in [`Step`], and why so in `docs/decisions/0002-isolation.md`.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `spec`, [`protocol`], [`socket`] | what a sandbox shall be, and how it is asked for |
+//! | `sandboxd`, `launch` | the privileged process, and its side of a start |
+//! | `init`, `root_fs`, `confine`, `seccomp` | a sandbox from the inside: its first process, what it sees, its walls |
+//! | `supervisor` | the first process where there are no walls |
+//! | `cgroup`, `memory`, [`process_tree`] | limits, with cgroups and without |
+//! | `step`, [`limits`], `sys` | the numbered steps, every bound, raw system calls |
 #![allow(unsafe_code, reason = "namespaces, filters and exec have no safe interface")]
 
 mod cgroup;

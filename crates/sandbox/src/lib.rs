@@ -3,6 +3,13 @@
 //! [`Sandboxes::spawn`] starts sandboxd, the privileged process (`gatemill-jailer`);
 //! [`Sandboxes::start`] has it make a sandbox and run a program in it; a [`Sandbox`] is the living
 //! thing. What the program says on its channel is not this module's business.
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `sandboxes`, `link` | the handle of the server, and the thread at its end of sandboxd's socket |
+//! | `sandbox` | one living sandbox: channel, output, end |
+//! | [`runtime`] | which interpreters this machine has, and our clients for them |
+//! | `error`, `limits` | why a sandbox could not be had; every bound |
 
 mod error;
 mod limits;

@@ -19,6 +19,16 @@
 //! * embedded ([`Store::open`]): one directory; records in a redb file, blobs as files. No set-up.
 //! * memory ([`Store::memory`]): for tests alone.
 //!
+//! # The map
+//!
+//! | module | what it holds |
+//! |---|---|
+//! | `store`, `table`, `transaction`, `watch` | the facade, typed tables, what a closure sees, being woken |
+//! | `record`, `key` | what is stored, how it outlives the code that wrote it, and where |
+//! | `queue`, `blob`, `digest` | the durable queue; files named by their content |
+//! | `writer`, `engine`, `files` | group commit, and the engines below it |
+//! | `suite` | the proof that every engine passes |
+//!
 //! # What it does not do
 //!
 //! It reads no clock and no randomness: times and ids come from the caller. It does not open one
