@@ -33,14 +33,16 @@ class Server:
         self.port = 0
         self.printed = []
 
-    def start(self, after=READY_LINE):
+    def start(self, after=READY_LINE, log=None):
         """Starts and reads what it prints up to the line that has `after` in it."""
-        log = open(self.directory / "server.log", "ab")
+        log = log or open(self.directory / "server.log", "ab")
         line = [str(BINARY), self.command, "--data-dir", str(self.directory / "data")]
         line += ["--listen", f"127.0.0.1:{self.port}", *self.arguments]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         self.process = subprocess.Popen(
-            line, stdout=subprocess.PIPE, stderr=log, text=True, env=environment
+            line, stdout=subprocess.PIPE, stderr=log, text=True, env=environment,
+            # SIGXFSZ stays ignored, as in Python: a file that may not grow is an error then, not the end.
+            restore_signals=False,
         )
         for printed in self.process.stdout:
             self.printed.append(printed.rstrip("\n"))

@@ -2,6 +2,7 @@
 
 import json
 import random
+import resource
 import threading
 import time
 
@@ -106,3 +107,40 @@ def messages(logs, needed):
     except ClientError:
         return None
     return found if any(needed in message for message in found) else None
+
+
+def test_a_disk_that_was_full_takes_writes_again(python):
+    server = Server().start()
+    client = server.client("lambda")
+    create(client, "kept", package(app__py="def handler(event, context):\n    return 1\n"), python)
+    hard = resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE)[1]
+    # No file may have a byte behind this place: to the server that is a disk without room.
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (4096, hard))
+    with pytest.raises(client.exceptions.ServiceException):
+        client.update_function_configuration(FunctionName="kept", Description="refused")
+    assert client.invoke(FunctionName="kept")["Payload"].read() == b"1"
+    resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (hard, hard))
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            client.update_function_configuration(FunctionName="kept", Description="there is room again")
+            break
+        except client.exceptions.ServiceException:
+            # The server looks again only so often.
+            assert time.monotonic() < deadline, server.log()
+            time.sleep(0.2)
+    server.kill()
+    server.start()
+    kept = server.client("lambda").get_function_configuration(FunctionName="kept")
+    assert kept["Description"] == "there is room again"
+    assert server.stop() == 0, server.log()
+
+
+def test_a_log_that_cannot_be_written_costs_lines_and_not_the_server(python):
+    server = Server()
+    with open("/dev/full", "w") as full:
+        server.start(log=full)
+    client = server.client("lambda")
+    create(client, "heard", package(app__py="def handler(event, context):\n    return 1\n"), python)
+    assert client.invoke(FunctionName="heard")["Payload"].read() == b"1"
+    assert server.stop() == 0

@@ -11,6 +11,9 @@ pub(crate) fn start(filter: &str) {
         .with_env_filter(filter)
         .with_writer(io::stderr)
         .with_ansi(io::stderr().is_terminal())
+        // A full disk or a reader that left must cost the line, not the server: complaining about it on the same
+        // stderr would panic.
+        .log_internal_errors(false)
         .finish();
     // It fails only when a log was started before.
     let _ = tracing::subscriber::set_global_default(log);

@@ -1,6 +1,9 @@
 //! What the server asks of the machine: cores, file descriptors, and where a thread runs.
 
+use std::{io, path::Path};
+
 use rustix::{
+    fs::{Access, AtFlags, CWD, accessat},
     process::{Resource, Rlimit, getrlimit, setrlimit},
     thread::{CpuSet, sched_getaffinity, sched_setaffinity},
 };
@@ -36,6 +39,15 @@ pub(crate) fn raise_open_files() {
     }
 }
 
+/// Whether this process may make files in `dir`, by its effective user and by how the file system is mounted.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn writable(dir: &Path) -> io::Result<()> {
+    accessat(CWD, dir, Access::WRITE_OK | Access::EXEC_OK, AtFlags::EACCESS)?;
+    Ok(())
+}
+
 /// The connections that may be open at once: a fixed part of the open files.
 pub(crate) fn connections_max() -> usize {
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::from(u32::MAX));
@@ -45,6 +57,14 @@ pub(crate) fn connections_max() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_directory_is_writable_or_the_system_says_why_not() {
+        let dir = tempfile::tempdir().unwrap();
+        writable(dir.path()).unwrap();
+        let missing = writable(&dir.path().join("missing")).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+    }
 
     #[test]
     fn a_thread_can_be_kept_to_a_core() {

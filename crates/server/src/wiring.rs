@@ -25,6 +25,7 @@ use crate::{
     limits,
     listener::{DataPlane, Listeners},
     log_lines::FunctionLogs,
+    machine,
     recorder::CallRecorder,
     runtimes,
     server::Server,
@@ -55,6 +56,10 @@ impl Ground {
             IsolationClass::Process => Isolation::Process,
         };
         let state_dir = dir.join("sandboxes");
+        // Before the daemon, whose own errors are about what the machine allows.
+        fs::create_dir_all(&state_dir)
+            .and_then(|()| machine::writable(&state_dir))
+            .map_err(unwritable)?;
         let config = SandboxConfig { isolation, state_dir, ..SandboxConfig::default() };
         let sandboxes = Sandboxes::spawn(&config).map_err(|source| Error::Sandboxes { source })?;
         Ok(Self { configuration, listeners, sandboxes })

@@ -46,8 +46,9 @@ pub enum Error {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The commit that this write was part of failed, or one before it did. Whether it became durable
-    /// is unknown until the store is opened again, and until then nothing more is written; nothing
-    /// of it is visible in this process.
+    /// is unknown until the files are opened again, which the next write after
+    /// [`limits::REOPEN_EVERY`](crate::limits::REOPEN_EVERY) does; until then nothing more is written, and nothing
+    /// of it is visible.
     #[error("the write was not confirmed")]
     NotConfirmed {
         /// Why, shared by all writes of the batch.

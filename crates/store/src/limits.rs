@@ -3,6 +3,8 @@
 //! The AWS quotas that a bound must leave room for are named beside it. A bound here protects the
 //! process; the quota itself is enforced, with AWS's message, by the service that has it.
 
+use std::time::Duration;
+
 /// Longest encoded [`Key`](crate::Key). Far above any name or ARN that AWS allows.
 pub const KEY_BYTES_MAX: usize = 2 * 1024;
 
@@ -25,6 +27,9 @@ pub const BATCH_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Largest blob: Lambda's quota for an unzipped package with its layers (250 MB), which is above
 /// that of any zip.
 pub const BLOB_BYTES_MAX: usize = 262_144_000;
+
+/// After a commit that failed, the files are opened again at most this often: it may walk all of them.
+pub const REOPEN_EVERY: Duration = Duration::from_secs(2);
 
 /// Memory that the embedded engine may use to cache pages. Filled as pages are read, not at start.
 pub const CACHE_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -42,7 +42,7 @@ pub struct Write {
     base: Box<dyn Snapshot>,
     changes: Changes,
     journal: Vec<Undo>,
-    hooks: Vec<Box<dyn FnOnce() + Send>>,
+    hooks: Vec<Hook>,
     bytes: usize,
     /// What `bytes` was when the closure that runs now began.
     bytes_before: usize,
@@ -58,7 +58,7 @@ struct Undo {
 /// What a batch leaves for the writer to do.
 pub(crate) struct Batch {
     pub(crate) changes: Changes,
-    pub(crate) hooks: Vec<Box<dyn FnOnce() + Send>>,
+    pub(crate) hooks: Vec<Hook>,
 }
 
 impl Read {
@@ -84,10 +84,14 @@ impl sealed::Sealed for Read {
     }
 }
 
+/// What is to be done after a commit.
+pub(crate) type Hook = Box<dyn FnOnce() + Send>;
+
 impl Write {
     /// Runs `f` once the commit is durable and visible, before the write returns: the place to drop
-    /// what a cache holds. Never runs if the write, or the commit, fails. Must be short, since
-    /// the writer waits for it.
+    /// what a cache holds. Never runs if the write fails. If the commit fails, it runs once the files
+    /// are open again, since then the commit may turn out to be durable after all; so it may drop what
+    /// is known, and must add nothing. Must be short, since the writer waits for it.
     pub fn on_commit(&mut self, f: impl FnOnce() + Send + 'static) {
         self.hooks.push(Box::new(f));
     }

@@ -10,13 +10,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Error;
-use crate::engine::Engine;
-use crate::limits::{BATCH_BYTES_MAX, BATCH_WRITES_MAX, WRITES_WAITING_MAX};
-use crate::transaction::{Batch, Write};
+use crate::engine::{Changes, Engine};
+use crate::limits::{BATCH_BYTES_MAX, BATCH_WRITES_MAX, REOPEN_EVERY, WRITES_WAITING_MAX};
+use crate::transaction::{Hook, Write};
 use crate::watch::Watches;
 
 /// What the writer may be asked, in the order of asking.
@@ -133,8 +134,15 @@ struct Writer {
     tally: Arc<Tally>,
     messages: mpsc::Receiver<Message>,
     /// The commit that failed. Whether it is on the disk is unknown until the files are opened again,
-    /// so no later write may build on its absence: there is none.
-    failed: Option<Arc<Error>>,
+    /// so no later write may build on its absence: until then there is none.
+    failed: Option<Failed>,
+}
+
+struct Failed {
+    source: Arc<Error>,
+    /// Those of the commit, which run when the files are open again: it may be durable after all.
+    hooks: Vec<Hook>,
+    reopen_after: Instant,
 }
 
 impl Writer {
@@ -164,18 +172,39 @@ impl Writer {
     fn batch(&mut self, first: Box<dyn Job>) -> Option<Message> {
         let mut jobs = vec![first];
         let mut after = None;
+        self.recover();
         if self.failed.is_none() {
-            let committed = self.run_batch(&mut jobs, &mut after);
-            self.failed = committed.err().map(|error| {
+            let mut hooks = Vec::new();
+            if let Err(error) = self.run_batch(&mut jobs, &mut after, &mut hooks) {
                 tracing::error!(error = &error as &dyn std::error::Error, "a commit failed");
-                Arc::new(error)
-            });
+                let reopen_after = Instant::now() + REOPEN_EVERY;
+                self.failed = Some(Failed { source: Arc::new(error), hooks, reopen_after });
+            }
         }
         self.tally.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
         for job in jobs {
-            job.settle(self.failed.clone().map_or(Ok(()), Err));
+            let failed = self.failed.as_ref().map(|failed| Arc::clone(&failed.source));
+            job.settle(failed.map_or(Ok(()), Err));
         }
         after
+    }
+
+    /// After a commit that failed, and not too often: opens the files again, which tells what is in them.
+    fn recover(&mut self) {
+        let Some(failed) = &mut self.failed else { return };
+        if Instant::now() < failed.reopen_after {
+            return;
+        }
+        if let Err(error) = self.engine.reopen() {
+            failed.reopen_after = Instant::now() + REOPEN_EVERY;
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the store does not open again after a failed commit");
+            return;
+        }
+        run_hooks(std::mem::take(&mut failed.hooks));
+        self.failed = None;
+        self.watches.touch_all();
+        tracing::info!("the store was opened again after a failed commit");
     }
 
     /// Runs the first of `jobs` and adds those that wait, until one message is something else.
@@ -183,6 +212,7 @@ impl Writer {
         &mut self,
         jobs: &mut Vec<Box<dyn Job>>,
         after: &mut Option<Message>,
+        hooks: &mut Vec<Hook>,
     ) -> Result<(), Error> {
         let mut tx = Write::new(self.engine.snapshot()?);
         jobs.iter_mut().for_each(|job| self.run_job(job.as_mut(), &mut tx));
@@ -199,7 +229,9 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        self.commit(tx.finish())
+        let batch = tx.finish();
+        *hooks = batch.hooks;
+        self.commit(&batch.changes, hooks)
     }
 
     fn run_job(&self, job: &mut dyn Job, tx: &mut Write) {
@@ -209,27 +241,32 @@ impl Writer {
         job.run(tx);
     }
 
-    fn commit(&self, batch: Batch) -> Result<(), Error> {
-        if !batch.changes.is_empty() {
-            self.engine.commit(&batch.changes)?;
+    fn commit(&self, changes: &Changes, hooks: &mut Vec<Hook>) -> Result<(), Error> {
+        if !changes.is_empty() {
+            self.engine.commit(changes)?;
             self.tally.commits.fetch_add(1, Ordering::Relaxed);
         }
-        for hook in batch.hooks {
-            if let Err(panic) = catch_unwind(AssertUnwindSafe(hook)) {
-                tracing::error!(panic = said(panic.as_ref()), "a hook of a commit panicked");
-            }
-        }
-        self.watches.touch(batch.changes.tables().map(|(table, _)| table));
+        run_hooks(std::mem::take(hooks));
+        self.watches.touch(changes.tables().map(|(table, _)| table));
         Ok(())
     }
 
-    fn clear(&self) -> Result<(), Error> {
-        if let Some(source) = self.failed.clone() {
-            return Err(Error::NotConfirmed { source });
+    fn clear(&mut self) -> Result<(), Error> {
+        self.recover();
+        if let Some(failed) = &self.failed {
+            return Err(Error::NotConfirmed { source: Arc::clone(&failed.source) });
         }
         self.engine.clear()?;
         self.watches.touch_all();
         Ok(())
+    }
+}
+
+fn run_hooks(hooks: Vec<Hook>) {
+    for hook in hooks {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(hook)) {
+            tracing::error!(panic = said(panic.as_ref()), "a hook of a commit panicked");
+        }
     }
 }
 

@@ -10,7 +10,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::{PoisonError, RwLock};
 
@@ -32,9 +32,14 @@ const FORMAT_TABLE: TableDefinition<'static, Bytes, Bytes> = TableDefinition::ne
 const FORMAT_KEY: Bytes = b"format";
 const FORMAT: u8 = 1;
 
-/// A redb database; nothing once closed.
+/// A redb database.
 #[derive(Debug)]
-pub(crate) struct Embedded(RwLock<Option<Database>>);
+pub(crate) struct Embedded {
+    /// Nothing once closed, and while the file does not open again.
+    database: RwLock<Option<Database>>,
+    /// Nothing on a storage of the caller's.
+    file: Option<PathBuf>,
+}
 
 impl Embedded {
     /// Opens the file, made first if it is not there. The caller holds the directory's lock.
@@ -42,9 +47,8 @@ impl Embedded {
         if !file.exists() {
             create(file)?;
         }
-        let database = builder().open(file).map_err(failed("open its file"))?;
-        check_format(&database)?;
-        Ok(Embedded(RwLock::new(Some(database))))
+        let database = open_file(file)?;
+        Ok(Embedded { database: RwLock::new(Some(database)), file: Some(file.to_owned()) })
     }
 
     /// Opens a database on a storage of the caller's, made first if that is empty.
@@ -58,11 +62,11 @@ impl Embedded {
         }
         drop(begun);
         check_format(&database)?;
-        Ok(Embedded(RwLock::new(Some(database))))
+        Ok(Embedded { database: RwLock::new(Some(database)), file: None })
     }
 
     fn with<T>(&self, f: impl FnOnce(&Database) -> Result<T, Error>) -> Result<T, Error> {
-        let database = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         f(database.as_ref().ok_or(Error::Closed)?)
     }
 }
@@ -92,6 +96,19 @@ impl Engine for Embedded {
         })
     }
 
+    fn reopen(&self) -> Result<(), Error> {
+        let file = self.file.as_ref().ok_or(Error::Closed)?;
+        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(broken) = database.take()
+            && let Err(error) = broken.close()
+        {
+            // What could not be written is why it is closed.
+            tracing::debug!(error = &error as &dyn std::error::Error, "a broken file was closed");
+        }
+        *database = Some(open_file(file)?);
+        Ok(())
+    }
+
     fn clear(&self) -> Result<(), Error> {
         self.with(|database| {
             let write = database.begin_write().map_err(failed("begin a write"))?;
@@ -104,7 +121,7 @@ impl Engine for Embedded {
     }
 
     fn close(&self) -> Result<(), Error> {
-        let database = self.0.write().unwrap_or_else(PoisonError::into_inner).take();
+        let database = self.database.write().unwrap_or_else(PoisonError::into_inner).take();
         database.map_or(Ok(()), |database| database.close().map_err(failed("close its file")))
     }
 }
@@ -156,6 +173,12 @@ impl Snapshot for View {
             Direction::Reverse => Box::new(entries.rev()),
         })
     }
+}
+
+fn open_file(file: &Path) -> Result<Database, Error> {
+    let database = builder().open(file).map_err(failed("open its file"))?;
+    check_format(&database)?;
+    Ok(database)
 }
 
 fn builder() -> redb::Builder {

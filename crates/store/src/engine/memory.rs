@@ -47,6 +47,10 @@ impl Engine for Memory {
         Ok(())
     }
 
+    fn reopen(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
     fn clear(&self) -> Result<(), Error> {
         self.lock().as_mut().ok_or(Error::Closed)?.clear();
         Ok(())

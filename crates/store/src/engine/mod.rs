@@ -30,6 +30,10 @@ pub(crate) trait Engine: Debug + Send + Sync + 'static {
     /// Makes all of `changes` durable, or none. Called by the writer thread alone.
     fn commit(&self, changes: &Changes) -> Result<(), Error>;
 
+    /// Gives up the files and opens them again, to find out what a failed commit left there. Snapshots
+    /// from before may fail afterwards. Called by the writer thread alone.
+    fn reopen(&self) -> Result<(), Error>;
+
     /// Removes every table, durably and at once.
     fn clear(&self) -> Result<(), Error>;
 
