@@ -199,12 +199,17 @@ async fn commit(logs: &Logs, batch: &VecDeque<Message>) -> bool {
             Ok(()) => return true,
             Err(gatemill_store::Error::Closed) => return false,
             Err(error) => {
-                tracing::error!(%error, pause_ms, "log events could not be written; trying again");
+                not_written(&error, pause_ms);
                 tokio::time::sleep(Duration::from_millis(pause_ms)).await;
                 pause_ms = (pause_ms * 2).min(longest_ms);
             }
         }
     }
+}
+
+/// Tells the operator, with the causes: the first of them says what the disk answered.
+fn not_written(error: &(dyn std::error::Error + 'static), pause_ms: u64) {
+    tracing::error!(error, pause_ms, "log events could not be written; trying again");
 }
 
 /// One stream of a batch, with all that the batch has for it.

@@ -151,6 +151,11 @@ impl Sandboxes {
         self.enforced
     }
 
+    /// Resolves when sandboxd has ended, asked to or not: no sandbox lives then and none can be started.
+    pub async fn ended(&self) {
+        self.link.ended().await;
+    }
+
     /// Ends all sandboxes and sandboxd; returns when nothing of them is left, or after a bound.
     pub async fn shutdown(&self) {
         self.link.send_later(&Request::Shutdown);

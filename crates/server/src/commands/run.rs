@@ -36,7 +36,7 @@ pub(crate) fn run(options: ServerOptions, mode: Mode) -> Result<(), Error> {
 /// Starts a server, does `meanwhile` when it is ready, and stops it in the end.
 ///
 /// # Errors
-/// Why it does not start, or why `meanwhile` failed.
+/// Why it does not start, why `meanwhile` failed, or that it cannot go on.
 pub(crate) fn serve(
     configuration: Configuration,
     until: Until,
@@ -60,18 +60,23 @@ async fn serve_on(
     let mut signals = Signals::listen()?;
     let mut running = Running::start(ground).await?;
     let server = Arc::clone(running.server());
+    let sandboxes = server.sandboxes.clone();
     output::print(&format!("Gatemill is ready at {}\n", server.url()))?;
     if let Some(credentials) = running.take_new_credentials() {
         output::print(&first_words(&server, &credentials))?;
     }
-    let done = tokio::select! {
-        done = meanwhile(server) => {
-            if done.is_ok() && until == Until::Signal {
-                signals.next().await;
-            }
-            done
+    let work = async {
+        let done = meanwhile(server).await;
+        if done.is_ok() && until == Until::Signal {
+            // What ends it then is one of the other two.
+            std::future::pending::<()>().await;
         }
+        done
+    };
+    let done = tokio::select! {
+        done = work => done,
         () = signals.next() => Ok(()),
+        () = sandboxes.ended() => Err(Error::SandboxesEnded),
     };
     signals::stop_or_end(running.stop(), &mut signals).await;
     done

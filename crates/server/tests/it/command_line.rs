@@ -51,9 +51,14 @@ fn a_data_directory_in_use_or_not_writable_says_so() {
 
     let file = dir.path().join("file");
     std::fs::write(&file, "").unwrap();
-    let below = file.join("data");
-    let args = ["dev", "--listen", "127.0.0.1:0", "--data-dir", below.to_str().unwrap()];
-    fails(&args, &["cannot be written", "--data-dir"]);
+    // A file in the directory's place, and one in the place of what the daemon keeps there.
+    let taken = dir.path().join("taken");
+    std::fs::create_dir(&taken).unwrap();
+    std::fs::write(taken.join("sandboxes"), "").unwrap();
+    for data in [file.join("data"), taken] {
+        let args = ["dev", "--listen", "127.0.0.1:0", "--data-dir", data.to_str().unwrap()];
+        fails(&args, &["cannot be written", "--data-dir"]);
+    }
 }
 
 #[test]
