@@ -2,7 +2,10 @@
 //!
 //! AWS's own tools are the user interface for what AWS names; here stands only what AWS has no verb for.
 
-use std::path::PathBuf;
+use std::{
+    ffi::{OsStr, OsString},
+    path::PathBuf,
+};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -95,6 +98,18 @@ impl ServerOptions {
     }
 }
 
+/// Variables that look like settings and are none, out of the names in an environment: most likely misspelt.
+///
+/// They are named and not refused: an orchestrator may put variables of this prefix beside ours unasked, as service
+/// links do.
+pub(crate) fn unknown_variables(names: impl Iterator<Item = OsString>) -> Vec<String> {
+    let command = ServerOptions::augment_args(clap::Command::new("gatemill"));
+    let known: Vec<&OsStr> = command.get_arguments().filter_map(|flag| flag.get_env()).collect();
+    let ours = names.filter(|name| name.to_string_lossy().starts_with("GATEMILL_"));
+    let unknown = ours.filter(|name| !known.contains(&name.as_os_str()));
+    unknown.map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
 /// What `demo` takes.
 #[derive(Debug, Args)]
 pub(crate) struct DemoOptions {
@@ -179,6 +194,13 @@ mod tests {
     use clap::CommandFactory as _;
 
     use super::*;
+
+    #[test]
+    fn misspelt_variables_are_found() {
+        let names = ["PATH", "GATEMILL_REGION", "GATEMILL_CONFIG", "GATEMILL_REGOIN"];
+        let unknown = unknown_variables(names.into_iter().map(OsString::from));
+        assert_eq!(unknown, ["GATEMILL_REGOIN"]);
+    }
 
     #[test]
     fn the_command_line_is_sound() {

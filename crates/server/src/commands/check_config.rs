@@ -1,6 +1,11 @@
 //! `gatemill check-config`: says what would hold, or what is wrong, and starts nothing.
 
-use crate::{cli::CheckConfigOptions, configuration::Configuration, error::Error, machine, output};
+use crate::{
+    cli::{self, CheckConfigOptions},
+    configuration::Configuration,
+    error::Error,
+    machine, output,
+};
 
 /// Prints the configuration as TOML, in the form that `--config` reads.
 ///
@@ -8,6 +13,9 @@ use crate::{cli::CheckConfigOptions, configuration::Configuration, error::Error,
 /// What is wrong with the configuration.
 pub(crate) fn check_config(options: CheckConfigOptions) -> Result<(), Error> {
     let configuration = options.server.resolve(options.mode, machine::cores().len())?;
+    for variable in cli::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        eprintln!("gatemill: {variable} in the environment is no setting");
+    }
     output::print(&text(&configuration))
 }
 

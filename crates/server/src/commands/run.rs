@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gatemill_identity::NewRootCredentials;
 
 use crate::{
-    cli::ServerOptions,
+    cli::{self, ServerOptions},
     configuration::{Configuration, Mode},
     error::Error,
     logging, machine, output,
@@ -30,6 +30,9 @@ pub(crate) enum Until {
 pub(crate) fn run(options: ServerOptions, mode: Mode) -> Result<(), Error> {
     let configuration = options.resolve(mode, machine::cores().len())?;
     logging::start(&configuration.log_level);
+    for variable in cli::unknown_variables(std::env::vars_os().map(|(name, _)| name)) {
+        tracing::warn!(%variable, "this variable is no setting; `gatemill help dev` lists them");
+    }
     serve(configuration, Until::Signal, async |_| Ok(()))
 }
 
