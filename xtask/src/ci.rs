@@ -42,7 +42,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("curl", &["curl"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
-    ("python3", &["python3", "python3-venv"]),
+    ("python3", &["python3", "python3-pip", "python3-venv"]),
 ];
 
 /// Runs the named steps, or all of them.
@@ -105,8 +105,11 @@ impl Ci {
             .filter(|(program, _)| !answers(program))
             .flat_map(|(_, packages)| packages.iter().copied())
             .collect();
-        if answers("python3") && !has_venv() {
+        if answers("python3") && !has_modules("venv, ensurepip") {
             packages.push("python3-venv");
+        }
+        if answers("python3") && !has_modules("pip") {
+            packages.push("python3-pip");
         }
         if aws_cli_2().is_none() {
             packages.push("awscli");
@@ -221,9 +224,9 @@ fn answers(program: &str) -> bool {
     Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
-fn has_venv() -> bool {
+fn has_modules(names: &str) -> bool {
     Command::new("python3")
-        .args(["-c", "import venv, ensurepip"])
+        .args(["-c", &format!("import {names}")])
         .output()
         .is_ok_and(|output| output.status.success())
 }
