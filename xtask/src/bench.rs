@@ -27,6 +27,8 @@ const THREADS: &str = "2";
 const HELLO_PORT: u16 = 14_571;
 const FLOOR_PORT: u16 = 14_572;
 const PEER_PORT: u16 = 14_573;
+/// Long enough for as many environments as there are connections to be started: they are not what is measured.
+const WARM_UP_SECONDS: f64 = 3.0;
 const COLD_STARTS: usize = 30;
 const SERVER_STARTS: usize = 10;
 
@@ -102,7 +104,7 @@ impl Bench {
         path: &str,
         connections: u32,
     ) -> Result<Run> {
-        self.generate(address, host, path, connections, 0.5)?;
+        self.generate(address, host, path, connections, WARM_UP_SECONDS)?;
         let before = server.cpu_us()?;
         let said = self.generate(address, host, path, connections, self.seconds)?;
         let used = server.cpu_us()? - before;
