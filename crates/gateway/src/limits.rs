@@ -38,6 +38,8 @@ pub const TIMEOUT_MS_MAX: i32 = 30_000;
 pub const COMPILE_WAITING_MAX: usize = 1_024;
 /// The share of one core that compiling ahead of requests may take: it rests this many times as long as it worked.
 pub const COMPILE_REST_FACTOR: u32 = 4;
+/// The longest rest after one compilation, however long that took.
+pub const COMPILE_REST_MAX: Duration = Duration::from_secs(1);
 /// Longest wait for a connection to an HTTP integration.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection to an HTTP integration is kept.

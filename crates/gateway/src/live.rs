@@ -11,7 +11,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use arc_swap::ArcSwapOption;
@@ -20,7 +19,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use crate::{
     error::Result,
-    limits::{COMPILE_REST_FACTOR, COMPILE_WAITING_MAX},
+    limits::{COMPILE_REST_FACTOR, COMPILE_REST_MAX, COMPILE_WAITING_MAX},
     snapshot::{self, ApiSnapshot},
 };
 
@@ -119,8 +118,9 @@ impl Live {
             if let Err(error) = self.get(&id).await {
                 tracing::error!(api = %id, error = %error, "an API cannot be compiled");
             }
+            // No event is waited for: the rest is what bounds this worker's share of a core.
             let rest = started.elapsed() * COMPILE_REST_FACTOR;
-            tokio::time::sleep(rest.min(Duration::from_secs(1))).await;
+            tokio::time::sleep(rest.min(COMPILE_REST_MAX)).await;
         }
     }
 }
