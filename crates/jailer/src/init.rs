@@ -8,14 +8,17 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::RawFd;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::os::fd::{AsFd, BorrowedFd, RawFd};
 use std::path::PathBuf;
 
 use libc::sock_filter;
 
 use crate::cgroup::MemoryEvent;
 use crate::confine::{self, Descriptors, INSIDE_ID, Image};
+use crate::limits;
 use crate::root_fs;
+use crate::socket;
 use crate::spec::Spec;
 use crate::step::{At, Failure, Step};
 use crate::sys::{self, Forked};
@@ -31,6 +34,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) ids: Ids,
     pub(crate) landlock: bool,
     pub(crate) fds: Descriptors,
+    /// Where the server gets its listener from.
+    pub(crate) doorway: BorrowedFd<'a>,
     /// Where the init says how the program ended.
     pub(crate) report: RawFd,
     /// Everything but the `execve`.
@@ -75,6 +80,7 @@ fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
     unshare_cgroup().at(Step::CgroupNamespace)?;
     sys::set_host_name(c"sandbox").at(Step::HostName)?;
     loopback_up().at(Step::Loopback)?;
+    hand_over_listener(plan.doorway).at(Step::Listener)?;
     // When the machine runs out of memory, functions go before the server. Not everywhere allowed.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
     root_fs::enter(plan.spec, plan.mount_point)
@@ -100,7 +106,18 @@ fn loopback_up() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let cloexec = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, cloexec, None)?;
-    sys::loopback_up(std::os::fd::AsFd::as_fd(&socket))
+    sys::loopback_up(socket.as_fd())
+}
+
+/// Makes the listener of the Runtime API in this network namespace and gives it away: a socket stays in the namespace
+/// where it was made, so the server hears what connects in here, and nothing else can.
+fn hand_over_listener(doorway: BorrowedFd<'_>) -> io::Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let listener = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, limits::API_PORT))?;
+    listen(&listener, limits::API_BACKLOG)?;
+    Ok(socket::send(doorway, &[0], &[listener.as_fd()], false)?)
 }
 
 /// Starts the program's process in its own user namespace and lets it go when its one uid is

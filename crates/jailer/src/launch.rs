@@ -52,6 +52,8 @@ pub(crate) struct Joined<'a> {
 pub(crate) struct Gifts {
     pub(crate) channel: OwnedFd,
     pub(crate) output: OwnedFd,
+    /// Over this socket the init hands the listener of the Runtime API to the server.
+    pub(crate) doorway: OwnedFd,
 }
 
 impl Launcher {
@@ -94,7 +96,9 @@ impl Launcher {
         };
         let report_fd = report_end.as_raw_fd();
         let pid = match self.isolation {
-            Isolation::Sandbox => self.confined(spec, cgroup, fds, report_fd, trial)?,
+            Isolation::Sandbox => {
+                self.confined(spec, cgroup, fds, &gifts.doorway, report_fd, trial)?
+            }
             Isolation::Process => plain(spec, cgroup, fds, report_fd, trial)?,
         };
         Ok(Launched { pid, status, report })
@@ -105,6 +109,7 @@ impl Launcher {
         spec: &Spec,
         cgroup: &Joined<'_>,
         fds: Descriptors,
+        doorway: &OwnedFd,
         report: i32,
         trial: bool,
     ) -> Result<u32, Failure> {
@@ -115,6 +120,7 @@ impl Launcher {
             tasks_files: &cgroup.tasks_files,
             memory_event: cgroup.memory_event,
             mount_point: &self.mount_point,
+            doorway: doorway.as_fd(),
             ids: self.ids(spec.uid),
             landlock: self.landlock,
             fds,

@@ -60,5 +60,10 @@ pub const LOOK_SOONEST: Duration = Duration::from_millis(5);
 /// See [`LOOK_SOONEST`].
 pub const LOOK_LATEST: Duration = Duration::from_millis(500);
 
+/// The port of the Runtime API inside every network namespace, as AWS's.
+pub const API_PORT: u16 = 9001;
+/// Connections to it that wait to be accepted.
+pub(crate) const API_BACKLOG: i32 = 128;
+
 /// The largest CPU share of a spec, in thousandths of a CPU.
 pub(crate) const MAX_CPU_MILLIS: u32 = 1_000_000;

@@ -3,7 +3,8 @@
 //!
 //! A format of our own because the privileged side should contain no general parser, and because
 //! every length is bounded before it is believed. File descriptors travel beside
-//! [`Request::Start`]: the program's end of the channel, then the pipe for its output.
+//! [`Request::Start`]: the program's end of the channel, the pipe for its output, and a socket over which the sandbox's init
+//! sends the server its listener ([`limits::API_PORT`]).
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -25,7 +26,7 @@ pub enum Request {
         /// Host uid of slot 0.
         uid_base: u32,
     },
-    /// Start a sandbox; two descriptors come with it.
+    /// Start a sandbox; three descriptors come with it.
     Start {
         /// The ticket of this sandbox from here on.
         ticket: u64,

@@ -168,7 +168,8 @@ impl Sandboxd {
         };
         let (channel, output) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Prepare)?;
-        self.launch(TRIAL, &spec, &Gifts { channel, output }, true)?;
+        let (_listener, doorway) = socket::pair().at(Step::Prepare)?;
+        self.launch(TRIAL, &spec, &Gifts { channel, output, doorway }, true)?;
         let deadline = Instant::now() + limits::SHUTDOWN_WAIT;
         let mut result = Ok(());
         while self.living.contains_key(&TRIAL) && Instant::now() < deadline {
@@ -267,14 +268,14 @@ impl Sandboxd {
         spec.validate().map_err(|_| invalid)?;
         // The kernel drops those for which this process has no room.
         let no_room = Failure { step: Step::Request, errno: libc::EMFILE };
-        let [channel, output] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| no_room)?;
+        let [channel, output, doorway] = <[OwnedFd; 3]>::try_from(fds).map_err(|_| no_room)?;
         if !(1..MAX_TICKET).contains(&ticket) || self.living.contains_key(&ticket) {
             return Err(invalid);
         }
         if self.living.len() >= limits::MAX_LIVING {
             return Err(Failure { step: Step::Request, errno: libc::EAGAIN });
         }
-        self.launch(ticket, spec, &Gifts { channel, output }, false)
+        self.launch(ticket, spec, &Gifts { channel, output, doorway }, false)
     }
 
     fn launch(

@@ -25,40 +25,42 @@ pub enum Step {
     HostName = 8,
     /// Loopback up.
     Loopback = 9,
+    /// The listener of the Runtime API, and its way to the server.
+    Listener = 10,
     /// The new root's tmpfs.
-    Root = 10,
+    Root = 11,
     /// A read-only bind of the spec.
-    Bind = 11,
+    Bind = 12,
     /// `/proc`.
-    Proc = 12,
+    Proc = 13,
     /// `/dev`.
-    Dev = 13,
+    Dev = 14,
     /// `/tmp`.
-    Tmp = 14,
+    Tmp = 15,
     /// `/etc`.
-    Etc = 15,
+    Etc = 16,
     /// `pivot_root`, and the old root gone.
-    Pivot = 16,
+    Pivot = 17,
     /// The program's process in its own user namespace, and its map.
-    UserNamespace = 17,
+    UserNamespace = 18,
     /// Root and `/proc` made read-only.
-    Seal = 18,
+    Seal = 19,
     /// Session, signals, descriptors.
-    Session = 19,
+    Session = 20,
     /// Resource limits.
-    Rlimits = 20,
+    Rlimits = 21,
     /// uid, gid, groups, capabilities.
-    Identity = 21,
+    Identity = 22,
     /// Landlock.
-    Landlock = 22,
+    Landlock = 23,
     /// The system call filter.
-    Seccomp = 23,
+    Seccomp = 24,
     /// The working directory.
-    Cwd = 24,
+    Cwd = 25,
     /// `execve`.
-    Exec = 25,
+    Exec = 26,
     /// The sandbox died on the way without a word, or was killed.
-    Died = 26,
+    Died = 27,
 }
 
 /// A step that failed.
@@ -75,7 +77,7 @@ pub(crate) trait At<T> {
     fn at(self, step: Step) -> Result<T, Failure>;
 }
 
-const ALL: [Step; 26] = [
+const ALL: [Step; 27] = [
     Step::Request,
     Step::Prepare,
     Step::Cgroup,
@@ -85,6 +87,7 @@ const ALL: [Step; 26] = [
     Step::CgroupNamespace,
     Step::HostName,
     Step::Loopback,
+    Step::Listener,
     Step::Root,
     Step::Bind,
     Step::Proc,

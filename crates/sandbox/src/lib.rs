@@ -7,7 +7,7 @@
 //! | module | what it holds |
 //! |---|---|
 //! | `sandboxes`, `link` | the handle of the server, and the thread at its end of sandboxd's socket |
-//! | `sandbox` | one living sandbox: channel, output, end |
+//! | `sandbox` | one living sandbox: channel, output, listener, end |
 //! | [`runtime`] | which interpreters this machine has, and our clients for them |
 //! | `error`, `limits` | why a sandbox could not be had; every bound |
 
@@ -21,5 +21,5 @@ mod sandboxes;
 pub use error::Error;
 pub use gatemill_jailer::protocol::ExitStatus;
 pub use gatemill_jailer::{Bind, Enforced, Invalid, Isolation, Spec};
-pub use sandbox::{Exit, Sandbox};
+pub use sandbox::{API_ADDRESS, Exit, Sandbox};
 pub use sandboxes::{Config, Sandboxes};

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::PipeReader;
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,6 +13,10 @@ use gatemill_jailer::protocol::{ExitStatus, Request};
 use tokio::sync::watch;
 
 use crate::link::Link;
+
+/// Where programs inside find [`Sandbox::listener`]. Where a sandbox has no network of its own, variables that hold this
+/// text get the true address in its place, as they get true paths.
+pub const API_ADDRESS: &str = "127.0.0.1:9001";
 
 /// How a sandbox ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +38,9 @@ pub struct Sandbox {
     pub channel: UnixStream,
     /// The reading end of the pipe that is the program's standard output and error. Nonblocking.
     pub output: PipeReader,
+    /// Listens at [`API_ADDRESS`] of the sandbox's own network, where nothing else can connect to it; where sandboxes
+    /// have none ([`gatemill_jailer::Isolation::Process`]), at a free port of the host's loopback. Nonblocking.
+    pub listener: TcpListener,
     /// Host pid of the sandbox's first process, the parent of the program.
     pub pid: u32,
     pub(crate) ticket: u64,

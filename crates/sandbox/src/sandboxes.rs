@@ -1,6 +1,7 @@
 //! The handle through which the server has sandboxes.
 
 use std::io;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -20,7 +21,7 @@ use tokio::sync::Semaphore;
 use crate::error::Error;
 use crate::limits;
 use crate::link::{Link, Pending};
-use crate::sandbox::Sandbox;
+use crate::sandbox::{API_ADDRESS, Sandbox};
 
 /// How sandboxes are made, for all of one server.
 #[derive(Debug, Clone)]
@@ -97,7 +98,7 @@ impl Sandboxes {
     ///
     /// # Errors
     /// Any of [`Error`] but those of [`Sandboxes::spawn`].
-    pub async fn start(&self, spec: Spec) -> Result<Sandbox, Error> {
+    pub async fn start(&self, mut spec: Spec) -> Result<Sandbox, Error> {
         spec.validate()?;
         if !self.link.take_id(&spec.id) {
             return Err(if self.link.is_gone() { Error::Gone } else { Error::IdInUse });
@@ -115,6 +116,9 @@ impl Sandboxes {
         rustix::fs::fcntl_setfl(&output, flags | rustix::fs::OFlags::NONBLOCK)
             .map_err(|e| Error::Descriptors(e.into()))?;
 
+        let outside = if self.enforced.network { None } else { Some(listen_outside(&mut spec)?) };
+        let (doorway, init_doorway) = socket::pair().map_err(|e| Error::Descriptors(e.into()))?;
+
         let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
         let memory_bytes = spec.memory_bytes;
         let request = Request::Start { ticket, spec: Box::new(spec) };
@@ -123,7 +127,7 @@ impl Sandboxes {
             return Err(Error::TooLong);
         };
         let mut begun = Begun { link: Arc::clone(&self.link), ticket, done: false };
-        self.link.send(ticket, bytes, vec![program_channel.into(), program_output]);
+        self.link.send(ticket, bytes, vec![program_channel.into(), program_output, init_doorway]);
 
         let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
         let (pid, peak_file) =
@@ -132,10 +136,15 @@ impl Sandboxes {
                 Error::from(failure)
             })?;
         begun.done = true;
+        let listener = match outside {
+            Some(listener) => listener,
+            None => receive_listener(&doorway).map_err(Error::Descriptors)?,
+        };
         Ok(Sandbox {
             id: id.keep(),
             channel,
             output: output.into(),
+            listener,
             pid,
             ticket,
             link: Arc::clone(&self.link),
@@ -161,6 +170,26 @@ impl Sandboxes {
         self.link.send_later(&Request::Shutdown);
         let _ = tokio::time::timeout(limits::SHUTDOWN_WAIT, self.link.ended()).await;
     }
+}
+
+/// The listener that the sandbox's init sent before its program began.
+fn receive_listener(doorway: &OwnedFd) -> io::Result<TcpListener> {
+    let (_, fds) = socket::receive(doorway, &mut [0; 1], false)?;
+    let [listener] = <[OwnedFd; 1]>::try_from(fds).map_err(|_| io::ErrorKind::NotConnected)?;
+    Ok(listener.into())
+}
+
+/// A listener on the host's loopback, for a sandbox without a network of its own, and its address in the variables.
+fn listen_outside(spec: &mut Spec) -> Result<TcpListener, Error> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::Descriptors)?;
+    listener.set_nonblocking(true).map_err(Error::Descriptors)?;
+    let address = listener.local_addr().map_err(Error::Descriptors)?.to_string();
+    for (_, value) in &mut spec.env {
+        if value.contains(API_ADDRESS) {
+            *value = value.replace(API_ADDRESS, &address);
+        }
+    }
+    Ok(listener)
 }
 
 /// An id that is free again unless a sandbox keeps it.

@@ -2,11 +2,11 @@
 //! isolation and without root.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use gatemill_sandbox::{Bind, Error, ExitStatus};
+use gatemill_sandbox::{API_ADDRESS, Bind, Error, ExitStatus};
 
 use crate::world::{World, eventually, processes_with, read_some};
 use crate::{Case, case};
@@ -15,6 +15,7 @@ pub(crate) const CASES: &[Case] = &[
     case("start_says_why_not", start_says_why_not),
     case("spec_is_checked", spec_is_checked),
     case("environment_and_arguments_arrive", environment_and_arguments_arrive),
+    case("the_listener_hears_the_inside", the_listener_hears_the_inside),
     case("end_is_told_to_all", end_is_told_to_all),
     case("kill_ends_the_tree_at_once", kill_ends_the_tree_at_once),
     case("drop_kills", drop_kills),
@@ -97,6 +98,33 @@ fn environment_and_arguments_arrive(world: &World) {
         ("argv", &["['-c', 'one', '', 'two words']"]),
         ("cwd", &["/tmp"]),
     ]);
+}
+
+fn the_listener_hears_the_inside(world: &World) {
+    let mut spec = world.python(
+        "host, port = os.environ['API'].split('//')[1].split(':')\n\
+         with socket.create_connection((host, int(port)), 10) as s: s.sendall(b'hello'); print('heard=' + s.recv(9).decode())",
+    );
+    spec.env.push(("API".into(), format!("http://{API_ADDRESS}")));
+    let (one, two) = (world.start(spec.clone()), {
+        spec.id = "another".into();
+        world.start(spec)
+    });
+    for (sandbox, said) in [(two.unwrap(), b"two"), (one.unwrap(), b"one")] {
+        let mut heard = None;
+        eventually("a connection from inside", || {
+            heard = sandbox.listener.accept().ok();
+            heard.is_some()
+        });
+        let (mut connection, _) = heard.unwrap();
+        connection.set_nonblocking(false).unwrap();
+        let mut hello = [0; 5];
+        connection.read_exact(&mut hello).unwrap();
+        assert_eq!(&hello, b"hello");
+        connection.write_all(said).unwrap();
+        let said = std::str::from_utf8(said).unwrap();
+        world.finish(&sandbox).expect(&[("heard", &[said])]);
+    }
 }
 
 fn end_is_told_to_all(world: &World) {
