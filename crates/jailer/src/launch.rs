@@ -161,6 +161,9 @@ fn plain(
     report: i32,
     trial: bool,
 ) -> Result<u32, Failure> {
+    if spec.root.is_some() {
+        return Err(Failure { step: Step::Root, errno: libc::ENOTSUP });
+    }
     let spec = supervisor::on_host(spec);
     let image = Image::of(&spec).at(Step::Request)?;
     let plan = supervisor::Plan {

@@ -11,12 +11,15 @@ pub const MAX_MESSAGE_BYTES: usize = 64 * 1024;
 pub const MAX_ID_BYTES: usize = 64;
 /// Longest path in a request, Linux's own `PATH_MAX`.
 pub const MAX_PATH_BYTES: usize = 4096;
-/// Most arguments of a program, `argv[0]` not counted.
-pub const MAX_ARGS: usize = 256;
+/// Most arguments of a program, `argv[0]` not counted: AWS allows 1,500 each in a container image's entry point and
+/// command.
+pub const MAX_ARGS: usize = 3_000;
 /// Most environment variables.
 pub const MAX_ENV: usize = 1024;
 /// Most read-only binds of one sandbox.
 pub const MAX_BINDS: usize = 64;
+/// Most entries at the top of a container image; common ones have about twenty, each a mount of its own.
+pub const MAX_ROOT_ENTRIES: usize = 256;
 /// Highest function uid slot, exclusive; the slot above it is the uid of every sandbox's init.
 pub const MAX_UID_SLOTS: u32 = 60_000;
 /// Smallest memory limit that a runtime can start in.

@@ -231,6 +231,7 @@ fn write_spec(out: &mut Writer, spec: &Spec) {
         out.str(value);
     });
     out.path(&spec.cwd);
+    out.list(spec.root.as_slice(), |out, root| out.path(root));
     out.list(&spec.binds, |out, bind| {
         out.path(&bind.host);
         out.path(&bind.inside);
@@ -251,6 +252,7 @@ fn read_spec(input: &mut Reader<'_>) -> Result<Spec, Malformed> {
         args: input.list(limits::MAX_ARGS, Reader::str)?,
         env: input.list(limits::MAX_ENV, |input| Ok((input.str()?, input.str()?)))?,
         cwd: input.path()?,
+        root: input.list(1, Reader::path)?.pop(),
         binds: input.list(limits::MAX_BINDS, |input| {
             Ok(Bind { host: input.path()?, inside: input.path()? })
         })?,

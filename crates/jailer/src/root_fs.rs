@@ -1,6 +1,6 @@
 //! The file system that a confined program sees, built by the init in its own mount namespace:
-//! a small tmpfs with the read-only binds of the spec, and `/proc`, `/dev`, `/tmp` and `/etc` made
-//! here.
+//! a small tmpfs with the read-only binds of the spec or the parts of a container image, and `/proc`, `/dev`, `/tmp`
+//! and `/etc` made here.
 //!
 //! Sources are opened before the old root goes, mount points are made component by component
 //! without following symbolic links, and attributes are put on a mount before it becomes visible.
@@ -15,10 +15,14 @@ use std::path::{Component, Path};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
 
+use image_tree::ImageTree;
+
 use crate::limits;
 use crate::spec::{Bind, Spec};
 use crate::step::{At, Failure, Step};
 use crate::sys;
+
+mod image_tree;
 
 const RDONLY: u64 = 0x1; // MOUNT_ATTR_RDONLY
 const NOSUID: u64 = 0x2; // MOUNT_ATTR_NOSUID
@@ -72,7 +76,9 @@ pub(crate) fn enter(spec: &Spec, mount_point: &CStr) -> Result<(), Failure> {
     sys::mount_setattr(CWD, c"/", recursive, 0, libc::MS_PRIVATE).at(Step::Root)?;
     let binds: Vec<_> =
         spec.binds.iter().map(|bind| open(&bind.host)).collect::<io::Result<_>>().at(Step::Bind)?;
-    let etc: Vec<_> = HOST_ETC.iter().map(|path| open(Path::new(path)).ok()).collect();
+    let image = spec.root.as_deref().map(ImageTree::open).transpose().at(Step::Root)?;
+    let host_etc: &[&str] = if image.is_some() { &[] } else { &HOST_ETC };
+    let etc: Vec<_> = host_etc.iter().map(|path| open(Path::new(path)).ok()).collect();
     let devices: Vec<_> = DEVICES
         .iter()
         .map(|name| open(&Path::new("/dev").join(name)))
@@ -83,6 +89,9 @@ pub(crate) fn enter(spec: &Spec, mount_point: &CStr) -> Result<(), Failure> {
     tmpfs(mount_point, libc::MS_NOSUID | libc::MS_NODEV, &options).at(Step::Root)?;
     rustix::process::chdir(mount_point).at(Step::Root)?;
 
+    if let Some(image) = &image {
+        image.attach().at(Step::Root)?;
+    }
     for (Bind { inside, .. }, source) in spec.binds.iter().zip(&binds) {
         attach(source, inside, RDONLY | NOSUID | NODEV).at(Step::Bind)?;
     }
@@ -92,7 +101,10 @@ pub(crate) fn enter(spec: &Spec, mount_point: &CStr) -> Result<(), Failure> {
     mask_proc(&devices[0], &empty).at(Step::Proc)?;
     tmp(spec.tmp_bytes).at(Step::Tmp)?;
     etc_files().at(Step::Etc)?;
-    for (path, source) in HOST_ETC.iter().zip(&etc) {
+    if let Some(image) = &image {
+        image.attach_etc().at(Step::Etc)?;
+    }
+    for (path, source) in host_etc.iter().zip(&etc) {
         if let Some(source) = source {
             attach(source, Path::new(path), RDONLY | NOSUID | NODEV | NOEXEC).at(Step::Etc)?;
         }

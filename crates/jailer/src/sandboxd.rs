@@ -157,6 +157,7 @@ impl Sandboxd {
             args: Vec::new(),
             env: Vec::new(),
             cwd: "/".into(),
+            root: None,
             binds: vec![Bind { host: state_dir.join("root"), inside: "/trial".into() }],
             uid: 0,
             memory_bytes: 64 << 20,

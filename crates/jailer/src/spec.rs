@@ -46,6 +46,11 @@ pub struct Spec {
     pub env: Vec<(String, String)>,
     /// Working directory, a path inside.
     pub cwd: PathBuf,
+    /// The directory of an unpacked container image, which becomes the root: what stands at its top appears inside,
+    /// read-only, without setuid and device nodes. `/proc`, `/dev` and `/tmp` are sandboxd's own as ever, and so are
+    /// `hosts`, `resolv.conf` and `hostname` in its `/etc`, where it has to have files of these names. The rest of
+    /// `/etc` is the image's. [`Isolation::Process`] has no root to give, and refuses.
+    pub root: Option<PathBuf>,
     /// What of the host appears inside, in this order.
     pub binds: Vec<Bind>,
     /// The function's own uid slot, below [`limits::MAX_UID_SLOTS`]. As root, the host uid is
@@ -129,6 +134,9 @@ impl Spec {
             if name.is_empty() || name.contains(['=', '\0']) {
                 return invalid("env", "has a name that is empty or holds = or NUL");
             }
+        }
+        if let Some(root) = &self.root {
+            check_path("root", root)?;
         }
         if self.binds.len() > limits::MAX_BINDS {
             return invalid("binds", "are too many");

@@ -206,6 +206,7 @@ fn spec(
         args: pack.args_for(configuration.memory_mb),
         env: environment_variables::of(version, stream, pack),
         cwd: TASK_ROOT.into(),
+        root: None,
         binds: binds
             .map(|(host, inside)| Bind { host: host.to_owned(), inside: inside.to_owned() })
             .collect(),

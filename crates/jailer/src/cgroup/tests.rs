@@ -11,6 +11,7 @@ fn spec() -> Spec {
         args: Vec::new(),
         env: Vec::new(),
         cwd: "/".into(),
+        root: None,
         binds: Vec::new(),
         uid: 0,
         memory_bytes: 128 << 20,

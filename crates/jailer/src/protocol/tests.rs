@@ -9,6 +9,7 @@ fn spec() -> Spec {
         args: vec!["-c".into(), String::new(), "print('ä')".into()],
         env: vec![("A".into(), "b=c".into()), ("EMPTY".into(), String::new())],
         cwd: "/var/task".into(),
+        root: Some("/srv/image".into()),
         binds: vec![Bind { host: "/srv/code".into(), inside: "/var/task".into() }],
         uid: 59_999,
         memory_bytes: 128 << 20,

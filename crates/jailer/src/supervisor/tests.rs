@@ -17,6 +17,7 @@ fn inside_paths_become_host_paths() {
             ("URL".into(), "http://host/var/task".into()),
         ],
         cwd: "/var/task".into(),
+        root: None,
         binds: vec![
             bind("/srv/code", "/var/task"),
             bind("/srv/layer", "/opt"),

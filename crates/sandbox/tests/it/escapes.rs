@@ -10,7 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use gatemill_sandbox::{Bind, ExitStatus};
 
 use crate::world::{SECRET, World, eventually, processes_with};
-use crate::{Case, case, root_case};
+use crate::{Case, case, images, root_case};
 
 pub(crate) const CASES: &[Case] = &[
     case("reads_no_host_files", reads_no_host_files),
@@ -62,7 +62,7 @@ print("root=" + ",".join(sorted(os.listdir("/"))))
         ("kernel_memory", denied),
         ("root_home", gone),
         ("sys", gone),
-        ("root", &["bin,dev,etc,lib,lib64,proc,tmp,usr"]),
+        ("root", &["bin,dev,etc,lib,lib64,proc,tmp,usr", images::AT_THE_TOP]),
     ]);
 }
 

@@ -2,6 +2,7 @@
 //!
 //! A `main` of our own and not libtest's, because this program is sandboxd, too, and because
 //! sandboxd is spawned before any thread exists. Arguments filter by name, as with libtest.
+//! What tries to get out does so a second time from a container image.
 //! As root, the core of the suite runs a second time as an unprivileged user, and a third time
 //! without isolation.
 #![allow(
@@ -11,6 +12,7 @@
 
 mod escapes;
 mod figures;
+mod images;
 mod kernel;
 mod lifecycle;
 mod resources;
@@ -58,6 +60,15 @@ fn main() -> ExitCode {
             continue;
         }
         failed += u32::from(!run(case, &world));
+    }
+    world.use_image();
+    let again = [images::CASES, escapes::CASES];
+    for case in again.iter().flat_map(|cases| cases.iter()) {
+        let wanted = filter.is_empty() || filter.iter().any(|f| case.name.contains(f.as_str()));
+        if wanted && (is_root || case.without_root) {
+            println!("from an image:");
+            failed += u32::from(!run(case, &world));
+        }
     }
     world.end();
     if is_root && filter.is_empty() {

@@ -20,6 +20,8 @@ pub(crate) struct World {
     pub(crate) sandboxes: Sandboxes,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) dir: tempfile::TempDir,
+    /// The tree of the container image that programs run from, where they do.
+    image: RefCell<Option<PathBuf>>,
     neighbour: RefCell<Option<Sandbox>>,
     count: RefCell<u32>,
 }
@@ -38,8 +40,9 @@ impl World {
         let config = Config { isolation, state_dir, ..Config::default() };
         let sandboxes = Sandboxes::spawn(&config).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let world =
-            Self { sandboxes, runtime, dir, neighbour: RefCell::new(None), count: RefCell::new(0) };
+        let (image, neighbour, count) =
+            (RefCell::default(), RefCell::default(), RefCell::default());
+        let world = Self { sandboxes, runtime, dir, image, neighbour, count };
         let mut spec = world.python("import os\nwhile b:=os.read(3, 1): os.write(3, b)");
         spec.env.push(("SECRET".into(), SECRET.into()));
         spec.uid = 1;
@@ -56,8 +59,10 @@ impl World {
 
     pub(crate) fn program(&self, program: &str, args: &[&str]) -> Spec {
         *self.count.borrow_mut() += 1;
-        let binds =
-            ["/usr", "/lib", "/lib64", "/bin"].into_iter().filter(|p| Path::new(p).exists());
+        let root = self.image.borrow().clone();
+        let binds = ["/usr", "/lib", "/lib64", "/bin"]
+            .into_iter()
+            .filter(|p| root.is_none() && Path::new(p).exists());
         Spec {
             id: format!("test-{}", self.count.borrow()),
             program: program.into(),
@@ -65,6 +70,7 @@ impl World {
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             cwd: "/tmp".into(),
             binds: binds.map(|p| Bind { host: p.into(), inside: p.into() }).collect(),
+            root,
             uid: 2,
             memory_bytes: 128 << 20,
             cpu_millis: 2000,
@@ -75,9 +81,17 @@ impl World {
         }
     }
 
+    /// From here on, programs run from a container image.
+    pub(crate) fn use_image(&self) {
+        let root = self.folder("image");
+        crate::images::make(&root);
+        *self.image.borrow_mut() = Some(root);
+    }
+
     /// A fresh directory of the host that every user may read.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
+        let round = if self.image.borrow().is_some() { "from-image-" } else { "" };
+        let path = self.dir.path().join(format!("{round}{name}"));
         std::fs::create_dir_all(&path).unwrap();
         open_to_all(self.dir.path());
         open_to_all(&path);

@@ -97,6 +97,7 @@ fn spec(pack: &Pack, task: &Path, libraries: Option<&str>) -> Spec {
         args: pack.args_for(256),
         env,
         cwd: "/var/task".into(),
+        root: None,
         binds: binds.map(|(host, inside)| Bind { host, inside }).collect(),
         uid: 7,
         memory_bytes: 256 << 20,
