@@ -8,7 +8,7 @@ use gatemill_sandbox::{Exit, ExitStatus};
 use gatemill_wire::RequestId;
 use serde::Deserialize;
 
-use crate::{limits::RESPONSE_BYTES_MAX, start::InitEnd};
+use crate::start::InitEnd;
 
 /// The type of an exit.
 pub(crate) const EXIT_ERROR: &str = "Runtime.ExitError";
@@ -62,12 +62,17 @@ pub(crate) fn broken(request_id: RequestId) -> (Bytes, String) {
     (document(EXIT_ERROR, &message), message)
 }
 
-pub(crate) fn response_too_large() -> Bytes {
+pub(crate) fn response_too_large(max: u64) -> Bytes {
+    let message = too_large_message(max);
     // AWS writes this one the other way round.
     Bytes::from(format!(
-        "{{\"errorMessage\":\"Response payload size exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} \
-         bytes).\",\"errorType\":\"{RESPONSE_TOO_LARGE}\"}}"
+        "{{\"errorMessage\":\"{message}\",\"errorType\":\"{RESPONSE_TOO_LARGE}\"}}"
     ))
+}
+
+/// What is said of an answer of more than `max` bytes.
+pub(crate) fn too_large_message(max: u64) -> String {
+    format!("Response payload size exceeded maximum allowed payload size ({max} bytes).")
 }
 
 /// The type of a failed initialisation, for INIT_REPORT and REPORT; `None` for a good one and for a timeout.
@@ -164,7 +169,7 @@ mod tests {
             );
         }
         assert_eq!(
-            text(&response_too_large()),
+            text(&response_too_large(6_291_556)),
             r#"{"errorMessage":"Response payload size exceeded maximum allowed payload size (6291556 bytes).","errorType":"Function.ResponseSizeTooLarge"}"#
         );
     }

@@ -1,12 +1,12 @@
-//! The framed channel between server and runtime client, protocol version 1: the codec alone.
+//! The framed channel between server and runtime client, protocol version 2: the codec alone.
 //!
 //! A frame is `u32 LE body length | u8 kind | body`. Whoever writes to the other end is hostile: lengths are believed
 //! only as far as bytes arrive, and what is longer than wanted is counted and thrown away. Which kind may come when is
 //! [`instance`](crate::instance)'s business.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf as _, BufMut, Bytes, BytesMut};
 
-use crate::limits::FRAME_BYTES_MAX;
+use crate::limits::{FRAME_BYTES_MAX, STREAM_CHUNK_BYTES_MAX, STREAM_CONTENT_TYPE_BYTES_MAX};
 
 const HEADER_BYTES: usize = 5;
 const INVOKE: u8 = 0x01;
@@ -22,6 +22,14 @@ pub(crate) enum Kind {
     Response,
     /// The handler failed; the body is the error document.
     Error,
+    /// An answer begins that comes in pieces; the body is its content type.
+    StreamBegin,
+    /// A piece of it.
+    StreamChunk,
+    /// It is whole.
+    StreamEnd,
+    /// The handler failed in its middle; the body is the error document.
+    StreamError,
 }
 
 impl Kind {
@@ -31,7 +39,30 @@ impl Kind {
             0x82 => Some(Self::InitError),
             0x83 => Some(Self::Response),
             0x84 => Some(Self::Error),
+            0x85 => Some(Self::StreamBegin),
+            0x86 => Some(Self::StreamChunk),
+            0x87 => Some(Self::StreamEnd),
+            0x88 => Some(Self::StreamError),
             _ => None,
+        }
+    }
+
+    /// Whether another frame may follow before the next question.
+    fn is_followed(self) -> bool {
+        matches!(self, Self::StreamBegin | Self::StreamChunk)
+    }
+
+    /// The longest body that is read at all.
+    fn body_max(self) -> usize {
+        match self {
+            Self::StreamBegin => STREAM_CONTENT_TYPE_BYTES_MAX,
+            Self::StreamChunk => STREAM_CHUNK_BYTES_MAX,
+            Self::Ready
+            | Self::InitError
+            | Self::Response
+            | Self::Error
+            | Self::StreamEnd
+            | Self::StreamError => FRAME_BYTES_MAX,
         }
     }
 }
@@ -110,7 +141,7 @@ fn le(length: usize) -> [u8; 4] {
     u32::try_from(length).expect("events and their fields are limited to megabytes").to_le_bytes()
 }
 
-/// Puts one frame together from the bytes that arrive.
+/// Puts frames together from the bytes that arrive: one per question, or those of a streamed answer.
 #[derive(Debug)]
 pub(crate) struct Reader {
     header: [u8; HEADER_BYTES],
@@ -119,44 +150,76 @@ pub(crate) struct Reader {
     /// Bytes of the body that were thrown away.
     skipped: usize,
     keep_max: usize,
+    /// What arrived together with a frame, and follows it.
+    rest: Bytes,
 }
 
 impl Reader {
     /// A reader that keeps bodies of at most `keep_max` bytes.
     pub(crate) fn new(keep_max: usize) -> Self {
-        Self { header: [0; HEADER_BYTES], have: 0, body: BytesMut::new(), skipped: 0, keep_max }
+        Self {
+            header: [0; HEADER_BYTES],
+            have: 0,
+            body: BytesMut::new(),
+            skipped: 0,
+            keep_max,
+            rest: Bytes::new(),
+        }
     }
 
-    /// Takes bytes; gives the frame when they complete it. There is one frame per question, so bytes behind it are
-    /// garbage.
+    /// Takes bytes; gives the frame when they complete it. What is behind it is kept for [`Self::next`] when the frame
+    /// is one that others follow, and garbage when it is not.
     pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<Option<Frame>, Garbage> {
+        let frame = self.take(&mut bytes)?;
+        if !bytes.is_empty() {
+            self.rest = Bytes::copy_from_slice(bytes);
+        }
+        Ok(frame)
+    }
+
+    /// The next frame of those bytes that have been pushed, if they hold it.
+    pub(crate) fn next(&mut self) -> Result<Option<Frame>, Garbage> {
+        let rest = std::mem::take(&mut self.rest);
+        let mut left = &rest[..];
+        let frame = self.take(&mut left)?;
+        let taken = rest.len() - left.len();
+        self.rest = rest;
+        self.rest.advance(taken);
+        Ok(frame)
+    }
+
+    /// Takes the bytes of one frame off the front.
+    fn take(&mut self, bytes: &mut &[u8]) -> Result<Option<Frame>, Garbage> {
         if self.have < HEADER_BYTES {
             let take = bytes.len().min(HEADER_BYTES - self.have);
             self.header[self.have..self.have + take].copy_from_slice(&bytes[..take]);
             self.have += take;
-            bytes = &bytes[take..];
+            *bytes = &bytes[take..];
             if self.have < HEADER_BYTES {
                 return Ok(None);
             }
         }
         let kind = Kind::of(self.header[4]).ok_or(Garbage::Kind(self.header[4]))?;
         let length = self.length();
-        if length > FRAME_BYTES_MAX {
+        if length > kind.body_max() {
             return Err(Garbage::Length(length));
         }
         let missing = length - self.body.len() - self.skipped;
-        if bytes.len() > missing {
+        let (mine, others) = bytes.split_at(missing.min(bytes.len()));
+        if !others.is_empty() && !kind.is_followed() {
             return Err(Garbage::Trailing);
         }
+        *bytes = others;
         if length > self.keep_max {
-            self.skipped += bytes.len();
+            self.skipped += mine.len();
         } else {
-            self.body.extend_from_slice(bytes);
+            self.body.extend_from_slice(mine);
         }
-        if bytes.len() < missing {
+        if mine.len() < missing {
             return Ok(None);
         }
-        let body = if length > self.keep_max {
+        self.have = 0;
+        let body = if std::mem::take(&mut self.skipped) > 0 {
             Body::TooLarge
         } else {
             Body::Whole(std::mem::take(&mut self.body).freeze())

@@ -79,3 +79,46 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_streamed_answer_in_one_read() {
+    let bytes = [
+        frame(0x85, b"text/plain"),
+        frame(0x86, b"one"),
+        frame(0x86, b""),
+        frame(0x86, b"two"),
+        frame(0x87, b""),
+    ]
+    .concat();
+    for cut in 0..bytes.len() {
+        let mut reader = Reader::new(100);
+        let mut got = Vec::new();
+        for part in [&bytes[..cut], &bytes[cut..]] {
+            let mut frame = reader.push(part).unwrap();
+            while let Some(Frame { kind, body: Body::Whole(body) }) = frame {
+                got.push((kind, body));
+                frame = reader.next().unwrap();
+            }
+        }
+        let body = Bytes::from_static;
+        let expected = [
+            (Kind::StreamBegin, body(b"text/plain")),
+            (Kind::StreamChunk, body(b"one")),
+            (Kind::StreamChunk, body(b"")),
+            (Kind::StreamChunk, body(b"two")),
+            (Kind::StreamEnd, body(b"")),
+        ];
+        assert_eq!(got, expected, "cut at {cut}");
+    }
+    let mut reader = Reader::new(100);
+    let trailing = [frame(0x86, b"x"), frame(0x87, b""), vec![0]].concat();
+    assert!(reader.push(&trailing).unwrap().is_some());
+    assert_eq!(reader.next(), Err(Garbage::Trailing));
+    for (kind, length) in
+        [(0x85, STREAM_CONTENT_TYPE_BYTES_MAX + 1), (0x86, STREAM_CHUNK_BYTES_MAX + 1)]
+    {
+        let mut header = u32::try_from(length).unwrap().to_le_bytes().to_vec();
+        header.push(kind);
+        assert_eq!(Reader::new(100).push(&header), Err(Garbage::Length(length)));
+    }
+}

@@ -1,7 +1,7 @@
 //! The life of one execution environment: its states, the one step between them, and what belongs to it.
 //!
 //! [`step`] is total: whatever a hostile runtime does at whatever moment, the answer is a state, and every state but
-//! [`State::Idle`] and [`State::Busy`] that a surprise leads to is an end. An environment that ended is killed and never
+//! [`State::Idle`], [`State::Busy`] and [`State::Streaming`] that a surprise leads to is an end. An environment that ended is killed and never
 //! used again; dropping an [`Instance`] kills it, too, so that one whose caller vanished is never returned half read.
 
 use std::{
@@ -34,6 +34,8 @@ pub(crate) enum State {
     Idle,
     /// It runs one call.
     Busy,
+    /// It runs one call, and its answer is on its way in pieces.
+    Streaming,
     /// It is over.
     Ended(End),
 }
@@ -71,7 +73,10 @@ pub(crate) fn step(state: State, event: Event) -> State {
     match (state, event) {
         (State::Ended(end), _) => State::Ended(end),
         (State::Initialising, Event::Frame(Kind::Ready))
-        | (State::Busy, Event::Frame(Kind::Response | Kind::Error)) => State::Idle,
+        | (State::Busy, Event::Frame(Kind::Response | Kind::Error))
+        | (State::Streaming, Event::Frame(Kind::StreamEnd | Kind::StreamError)) => State::Idle,
+        (State::Busy, Event::Frame(Kind::StreamBegin))
+        | (State::Streaming, Event::Frame(Kind::StreamChunk)) => State::Streaming,
         (State::Initialising, Event::Frame(Kind::InitError)) => State::Ended(End::InitFailed),
         (State::Idle, Event::Assigned) => State::Busy,
         (_, Event::Closed) => State::Ended(End::Closed),
@@ -94,7 +99,7 @@ impl Gauge {
         match state {
             State::Initialising => Some(&self.initialising),
             State::Idle => Some(&self.idle),
-            State::Busy => Some(&self.busy),
+            State::Busy | State::Streaming => Some(&self.busy),
             State::Ended(_) => None,
         }
     }
@@ -202,8 +207,13 @@ impl Instance {
 mod tests {
     use super::*;
 
-    const STATES: [State; 4] =
-        [State::Initialising, State::Idle, State::Busy, State::Ended(End::Closed)];
+    const STATES: [State; 5] = [
+        State::Initialising,
+        State::Idle,
+        State::Busy,
+        State::Streaming,
+        State::Ended(End::Closed),
+    ];
 
     #[test]
     fn the_ways_that_lead_on() {
@@ -213,6 +223,10 @@ mod tests {
             (State::Idle, Event::Assigned, State::Busy),
             (State::Busy, Event::Frame(Kind::Response), State::Idle),
             (State::Busy, Event::Frame(Kind::Error), State::Idle),
+            (State::Busy, Event::Frame(Kind::StreamBegin), State::Streaming),
+            (State::Streaming, Event::Frame(Kind::StreamChunk), State::Streaming),
+            (State::Streaming, Event::Frame(Kind::StreamEnd), State::Idle),
+            (State::Streaming, Event::Frame(Kind::StreamError), State::Idle),
         ] {
             assert_eq!(step(from, event), to, "{from:?} {event:?}");
         }
@@ -220,17 +234,32 @@ mod tests {
 
     #[test]
     fn every_surprise_is_an_end_and_an_end_is_for_ever() {
-        let kinds = [Kind::Ready, Kind::InitError, Kind::Response, Kind::Error];
+        let kinds = [
+            Kind::Ready,
+            Kind::InitError,
+            Kind::Response,
+            Kind::Error,
+            Kind::StreamBegin,
+            Kind::StreamChunk,
+            Kind::StreamEnd,
+            Kind::StreamError,
+        ];
         for state in STATES {
             for kind in kinds {
                 let next = step(state, Event::Frame(kind));
-                let expected = matches!(
-                    (state, kind),
+                let expected = match (state, kind) {
                     (State::Initialising, Kind::Ready)
-                        | (State::Busy, Kind::Response | Kind::Error)
-                );
-                assert_eq!(next == State::Idle, expected, "{state:?} {kind:?}");
-                assert!(next == State::Idle || matches!(next, State::Ended(_)));
+                    | (State::Busy, Kind::Response | Kind::Error)
+                    | (State::Streaming, Kind::StreamEnd | Kind::StreamError) => Some(State::Idle),
+                    (State::Busy, Kind::StreamBegin) | (State::Streaming, Kind::StreamChunk) => {
+                        Some(State::Streaming)
+                    }
+                    _ => None,
+                };
+                match expected {
+                    Some(expected) => assert_eq!(next, expected, "{state:?} {kind:?}"),
+                    None => assert!(matches!(next, State::Ended(_)), "{state:?} {kind:?}"),
+                }
             }
             for event in [Event::Closed, Event::DeadlinePassed] {
                 assert!(matches!(step(state, event), State::Ended(_)));

@@ -13,7 +13,7 @@ use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, Served};
 
 use crate::{
-    CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Worker,
+    CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Streaming, Worker,
     code_store::CodeStore,
     control,
     flights::Flights,
@@ -75,6 +75,8 @@ pub struct Settings {
     pub init_timeout: Duration,
     /// How long a call waits for a function that is being created.
     pub pending_wait: Duration,
+    /// Whether streamed answers have AWS's bandwidth: 6 MB at once, then 2 MB a second.
+    pub limits_stream_bandwidth: bool,
 }
 
 impl Default for Settings {
@@ -90,6 +92,7 @@ impl Default for Settings {
             cpu_millis_min: 1_000,
             init_timeout: limits::INIT,
             pending_wait: limits::PENDING_WAIT,
+            limits_stream_bandwidth: false,
         }
     }
 }
@@ -183,6 +186,16 @@ impl Lambda {
     pub async fn invoke(&self, call: Invocation) -> Result<Outcome, Error> {
         let me = self.me.upgrade().ok_or(Error::Draining)?;
         invoke::invoke(me, call).await
+    }
+
+    /// As [`Self::invoke`], for a caller that reads the answer while the function gives it. Returns at the answer's
+    /// begin; a function that fails, before or after, says so at the stream's end.
+    ///
+    /// # Errors
+    /// As those of [`Self::invoke`].
+    pub async fn invoke_streaming(&self, call: Invocation) -> Result<Streaming, Error> {
+        let me = self.me.upgrade().ok_or(Error::Draining)?;
+        invoke::stream::invoke(me, call).await
     }
 
     /// Whether the function's resource policy lets a service, such as `apigateway.amazonaws.com`, invoke it for this

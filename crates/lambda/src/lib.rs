@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `control` | the handlers, the route table |
 //! | `invoke` | the second path, one file per word |
+//! | `answer` | where an answer goes while it is given: whole, or in pieces |
 //! | `instance`, `wires`, `frame` | one environment: its states, its descriptors, the codec |
 //! | `pool`, `governor`, `start`, `uid` | idle environments, and making new ones |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
@@ -19,6 +20,7 @@
 //!
 //! What it does not do: it listens on nothing, checks no signature, stores no log line, and isolates nothing itself.
 
+mod answer;
 mod call;
 mod call_log;
 mod code_store;
@@ -47,6 +49,7 @@ mod wires;
 mod worker;
 mod zip_intake;
 
+pub use answer::{ResponseStream, StreamEnd, StreamEvent, Streaming};
 pub use call::{Invocation, Outcome};
 pub use control::{code::CodeDownloadError, routes::table};
 pub use error::Error;

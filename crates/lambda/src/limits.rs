@@ -39,11 +39,23 @@ pub const POLICY_BYTES_MAX: usize = 20_480;
 pub const EVENT_BYTES_MAX: usize = 6_291_456;
 /// The answer of a synchronous call: 6 MB and 100 bytes, as AWS checks it.
 pub const RESPONSE_BYTES_MAX: usize = 6_291_556;
+/// A streamed answer: 200 MB.
+pub const STREAM_BYTES_MAX: u64 = 209_715_200;
+/// A piece of a streamed answer, as runtimes send them.
+pub const STREAM_CHUNK_BYTES_MAX: usize = 64 * 1024;
+/// The content type of a streamed answer.
+pub const STREAM_CONTENT_TYPE_BYTES_MAX: usize = 1_024;
+/// Pieces of a streamed answer that wait for a slow reader: 1 MiB; then the function waits.
+pub const STREAM_CHUNKS_WAITING_MAX: usize = 16;
+/// What of a streamed answer is passed on at any speed, where bandwidth is limited: 6 MB.
+pub const STREAM_BURST_BYTES: u32 = 6 * 1024 * 1024;
+/// The bandwidth of the rest: 2 MB a second.
+pub const STREAM_BYTES_PER_SECOND: u32 = 2 * 1024 * 1024;
 /// The client context in base64.
 pub const CLIENT_CONTEXT_BYTES_MAX: usize = 3_583;
 /// What `LogType=Tail` gives back: the last 4 KB.
 pub const LOG_TAIL_BYTES: usize = 4_096;
-/// The largest frame of the channel to a runtime (protocol version 1).
+/// The largest frame of the channel to a runtime (protocol version 2).
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The longest error document that a runtime may give for its initialisation.
 pub const INIT_ERROR_BYTES_MAX: usize = RESPONSE_BYTES_MAX;

@@ -120,10 +120,10 @@ pub(crate) async fn start(
 }
 
 async fn initialise(lambda: &Lambda, instance: &mut Instance, deadline: Instant) -> InitEnd {
-    let reader = Reader::new(INIT_ERROR_BYTES_MAX);
+    let mut reader = Reader::new(INIT_ERROR_BYTES_MAX);
     let Instance { wires, log, .. } = &mut *instance;
     let heard = wires
-        .converse(Outgoing::default(), reader, log, &lambda.logs, &*lambda.clock, deadline)
+        .converse(Outgoing::default(), &mut reader, log, &lambda.logs, &*lambda.clock, deadline)
         .await;
     let now = lambda.clock.now();
     match heard {

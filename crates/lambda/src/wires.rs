@@ -140,12 +140,17 @@ impl Wires {
     pub(crate) async fn converse(
         &mut self,
         mut outgoing: Outgoing,
-        mut reader: Reader,
+        reader: &mut Reader,
         log: &mut CallLog,
         pump: &LogPump,
         clock: &dyn Clock,
         deadline: Instant,
     ) -> Heard {
+        match reader.next() {
+            Ok(None) => {}
+            Ok(Some(frame)) => return Heard::Frame(frame),
+            Err(garbage) => return Heard::Garbage(garbage),
+        }
         let sleep = tokio::time::sleep_until(deadline);
         tokio::pin!(sleep);
         let heard = loop {
@@ -157,7 +162,7 @@ impl Wires {
                 () = &mut sleep => break Heard::DeadlinePassed,
                 ready = self.channel.readable() => {
                     let Ok(mut ready) = ready else { break Heard::Closed };
-                    match ready.try_io(|fd| receive(&fd.get_ref().0.channel, &mut reader)) {
+                    match ready.try_io(|fd| receive(&fd.get_ref().0.channel, reader)) {
                         Ok(Ok(Some(heard))) => break heard,
                         Ok(Ok(None)) | Err(_) => {}
                         Ok(Err(_)) => break Heard::Closed,
@@ -189,6 +194,43 @@ impl Wires {
         };
         self.drain(log, clock.now());
         heard
+    }
+
+    /// Waits for something of ours, until `deadline` at the latest (`None` then). The function's output is read on
+    /// meanwhile, so that it does not block on its pipe as well.
+    pub(crate) async fn meanwhile<T>(
+        &mut self,
+        waited_for: impl Future<Output = T>,
+        log: &mut CallLog,
+        pump: &LogPump,
+        clock: &dyn Clock,
+        deadline: Instant,
+    ) -> Option<T> {
+        let sleep = tokio::time::sleep_until(deadline);
+        tokio::pin!(sleep, waited_for);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut waited_for => return Some(done),
+                () = &mut sleep => return None,
+                ready = self.output.readable(), if self.output_open => {
+                    let read = ready.map(|mut ready| ready.try_io(|fd| {
+                        read_output(&fd.get_ref().0.output, log, clock.now())
+                    }));
+                    if let Err(_) | Ok(Ok(Ok(0) | Err(_))) = read {
+                        self.output_open = false;
+                    }
+                }
+            }
+            if log.is_full() {
+                let events = log.take();
+                tokio::select! {
+                    biased;
+                    () = &mut sleep => return None,
+                    () = pump.push(log.stream(), events) => {}
+                }
+            }
+        }
     }
 
     /// Whether nothing arrived since the last answer. What a runtime says unasked, and that it died meanwhile, must not

@@ -1,10 +1,11 @@
-// The framed channel to the server (protocol version 1) on descriptor 3.
+// The framed channel to the server (protocol version 2) on descriptor 3.
 //
 // A frame is `u32 LE body length | u8 kind | body`. Reads and writes are blocking on purpose: a
 // warm invocation then costs one of each, an answer is in the kernel before the process can exit,
 // and the event loop knows nothing of the channel, so that it empties when the customer's work has.
 // While the process waits, nothing of the customer's runs, just as an execution environment is
-// frozen then.
+// frozen then. Only the pieces of a streamed answer are written aside: a caller may read them
+// slowly, and the handler goes on meanwhile.
 
 'use strict';
 
@@ -17,6 +18,10 @@ const KIND = Object.freeze({
   INIT_ERROR: 0x82,
   RESPONSE: 0x83,
   ERROR: 0x84,
+  STREAM_BEGIN: 0x85,
+  STREAM_CHUNK: 0x86,
+  STREAM_END: 0x87,
+  STREAM_ERROR: 0x88,
 });
 
 const HEADER_BYTES = 5;
@@ -85,6 +90,31 @@ function send(kind, text = '') {
   writeWhole(DESCRIPTOR, frame);
 }
 
+/** Writes one whole frame of `bytes` without holding the event loop; nothing else may write then. */
+async function sendBytes(kind, bytes) {
+  const frame = Buffer.allocUnsafe(HEADER_BYTES + bytes.length);
+  frame.writeUInt32LE(bytes.length, 0);
+  frame[4] = kind;
+  frame.set(bytes, HEADER_BYTES);
+  for (let written = 0; written < frame.length; ) {
+    try {
+      written += await writeSome(frame.subarray(written));
+    } catch (error) {
+      if (error.code !== 'EAGAIN') throw error;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+  }
+}
+
+function writeSome(bytes) {
+  return new Promise((resolve, reject) => {
+    fs.write(DESCRIPTOR, bytes, 0, bytes.length, null, (error, count) => {
+      if (error) reject(error);
+      else resolve(count);
+    });
+  });
+}
+
 const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /**
@@ -103,4 +133,4 @@ function writeWhole(descriptor, bytes) {
   }
 }
 
-module.exports = { KIND, ProtocolError, receive, send, writeWhole };
+module.exports = { KIND, ProtocolError, receive, send, sendBytes, writeWhole };

@@ -15,10 +15,10 @@ function runtimeError(name) {
 const CallbackHandlerDeprecated = runtimeError('CallbackHandlerDeprecated');
 const HandlerNotFound = runtimeError('HandlerNotFound');
 const ImportModuleError = runtimeError('ImportModuleError');
+const InvalidStreamingOperation = runtimeError('InvalidStreamingOperation');
 const JSONStringifyError = runtimeError('JSONStringifyError');
 const MalformedHandlerName = runtimeError('MalformedHandlerName');
 const NodeJsExit = runtimeError('NodeJsExit');
-const StreamingNotSupported = runtimeError('StreamingNotSupported');
 const UnhandledPromiseRejection = runtimeError('UnhandledPromiseRejection');
 const UserCodeSyntaxError = runtimeError('UserCodeSyntaxError');
 
@@ -86,10 +86,10 @@ module.exports = {
   CallbackHandlerDeprecated,
   HandlerNotFound,
   ImportModuleError,
+  InvalidStreamingOperation,
   JSONStringifyError,
   MalformedHandlerName,
   NodeJsExit,
-  StreamingNotSupported,
   UnhandledPromiseRejection,
   UserCodeSyntaxError,
   errorBody,

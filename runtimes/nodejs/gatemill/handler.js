@@ -6,8 +6,7 @@ const fs = require('fs');
 const path = require('path');
 const { createRequire } = require('module');
 const errors = require('./errors.js');
-
-const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
+const { defineGlobal, isStreaming } = require('./stream.js');
 
 // AWS's runtime is an `index.mjs`; a missing module's "Require stack" ends in its path.
 const customerRequire = createRequire(path.join(path.dirname(__dirname), 'index.mjs'));
@@ -40,8 +39,7 @@ async function load(root, name) {
 function check(handler, name) {
   if (!handler) throw new errors.HandlerNotFound(`${name} is undefined or not exported`);
   if (typeof handler !== 'function') throw new errors.HandlerNotFound(`${name} is not a function`);
-  if (handler[STREAMING]) throw streamingError();
-  if (dropsCallbacks && handler.length >= 3) {
+  if (dropsCallbacks && !isStreaming(handler) && handler.length >= 3) {
     throw new errors.CallbackHandlerDeprecated(
       'ERROR: AWS Lambda has removed support for callback-based function handlers starting ' +
         'with Node.js 24. You need to modify this function to use a supported handler signature ' +
@@ -50,20 +48,6 @@ function check(handler, name) {
     );
   }
   return handler;
-}
-
-function streamingError() {
-  return new errors.StreamingNotSupported(
-    'awslambda.streamifyResponse: this version of Gatemill does not stream responses yet',
-  );
-}
-
-/** Response streaming is not built; code that asks for it must hear so and not hang. */
-function defineGlobal() {
-  const refuse = () => {
-    throw streamingError();
-  };
-  globalThis.awslambda = { streamifyResponse: refuse, HttpResponseStream: { from: refuse } };
 }
 
 function find(exported, keys) {

@@ -1,8 +1,9 @@
 // Init, then one invocation after the other, until the server closes the channel.
 //
-// An answer may come from a returned promise, from the callback, from `context.succeed` and its
-// fellows, from an exception nobody caught, or from the event loop having nothing left to do. Each
-// invocation takes the first one alone.
+// A handler of `awslambda.streamifyResponse` writes its answer to a stream. The answer of any other
+// may come from a returned promise, from the callback, from `context.succeed` and its fellows, from
+// an exception nobody caught, or from the event loop having nothing left to do. Each invocation
+// takes the first one alone.
 
 'use strict';
 
@@ -11,6 +12,7 @@ const { fill } = require('./context.js');
 const errors = require('./errors.js');
 const { dropsCallbacks, load } = require('./handler.js');
 const logs = require('./logs.js');
+const { streamFor } = require('./stream.js');
 
 const { KIND } = channel;
 const TRACE_VARIABLE = '_X_AMZN_TRACE_ID';
@@ -91,6 +93,12 @@ function serve(invocation) {
   if (invocation.traceId) process.env[TRACE_VARIABLE] = invocation.traceId;
   else delete process.env[TRACE_VARIABLE];
 
+  const stream = streamFor(handler);
+  if (stream) serveStream(invocation, stream);
+  else serveWhole(invocation);
+}
+
+function serveWhole(invocation) {
   const answer = new Answer();
   onFatal = (error, status) => {
     answer.fatal(error);
@@ -110,6 +118,81 @@ function serve(invocation) {
     }
   } catch (error) {
     answer.fail(error);
+  }
+}
+
+/** One invocation of a handler that writes its answer to a stream. */
+function serveStream(invocation, stream) {
+  const answer = new StreamAnswer(stream);
+  onFatal = (error, status) => answer.fail(error, () => process.exit(status));
+  onEmptyLoop = () => answer.emptyLoop();
+  // An error of the stream reaches the handler by its own calls, or fails the invocation here.
+  stream.on('error', (error) => answer.failed(error));
+  try {
+    const context = fill({}, invocation);
+    const result = handler(JSON.parse(invocation.event), stream, context);
+    if (!result || typeof result.then !== 'function') {
+      throw new errors.InvalidStreamingOperation(
+        'Streaming does not support non-async handlers.',
+      );
+    }
+    result.then((value) => answer.returned(value), (error) => answer.failed(error));
+  } catch (error) {
+    answer.failed(error);
+  }
+}
+
+/**
+ * The end of a streamed answer: given when the handler has returned and its stream has finished,
+ * whichever comes last, so that nothing of an invocation runs on into the next.
+ */
+class StreamAnswer {
+  constructor(stream) {
+    this.stream = stream;
+    this.given = false;
+    this.hasReturned = false;
+    stream.on('finish', () => this.endIfDone());
+  }
+
+  returned(value) {
+    if (value !== undefined) console.warn('Streaming handlers ignore return values.');
+    this.hasReturned = true;
+    this.endIfDone();
+  }
+
+  endIfDone() {
+    if (this.given || !this.hasReturned || !this.stream.writableFinished) return;
+    this.given = true;
+    channel.send(KIND.STREAM_END);
+    serveNext();
+  }
+
+  failed(error) {
+    if (this.given) return;
+    logs.logError('Invoke Error', error);
+    this.fail(error, serveNext);
+  }
+
+  /** Says why the answer ends here, after the piece that is being written, and then goes on. */
+  fail(error, next) {
+    if (this.given) return;
+    this.given = true;
+    onEmptyLoop = () => {};
+    const say = () => {
+      const kind = this.stream.begun ? KIND.STREAM_ERROR : KIND.ERROR;
+      channel.send(kind, JSON.stringify(errors.errorBody(error)));
+      next();
+    };
+    this.stream.settled.then(say, say);
+    this.stream.destroy();
+  }
+
+  /** Nothing is left that could end the stream. */
+  emptyLoop() {
+    if (this.given) return;
+    const error = new errors.NodeJsExit(EXIT_MESSAGE);
+    logs.logError('Uncaught Exception', error);
+    this.fail(error, () => process.exit(STATUS.UNSETTLED));
   }
 }
 

@@ -13,9 +13,10 @@ use tokio::time::Instant;
 use super::{place::Placed, resolve::Version};
 use crate::{
     Error, Invocation, Lambda, LogStream,
-    frame::{Body, Garbage, InvokeMeta, Kind, Reader},
-    instance::{Event, Instance},
-    limits::RESPONSE_BYTES_MAX,
+    answer::{Answer, TooLarge},
+    frame::{Body, Frame, Garbage, InvokeMeta, Kind, Reader},
+    instance::{Event, Instance, State},
+    limits::{RESPONSE_BYTES_MAX, STREAM_BYTES_MAX},
     report,
     start::{self, InitEnd, Started},
     wires::{Heard, Outgoing},
@@ -26,6 +27,8 @@ pub(crate) struct Exchanged {
     pub(crate) instance: Box<Instance>,
     pub(crate) ending: Ending,
     pub(crate) duration: Duration,
+    /// Bytes of the answer that its reader has got already.
+    pub(crate) passed_on: usize,
 }
 
 /// What became of a call.
@@ -35,8 +38,10 @@ pub(crate) enum Ending {
     Answered(Bytes),
     /// The handler failed; the runtime's document.
     Failed(Bytes),
-    /// The answer was larger than allowed.
-    TooLarge,
+    /// The answer was larger than allowed: this many bytes.
+    TooLarge {
+        max: u64,
+    },
     TimedOut,
     Exited(Exit),
     Broken(Garbage),
@@ -50,6 +55,7 @@ pub(crate) async fn exchange(
     call: &Invocation,
     version: &Arc<Version>,
     placed: Placed,
+    answer: &mut Answer,
 ) -> Result<Option<Exchanged>, Error> {
     match placed {
         Placed::Ready(mut instance) => {
@@ -57,14 +63,16 @@ pub(crate) async fn exchange(
             if instance.wires.is_quiet() {
                 open_log(lambda, call, &mut instance);
                 let deadline = begun + timeout(version);
-                if let Some(ending) = converse(lambda, call, &mut instance, deadline).await {
-                    return Ok(Some(Exchanged { instance, ending, duration: begun.elapsed() }));
+                let ending = converse(lambda, call, &mut instance, deadline, answer).await;
+                if let Some(ending) = ending {
+                    let (duration, passed_on) = (begun.elapsed(), answer.passed_on());
+                    return Ok(Some(Exchanged { instance, ending, duration, passed_on }));
                 }
             }
             abandon(lambda, instance).await;
             Ok(None)
         }
-        Placed::Failed(stream) => again(lambda, call, version, &stream).await.map(Some),
+        Placed::Failed(stream) => again(lambda, call, version, &stream, answer).await.map(Some),
     }
 }
 
@@ -96,6 +104,7 @@ async fn again(
     call: &Invocation,
     version: &Arc<Version>,
     stream: &Arc<LogStream>,
+    answer: &mut Answer,
 ) -> Result<Exchanged, Error> {
     let _slot = lambda.governor.slot(version.deployment).await;
     let begun = Instant::now();
@@ -104,14 +113,15 @@ async fn again(
     let Started { mut instance, end, took } =
         start::start(lambda, version, stream, limit, log).await?;
     let ending = if matches!(end, InitEnd::Ready) {
-        let ending = converse(lambda, call, &mut instance, begun + limit).await;
+        let ending = converse(lambda, call, &mut instance, begun + limit, answer).await;
         ending.unwrap_or(Ending::Broken(Garbage::Unexpected))
     } else {
         let now = lambda.clock.now();
         report::init_report(&mut instance.log, now, version, &end, took, "invoke");
         Ending::InitFailed(end)
     };
-    Ok(Exchanged { instance, ending, duration: begun.elapsed() })
+    let (duration, passed_on) = (begun.elapsed(), answer.passed_on());
+    Ok(Exchanged { instance, ending, duration, passed_on })
 }
 
 /// One INVOKE and what comes of it.
@@ -120,26 +130,66 @@ async fn converse(
     call: &Invocation,
     instance: &mut Instance,
     deadline: Instant,
+    answer: &mut Answer,
 ) -> Option<Ending> {
     instance.life.advance(Event::Assigned);
-    let question = question(lambda, call, instance, deadline);
-    let Instance { wires, log, .. } = &mut *instance;
-    let reader = Reader::new(RESPONSE_BYTES_MAX);
-    let heard = wires.converse(question, reader, log, &lambda.logs, &*lambda.clock, deadline).await;
-    Some(match heard {
-        Heard::NotDelivered => return None,
-        Heard::Frame(frame) => {
-            instance.life.advance(Event::Frame(frame.kind));
-            match (frame.kind, frame.body) {
-                (Kind::Response, Body::Whole(bytes)) => Ending::Answered(bytes),
-                (Kind::Error, Body::Whole(bytes)) => Ending::Failed(bytes),
-                (Kind::Response | Kind::Error, Body::TooLarge) => Ending::TooLarge,
-                (Kind::Ready | Kind::InitError, _) => {
-                    instance.killed().await;
-                    Ending::Broken(Garbage::Unexpected)
-                }
-            }
+    let mut outgoing = question(lambda, call, instance, deadline);
+    let mut reader = Reader::new(RESPONSE_BYTES_MAX);
+    loop {
+        let Instance { wires, log, .. } = &mut *instance;
+        let (pump, clock) = (&lambda.logs, &*lambda.clock);
+        let heard = wires.converse(outgoing, &mut reader, log, pump, clock, deadline).await;
+        outgoing = Outgoing::default();
+        let frame = match heard {
+            Heard::NotDelivered => return None,
+            Heard::Frame(frame) => frame,
+            other => return Some(ended(lambda, instance, other).await),
+        };
+        let state = instance.life.advance(Event::Frame(frame.kind));
+        if matches!(state, State::Ended(_)) {
+            instance.killed().await;
+            return Some(Ending::Broken(Garbage::Unexpected));
         }
+        let Instance { wires, log, .. } = &mut *instance;
+        let taken = wires.meanwhile(take(frame, answer), log, pump, clock, deadline).await;
+        match taken {
+            Some(None) => {}
+            // An answer without an end: nobody reads what the runtime goes on to say.
+            Some(Some(ending)) if instance.life.state() == State::Streaming => {
+                instance.life.advance(Event::Garbage(Garbage::Unexpected));
+                instance.killed().await;
+                return Some(ending);
+            }
+            Some(Some(ending)) => return Some(ending),
+            None => return Some(ended(lambda, instance, Heard::DeadlinePassed).await),
+        }
+    }
+}
+
+/// Takes what a runtime in its turn said; gives the ending when that is one.
+async fn take(frame: Frame, answer: &mut Answer) -> Option<Ending> {
+    let whole = Ending::TooLarge { max: RESPONSE_BYTES_MAX as u64 };
+    let Body::Whole(bytes) = frame.body else { return Some(whole) };
+    match frame.kind {
+        Kind::Response => Some(Ending::Answered(bytes)),
+        Kind::Error | Kind::StreamError => Some(Ending::Failed(bytes)),
+        Kind::StreamBegin => {
+            answer.begin(&bytes);
+            None
+        }
+        Kind::StreamChunk => match answer.chunk(bytes).await {
+            Ok(()) => None,
+            Err(TooLarge) => Some(Ending::TooLarge { max: STREAM_BYTES_MAX }),
+        },
+        Kind::StreamEnd => Some(answer.gathered().map_or(whole, Ending::Answered)),
+        // These lead to an end of the environment, which the caller looks at first.
+        Kind::Ready | Kind::InitError => Some(Ending::Broken(Garbage::Unexpected)),
+    }
+}
+
+/// What an environment that did not answer leaves.
+async fn ended(lambda: &Lambda, instance: &mut Instance, heard: Heard) -> Ending {
+    match heard {
         Heard::Closed => {
             instance.life.advance(Event::Closed);
             Ending::Exited(instance.buried(lambda.clock.now()).await)
@@ -155,7 +205,8 @@ async fn converse(
             instance.killed().await;
             Ending::Broken(garbage)
         }
-    })
+        Heard::Frame(_) | Heard::NotDelivered => Ending::Broken(Garbage::Unexpected),
+    }
 }
 
 fn question(

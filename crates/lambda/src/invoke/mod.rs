@@ -8,25 +8,36 @@ pub(crate) mod exchange;
 pub(crate) mod place;
 pub(crate) mod resolve;
 pub(crate) mod settle;
+pub(crate) mod stream;
 
 use std::sync::Arc;
 
-use crate::{Error, Invocation, Lambda, Outcome, limits::REPLACEMENTS_MAX, run_to_end::run_to_end};
+use crate::{
+    Error, Invocation, Lambda, Outcome, answer::Answer, limits::REPLACEMENTS_MAX,
+    run_to_end::run_to_end,
+};
 
-/// Runs one call.
+/// Runs one call, and gives its answer whole.
 pub(crate) async fn invoke(lambda: Arc<Lambda>, call: Invocation) -> Result<Outcome, Error> {
-    run_to_end(async move {
-        let _flight = lambda.flights.board()?;
-        let version = resolve::resolve(&lambda, &call.target).await?;
-        let _permit = admit::admit(&lambda, &version, &call)?;
-        for _ in 0..REPLACEMENTS_MAX {
-            let placed = place::place(&lambda, &version).await?;
-            if let Some(exchanged) = exchange::exchange(&lambda, &call, &version, placed).await? {
-                return Ok(settle::settle(&lambda, &call, exchanged).await);
-            }
-            // The environment had died while it was idle and took nothing of the call: another one.
+    run_to_end(async move { run(&lambda, &call, &mut Answer::whole()).await }).await
+}
+
+/// The path.
+async fn run(
+    lambda: &Arc<Lambda>,
+    call: &Invocation,
+    answer: &mut Answer,
+) -> Result<Outcome, Error> {
+    let _flight = lambda.flights.board()?;
+    let version = resolve::resolve(lambda, &call.target).await?;
+    answer.of_version(version.name());
+    let _permit = admit::admit(lambda, &version, call)?;
+    for _ in 0..REPLACEMENTS_MAX {
+        let placed = place::place(lambda, &version).await?;
+        if let Some(exchanged) = exchange::exchange(lambda, call, &version, placed, answer).await? {
+            return Ok(settle::settle(lambda, call, exchanged).await);
         }
-        Err(Error::Internal("environments died before they took the call"))
-    })
-    .await
+        // The environment had died while it was idle and took nothing of the call: another one.
+    }
+    Err(Error::Internal("environments died before they took the call"))
 }

@@ -15,7 +15,7 @@ use crate::{
 
 /// Ends a call.
 pub(crate) async fn settle(lambda: &Lambda, call: &Invocation, exchanged: Exchanged) -> Outcome {
-    let Exchanged { mut instance, ending, duration } = exchanged;
+    let Exchanged { mut instance, ending, duration, passed_on } = exchanged;
     let timeout_s = instance.version.configuration.timeout_s;
     explain(lambda, call, &mut instance, &ending);
     let error_type = error_type(&ending);
@@ -34,7 +34,7 @@ pub(crate) async fn settle(lambda: &Lambda, call: &Invocation, exchanged: Exchan
         init,
         memory_mb,
         memory_peak_bytes,
-        produced: payload.len(),
+        produced: passed_on + payload.len(),
         status,
     };
     let Instance { log, version, .. } = &mut *instance;
@@ -85,9 +85,8 @@ fn explain(lambda: &Lambda, call: &Invocation, instance: &mut Instance, ending: 
         | Ending::InitFailed(InitEnd::Ready | InitEnd::Error(_)) => {
             return;
         }
-        Ending::TooLarge => {
-            let text =
-                "Response payload size exceeded maximum allowed payload size (6291556 bytes).";
+        Ending::TooLarge { max } => {
+            let text = failure::too_large_message(*max);
             format!("RequestId: {id} Error: {text}\n{}\n", failure::RESPONSE_TOO_LARGE)
         }
         Ending::TimedOut | Ending::InitFailed(InitEnd::TimedOut) => {
@@ -108,7 +107,7 @@ fn explain(lambda: &Lambda, call: &Invocation, instance: &mut Instance, ending: 
 fn error_type(ending: &Ending) -> Option<String> {
     match ending {
         Ending::Answered(_) | Ending::Failed(_) | Ending::TimedOut => None,
-        Ending::TooLarge => Some(failure::RESPONSE_TOO_LARGE.to_owned()),
+        Ending::TooLarge { .. } => Some(failure::RESPONSE_TOO_LARGE.to_owned()),
         Ending::Exited(exit) => Some(failure::exit_type(exit).to_owned()),
         Ending::Broken(_) => Some(failure::EXIT_ERROR.to_owned()),
         Ending::InitFailed(end) => failure::init_error_type(end),
@@ -121,7 +120,7 @@ fn answer(call: &Invocation, ending: Ending, timeout_s: u32) -> (Bytes, bool) {
     let document = match ending {
         Ending::Answered(bytes) => return (bytes, false),
         Ending::Failed(document) | Ending::InitFailed(InitEnd::Error(document)) => document,
-        Ending::TooLarge => failure::response_too_large(),
+        Ending::TooLarge { max } => failure::response_too_large(max),
         Ending::TimedOut | Ending::InitFailed(InitEnd::TimedOut | InitEnd::Ready) => {
             failure::timed_out(id, timeout_s)
         }

@@ -14,6 +14,7 @@ mod lifecycle;
 mod load;
 mod packages;
 mod permissions;
+mod streams;
 mod world;
 
 use std::{
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
         api::CASES,
         packages::CASES,
         permissions::CASES,
+        streams::CASES,
         calls::CASES,
         failures::CASES,
         lifecycle::CASES,

@@ -38,6 +38,7 @@ const NODEJS: &[File] = files!("nodejs":
     "gatemill/handler.js",
     "gatemill/logs.js",
     "gatemill/loop.js",
+    "gatemill/stream.js",
     "package.json",
 );
 

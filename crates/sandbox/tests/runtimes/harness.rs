@@ -47,6 +47,11 @@ pub(crate) enum Frame {
     InitError(String),
     Response(Vec<u8>),
     Error(String),
+    /// The content type of an answer in pieces.
+    StreamBegin(String),
+    StreamChunk(Vec<u8>),
+    StreamEnd,
+    StreamError(String),
     /// The channel ended.
     End,
 }
@@ -59,7 +64,9 @@ impl Frame {
     /// The error object, of an init or an invocation.
     pub(crate) fn error(&self) -> serde_json::Value {
         match self {
-            Self::InitError(text) | Self::Error(text) => serde_json::from_str(text).unwrap(),
+            Self::InitError(text) | Self::Error(text) | Self::StreamError(text) => {
+                serde_json::from_str(text).unwrap()
+            }
             other => panic!("not an error: {other:?}"),
         }
     }
@@ -132,6 +139,10 @@ impl Client {
             0x82 => Frame::InitError(text(body)),
             0x83 => Frame::Response(body),
             0x84 => Frame::Error(text(body)),
+            0x85 => Frame::StreamBegin(text(body)),
+            0x86 => Frame::StreamChunk(body),
+            0x87 => Frame::StreamEnd,
+            0x88 => Frame::StreamError(text(body)),
             kind => panic!("kind {kind:#x}"),
         }
     }
@@ -143,6 +154,20 @@ impl Client {
     pub(crate) fn invoke_with(&mut self, event: &str, meta: &Meta<'_>) -> Frame {
         self.send(event.as_bytes(), meta);
         self.next()
+    }
+
+    /// What follows STREAM_BEGIN: all pieces put together, and the frame behind them.
+    pub(crate) fn streamed(&mut self) -> (Vec<u8>, Frame) {
+        let mut bytes = Vec::new();
+        loop {
+            match self.next() {
+                Frame::StreamChunk(chunk) => {
+                    assert!((1..=64 * 1024).contains(&chunk.len()));
+                    bytes.extend(chunk);
+                }
+                other => return (bytes, other),
+            }
+        }
     }
 
     /// One INVOKE frame, in pieces when it is large, as a socket would have it.

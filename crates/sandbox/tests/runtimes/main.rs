@@ -7,4 +7,5 @@
 
 mod harness;
 mod nodejs;
+mod nodejs_stream;
 mod python;

@@ -101,7 +101,6 @@ fn init_failures_have_aws_words() {
         ("never.mjs", "await new Promise(() => {});"),
         ("reject.js", "Promise.reject(new Error('lost')); exports.handler = async () => 1;"),
         ("string.js", "throw 'a string';"),
-        ("stream.js", "exports.handler = awslambda.streamifyResponse(async () => {});"),
     ];
     let cases = [
         ("empty.handler", "Runtime.HandlerNotFound", "empty.handler is undefined or not exported"),
@@ -118,11 +117,6 @@ fn init_failures_have_aws_words() {
             "absent.handler",
             "Error",
             "Cannot find package 'absent' imported from /var/task/absent.mjs",
-        ),
-        (
-            "stream.handler",
-            "Runtime.StreamingNotSupported",
-            "awslambda.streamifyResponse: this version of Gatemill does not stream responses yet",
         ),
     ];
     for (handler, kind, message) in cases {
