@@ -161,6 +161,9 @@ def lambda_exchanges(functions, python):
     functions.get_waiter("function_updated_v2").wait(FunctionName="golden", WaiterConfig={"Delay": 1})
     functions.update_function_configuration(FunctionName="golden", Timeout=7)
     functions.get_waiter("function_updated_v2").wait(FunctionName="golden", WaiterConfig={"Delay": 1})
+    functions.publish_version(FunctionName="golden", Description="first")
+    refused(functions.publish_version, FunctionName="golden", RevisionId="0")
+    functions.list_versions_by_function(FunctionName="golden", MaxItems=1)
     functions.add_permission(FunctionName="golden", StatementId="api", Action="lambda:InvokeFunction",
                              Principal="apigateway.amazonaws.com", SourceArn="arn:aws:execute-api:us-east-1:444444444444:a/*")
     functions.get_policy(FunctionName="golden")

@@ -123,6 +123,7 @@ async fn a_root_may_do_everything_and_nobody_else_anything() {
         now: Timestamp(0),
         endpoint: "http://localhost:4566".to_owned(),
         source_ip: "127.0.0.1".to_owned(),
+        trace_id: None,
         entropy: Arc::new(Counting::default()),
     };
     identity.authorize(&cx, &api::GET_CALLER_IDENTITY).unwrap();

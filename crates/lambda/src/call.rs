@@ -18,6 +18,8 @@ pub struct Invocation {
     pub trace_id: Option<String>,
     /// The client context as JSON text (not base64).
     pub client_context: Option<String>,
+    /// The tenant that the call is for: needed by functions that isolate tenants, refused by others.
+    pub tenant_id: Option<String>,
     /// Whether [`Outcome::log_tail`] is wanted.
     pub log_tail: bool,
 }

@@ -103,6 +103,8 @@ pub(crate) struct InvokeMeta<'a> {
     pub(crate) trace_id: &'a str,
     pub(crate) client_context: &'a str,
     pub(crate) cognito_identity: &'a str,
+    /// Empty unless the function isolates tenants.
+    pub(crate) tenant_id: &'a str,
 }
 
 impl InvokeMeta<'_> {
@@ -117,6 +119,7 @@ impl InvokeMeta<'_> {
             self.trace_id,
             self.client_context,
             self.cognito_identity,
+            self.tenant_id,
         ];
         let meta_max = fields.iter().map(|field| field.len() + 1).sum::<usize>();
         let mut head = BytesMut::with_capacity(HEADER_BYTES + 4 + meta_max);

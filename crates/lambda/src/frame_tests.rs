@@ -20,9 +20,10 @@ fn an_invoke_frame_byte_by_byte() {
         trace_id: "",
         client_context: "{\0}",
         cognito_identity: "",
+        tenant_id: "blue",
     };
     let head = meta.head(3);
-    assert_eq!(&head[9..], b"id\x0012\x00arn\x00\x00{}\x00");
+    assert_eq!(&head[9..], b"id\x0012\x00arn\x00\x00{}\x00\x00blue");
     let meta_len = u8::try_from(head.len() - 9).unwrap();
     assert_eq!(&head[..9], [meta_len + 4 + 3, 0, 0, 0, 1, meta_len, 0, 0, 0]);
 }

@@ -223,7 +223,7 @@ impl Lambda {
             resource: &resource,
             context: &context,
         };
-        Ok(iam::evaluate(&known.policy, &request).is_allow())
+        Ok(iam::evaluate(known.policy(function.qualifier.as_ref()), &request).is_allow())
     }
 
     /// The zip behind an address that `GetFunction` gave: `path` is what follows `/_gatemill/lambda/code/`.

@@ -4,7 +4,7 @@
 //! *instances*, execution environments that serve one call at a time. Three things happen here:
 //!
 //! * operations change records, each in one transaction (`control`, one file per family);
-//! * workers see records and act on them: unpack code, end what is over, pass logs on (`worker`);
+//! * workers see records and act on them: unpack code, settle versions, end what is over, pass logs on (`worker`);
 //! * calls run: `resolve → admit → place → exchange → settle` (`invoke`).
 //!
 //! | module | what it holds |
@@ -42,9 +42,11 @@ mod record;
 mod report;
 mod run_to_end;
 mod shard;
+mod snap_start;
 mod start;
 mod target;
 mod uid;
+mod version_worker;
 mod wires;
 mod worker;
 mod zip_intake;

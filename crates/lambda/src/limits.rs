@@ -53,6 +53,8 @@ pub const STREAM_BURST_BYTES: u32 = 6 * 1024 * 1024;
 pub const STREAM_BYTES_PER_SECOND: u32 = 2 * 1024 * 1024;
 /// The client context in base64.
 pub const CLIENT_CONTEXT_BYTES_MAX: usize = 3_583;
+/// A trace header that is passed on to the runtime.
+pub const TRACE_HEADER_BYTES_MAX: usize = 1_024;
 /// What `LogType=Tail` gives back: the last 4 KB.
 pub const LOG_TAIL_BYTES: usize = 4_096;
 /// The largest frame of the channel to a runtime (protocol version 2).
@@ -92,8 +94,12 @@ pub const ENVIRONMENTS_MAX: u32 = 60_000;
 pub const MEMORY_MB_PER_CPU: u32 = 1_769;
 /// Functions whose snapshots are kept in memory.
 pub const SNAPSHOTS_MAX: usize = 65_536;
+/// Published versions of one function whose snapshots are kept in memory.
+pub const VERSIONS_KEPT_MAX: usize = 1_024;
 /// Deployments that one worker unpacks at one time.
 pub const DEPLOYMENTS_AT_ONCE: usize = 2;
+/// Published versions that are made runnable at one time; a snapshot may take minutes.
+pub const VERSIONS_AT_ONCE: usize = 4;
 /// Attempts to settle a function before it is marked failed.
 pub const DEPLOYMENT_ATTEMPTS_MAX: u32 = 5;
 /// How long the address of a function's code is good: 10 minutes, as AWS's.

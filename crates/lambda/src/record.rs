@@ -21,6 +21,13 @@ pub(crate) const CODE_USES: Table<Mark> = Table::new("lambda-code-uses");
 pub(crate) const PACKAGES: Table<Mark> = Table::new("lambda-packages");
 /// What an account has in a region.
 pub(crate) const USAGE: Table<UsageRecord> = Table::new("lambda-usage");
+/// Published versions by account, region, name and number.
+pub(crate) const VERSIONS: Table<VersionRecord> = Table::new("lambda-versions");
+/// Versions that wait for the worker that settles them, by the same keys.
+pub(crate) const VERSION_WORK: Table<Mark> = Table::new("lambda-version-work");
+/// The last version number that a function gave, by account, region and name. Outlives the function: numbers are
+/// never given again.
+pub(crate) const VERSION_NUMBERS: Table<NumberRecord> = Table::new("lambda-version-numbers");
 /// Resource policies by account, region, name and qualifier (empty for none).
 pub(crate) const POLICIES: Table<PolicyRecord> = Table::new("lambda-policies");
 
@@ -38,6 +45,33 @@ pub(crate) struct FunctionRecord {
 }
 
 impl Record for FunctionRecord {
+    const VERSION: u8 = 1;
+}
+
+/// A published version: what `$LATEST` was then, for ever.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct VersionRecord {
+    /// Its deployment is its own; its description may be, too.
+    pub(crate) configuration: Configuration,
+    /// [`Lifecycle::Creating`] until a worker made it runnable; it is never updated.
+    pub(crate) lifecycle: Lifecycle,
+    pub(crate) revision_id: String,
+    pub(crate) last_modified_ms: i64,
+    /// The description that `$LATEST` had: another one there makes a new version.
+    pub(crate) latest_description: String,
+}
+
+impl Record for VersionRecord {
+    const VERSION: u8 = 1;
+}
+
+/// The last number that was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct NumberRecord {
+    pub(crate) last: u64,
+}
+
+impl Record for NumberRecord {
     const VERSION: u8 = 1;
 }
 
@@ -72,6 +106,18 @@ pub(crate) struct Configuration {
     pub(crate) environment: Option<BTreeMap<String, String>>,
     pub(crate) logging: Logging,
     pub(crate) package: Package,
+    /// Whether published versions start from a snapshot.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) snap_start: bool,
+    /// Whether environments are never shared by tenants; decided when the function is created.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) per_tenant: bool,
+}
+
+/// What was added to records later is left out where it is not used, so that their bytes stay what they were.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_not(flag: &bool) -> bool {
+    !flag
 }
 
 /// Where and how a function logs.
@@ -138,6 +184,23 @@ pub(crate) struct StatementRecord {
     pub(crate) json: String,
 }
 
+impl VersionRecord {
+    /// What calls run with; `None` while there is nothing that can run.
+    pub(crate) fn serving(&self) -> Option<&Configuration> {
+        matches!(self.lifecycle, Lifecycle::Active).then_some(&self.configuration)
+    }
+
+    /// Whether publishing `latest` now would give this version again.
+    pub(crate) fn is_still(&self, latest: &Configuration) -> bool {
+        let as_published = Configuration {
+            deployment: self.configuration.deployment.clone(),
+            description: self.configuration.description.clone(),
+            ..latest.clone()
+        };
+        as_published == self.configuration && latest.description == self.latest_description
+    }
+}
+
 impl FunctionRecord {
     /// What calls run with now; `None` while there is nothing that can run.
     pub(crate) fn serving(&self) -> Option<&Configuration> {
@@ -159,9 +222,29 @@ pub(crate) fn code_use_key(digest: &Digest, function: &FunctionKey) -> Key {
     Key::new([digest.to_string().as_str(), &function.account, &function.region, &function.name])
 }
 
+/// The key of a published version.
+pub(crate) fn version_key(function: &FunctionKey, number: u64) -> Key {
+    function.record().and_u64(number)
+}
+
+/// Reads back [`version_key`].
+pub(crate) fn version_from_key(key: &Key) -> Option<(FunctionKey, u64)> {
+    Some((FunctionKey::from_record(key)?, key.number(3)?))
+}
+
+/// The key of the mark that a version uses a package: below that of its function.
+pub(crate) fn version_code_use_key(digest: &Digest, function: &FunctionKey, number: u64) -> Key {
+    code_use_key(digest, function).and_u64(number)
+}
+
 /// The key of a function's policy; an empty qualifier stands for none.
 pub(crate) fn policy_key(function: &FunctionKey, qualifier: &str) -> Key {
     function.record().and(qualifier)
+}
+
+/// Reads the qualifier back from [`policy_key`].
+pub(crate) fn policy_qualifier(key: &Key) -> Option<String> {
+    Some(key.text(3)?.into_owned())
 }
 
 #[cfg(test)]

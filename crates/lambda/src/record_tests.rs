@@ -21,6 +21,8 @@ fn function() -> FunctionRecord {
             environment: Some([("AB".to_owned(), "c".to_owned())].into()),
             logging: Logging { group: None, format: LogFormat::Text },
             package: Package { digest: Digest::of(b""), bytes: 22 },
+            snap_start: false,
+            per_tenant: false,
         },
         lifecycle: Lifecycle::Active,
         revision_id: "7a3f6c1e-0000-4000-8000-000000000002".into(),
@@ -68,6 +70,44 @@ fn functions() {
 }
 
 #[test]
+fn versions() {
+    let FunctionRecord { configuration, lifecycle, revision_id, last_modified_ms, .. } = function();
+    let version = VersionRecord {
+        configuration: Configuration { snap_start: true, per_tenant: true, ..configuration },
+        lifecycle,
+        revision_id,
+        last_modified_ms,
+        latest_description: "e".into(),
+    };
+    let bytes = encode(&version).unwrap();
+    let text = FUNCTION_V1
+        .replace(r#""bytes":22}}"#, r#""bytes":22},"snap_start":true,"per_tenant":true}"#)
+        .replace(r#""tags":{"k":"v"}"#, r#""latest_description":"e""#);
+    assert_eq!(bytes, golden(&text));
+    assert_eq!(decode::<VersionRecord>(&bytes).unwrap(), version);
+    assert_eq!(encode(&NumberRecord { last: 7 }).unwrap(), golden(r#"{"last":7}"#));
+}
+
+#[test]
+fn a_version_is_still_what_latest_is() {
+    let FunctionRecord { configuration: latest, lifecycle, .. } = function();
+    let version = VersionRecord {
+        configuration: Configuration {
+            deployment: "other".into(),
+            description: "of the version".into(),
+            ..latest.clone()
+        },
+        lifecycle,
+        revision_id: "r".into(),
+        last_modified_ms: 1,
+        latest_description: latest.description.clone(),
+    };
+    assert!(version.is_still(&latest));
+    assert!(!version.is_still(&Configuration { description: "new".into(), ..latest.clone() }));
+    assert!(!version.is_still(&Configuration { memory_mb: 256, ..latest }));
+}
+
+#[test]
 fn the_smaller_ones() {
     assert_eq!(encode(&Mark {}).unwrap(), golden("{}"));
     let usage = UsageRecord { functions: 2, code_bytes: 44 };
@@ -94,5 +134,10 @@ fn keys() {
             .to_string()
             .ends_with("855/000000000000/us-east-1/f")
     );
+    let version = version_key(&function, 12);
+    assert!(version.starts_with(&function.record()));
+    assert_eq!(version_from_key(&version), Some((function.clone(), 12)));
+    assert!(version_key(&function, 2).as_bytes() < version.as_bytes());
+    assert_eq!(policy_qualifier(&policy_key(&function, "7")).as_deref(), Some("7"));
     assert_eq!(usage_key("000000000000", "us-east-1").to_string(), "000000000000/us-east-1");
 }

@@ -11,14 +11,14 @@ use tokio::task::JoinSet;
 use crate::{
     Error, Lambda,
     control::function,
-    invoke::resolve::Serving,
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE},
-    record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, WORK},
+    record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, VERSIONS, WORK},
     target::FunctionKey,
+    version_worker,
 };
 
 /// How long after an attempt that failed the next one follows; doubled each time.
-const RETRY: Duration = Duration::from_millis(200);
+pub(crate) const RETRY: Duration = Duration::from_millis(200);
 /// How many marks are read at one time.
 const MARKS_AT_ONCE: usize = 100;
 /// Packages that are looked at in one go.
@@ -41,10 +41,10 @@ impl std::fmt::Debug for Worker {
 }
 
 pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
-    let (a, b, c, d) =
-        (Arc::clone(lambda), Arc::clone(lambda), Arc::clone(lambda), Arc::clone(lambda));
+    let [a, b, c, d, e] = std::array::from_fn(|_| Arc::clone(lambda));
     vec![
         Worker { name: "lambda-deployments", future: Box::pin(deployments(a)) },
+        Worker { name: "lambda-versions", future: Box::pin(version_worker::run(e)) },
         Worker { name: "lambda-environments", future: Box::pin(environments(b)) },
         Worker { name: "lambda-packages", future: Box::pin(packages(c)) },
         Worker { name: "lambda-logs", future: Box::pin(async move { d.logs.run().await }) },
@@ -130,7 +130,8 @@ async fn try_deploy(lambda: &Lambda, key: &FunctionKey) -> Result<(), Error> {
 
 /// Ends environments that nobody calls, and those of deployments that are over.
 async fn environments(lambda: Arc<Lambda>) {
-    let mut changes = lambda.store.watch(FUNCTIONS.name());
+    let mut functions = lambda.store.watch(FUNCTIONS.name());
+    let mut versions = lambda.store.watch(VERSIONS.name());
     let settings = &lambda.settings;
     let look = (settings.idle_max / 10).clamp(Duration::from_millis(50), Duration::from_secs(30));
     loop {
@@ -140,10 +141,14 @@ async fn environments(lambda: Arc<Lambda>) {
             tracing::debug!(environments = expired.len(), "idle environments end");
         }
         drop(expired);
-        tokio::select! {
-            () = changes.changed() => {
-                drop(lambda.pool.remove(|instance| is_over(&lambda, instance)));
+        let changed = async {
+            tokio::select! {
+                () = functions.changed() => {}
+                () = versions.changed() => {}
             }
+        };
+        tokio::select! {
+            () = changed => drop(lambda.pool.remove(|instance| is_over(&lambda, instance))),
             () = lambda.pool.over_budget() => {}
             () = tokio::time::sleep(look) => {}
         }
@@ -151,16 +156,8 @@ async fn environments(lambda: Arc<Lambda>) {
 }
 
 fn is_over(lambda: &Lambda, instance: &crate::instance::Instance) -> bool {
-    let version = &instance.version;
-    match lambda.snapshots.get(&lambda.store, version.key.by_ref()) {
-        Ok(Some(function)) => match &function.serving {
-            Serving::Version(current) => current.deployment != version.deployment,
-            Serving::Pending | Serving::Failed => true,
-        },
-        Ok(None) => true,
-        // Cannot be told now; idling ends it in time.
-        Err(_) => false,
-    }
+    // What cannot be told now is ended in time by idling.
+    !lambda.snapshots.is_current(&lambda.store, &instance.version).unwrap_or(true)
 }
 
 /// Removes packages that no function names any more.

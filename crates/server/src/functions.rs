@@ -22,6 +22,7 @@ impl Functions for GatewayFunctions {
                 request_id: call.request_id,
                 trace_id: Some(call.trace_id.to_owned()),
                 client_context: None,
+                tenant_id: None,
                 log_tail: false,
             };
             let outcome = self.0.invoke(invocation).await.map_err(call_error)?;

@@ -59,6 +59,8 @@ pub struct Cx {
     pub endpoint: String,
     /// The caller's address.
     pub source_ip: String,
+    /// The request's `X-Amzn-Trace-Id`, as it came: nobody has looked at what stands in it.
+    pub trace_id: Option<String>,
     /// Where random bytes come from.
     pub entropy: Arc<dyn Entropy>,
 }

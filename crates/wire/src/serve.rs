@@ -156,6 +156,11 @@ async fn answer(
         now: arrival.now,
         endpoint: arrival.endpoint,
         source_ip: arrival.source_ip,
+        trace_id: parts
+            .headers
+            .get("x-amzn-trace-id")
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned),
         entropy: arrival.entropy,
     };
     front.authorizer.authorize(&cx, operation)?;

@@ -406,6 +406,7 @@ pub(crate) fn cx() -> Cx {
         now: NOW,
         endpoint: "http://h".to_owned(),
         source_ip: "127.0.0.1".to_owned(),
+        trace_id: None,
         entropy,
     }
 }

@@ -156,6 +156,7 @@ impl World {
             now: NOW,
             endpoint: "http://127.0.0.1:4566".to_owned(),
             source_ip: "127.0.0.1".to_owned(),
+            trace_id: None,
             entropy: self.entropy.clone(),
         }
     }

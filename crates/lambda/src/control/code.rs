@@ -8,7 +8,10 @@ use gatemill_wire::{
     sigv4::{hex, hmac_sha256},
 };
 
-use super::{function, reference, unbuilt, view};
+use super::{
+    function, reference, unbuilt, version,
+    view::{self, Named},
+};
 use crate::{
     Error, Lambda,
     limits::{CODE_LOCATION_S, ZIP_BYTES_MAX},
@@ -28,7 +31,7 @@ pub(crate) async fn update(
 ) -> Result<api::FunctionConfiguration, Error> {
     let info = api::UpdateFunctionCode::INFO;
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
-    let record = function::existing(lambda, &key, None)?;
+    let record = function::existing(lambda, &key)?;
     unbuilt::update_code(&request)?;
     if request.image_uri.as_ref().is_some_and(|uri| !uri.is_empty()) {
         return Err(Error::InvalidParameter(
@@ -44,14 +47,17 @@ pub(crate) async fn update(
         let mut would_be = record;
         would_be.configuration = change(&would_be.configuration);
         would_be.lifecycle = Lifecycle::Active;
-        return Ok(view::configuration(lambda, &key, &would_be, None));
+        return Ok(view::configuration(lambda, &key, &would_be, Named::default()));
     }
     keep(lambda, zip, &package).await?;
-    let record = {
-        let change = move |old: &Configuration| Ok(change(old));
-        function::update(lambda, cx, &key, request.revision_id, change).await?
-    };
-    Ok(view::configuration(lambda, &key, &record, None))
+    let publish = (request.publish == Some(true)).then(|| version::Ids::new(cx));
+    let change = move |old: &Configuration| Ok(change(old));
+    let (record, published) =
+        function::update(lambda, cx, &key, request.revision_id, publish, change).await?;
+    Ok(match published {
+        Some(published) => version::shown(lambda, &key, published),
+        None => view::configuration(lambda, &key, &record, Named::default()),
+    })
 }
 
 /// The zip of a request that creates a function.
@@ -179,7 +185,9 @@ pub(crate) async fn download(
     let digest: Digest = digest.parse().map_err(|_| CodeDownloadError::Forbidden)?;
     let key = FunctionKey::new(account, region, name);
     let used = lambda.store.read(|tx| {
-        let named = CODE_USES.contains(tx, &crate::record::code_use_key(&digest, &key))?;
+        // The function itself, or a version of it.
+        let uses = crate::record::code_use_key(&digest, &key);
+        let named = !CODE_USES.scan(tx, &uses, None, 1)?.is_empty();
         Ok(named && FUNCTIONS.contains(tx, &key.record())?)
     });
     if !used.map_err(CodeDownloadError::Internal)? {

@@ -6,7 +6,10 @@ use gatemill_api::lambda as api;
 use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Cx, Operation as _};
 
-use super::{function, reference, unbuilt, view};
+use super::{
+    function, reference, unbuilt,
+    view::{self, Named},
+};
 use crate::{
     Error, Lambda,
     environment_variables::{EXEC_WRAPPER, RESERVED},
@@ -77,7 +80,7 @@ pub(crate) async fn update(
     let info = api::UpdateFunctionConfiguration::INFO;
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
     // A function that does not exist is told before what is wrong with the request.
-    function::existing(lambda, &key, None)?;
+    function::existing(lambda, &key)?;
     unbuilt::update_configuration(&request)?;
     if let Some(runtime) = &request.runtime {
         check_runtime(lambda, runtime)?;
@@ -106,10 +109,12 @@ pub(crate) async fn update(
             new.environment = Some(variables.clone());
         }
         new.logging = logging(&old.logging, request.logging_config.as_ref())?;
+        new.snap_start = wants_snap_start(request.snap_start.as_ref()).unwrap_or(old.snap_start);
+        check_snap_start(&new)?;
         Ok(new)
     };
-    let record = function::update(lambda, cx, &key, revision_id, change).await?;
-    Ok(view::configuration(lambda, &key, &record, None))
+    let (record, _) = function::update(lambda, cx, &key, revision_id, None, change).await?;
+    Ok(view::configuration(lambda, &key, &record, Named::default()))
 }
 
 /// What a new function runs with.
@@ -130,7 +135,7 @@ pub(crate) fn of_request(
     let number =
         |given: Option<i32>, default| given.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
     let default = Logging { group: None, format: LogFormat::Text };
-    Ok(Configuration {
+    let configuration = Configuration {
         deployment,
         runtime: runtime.clone(),
         role: request.role.clone(),
@@ -142,7 +147,49 @@ pub(crate) fn of_request(
         environment: request.environment.as_ref().map(environment).transpose()?,
         logging: logging(&default, request.logging_config.as_ref())?,
         package,
-    })
+        snap_start: wants_snap_start(request.snap_start.as_ref()).unwrap_or(false),
+        per_tenant: false,
+    };
+    check_snap_start(&configuration)?;
+    Ok(configuration)
+}
+
+/// What a request says about SnapStart, if anything.
+fn wants_snap_start(given: Option<&api::SnapStart>) -> Option<bool> {
+    Some(given?.apply_on.as_deref() == Some("PublishedVersions"))
+}
+
+/// Families of runtimes that have SnapStart, each with its first version.
+const SNAP_START: [(&str, u32, u32); 3] = [("java", 11, 0), ("python", 3, 12), ("dotnet", 8, 0)];
+
+/// What a function with SnapStart may not have. The texts for storage and tenants are ours: AWS's are not recorded.
+fn check_snap_start(configuration: &Configuration) -> Result<(), Error> {
+    if !configuration.snap_start {
+        return Ok(());
+    }
+    let runtime = configuration.runtime.as_str();
+    let has_it = SNAP_START.iter().any(|(family, major, minor)| {
+        let Some(version) = runtime.strip_prefix(family) else { return false };
+        let mut parts = version.split('.').map(|part| part.parse::<u32>().ok());
+        let found = (parts.next().flatten(), parts.next().flatten().unwrap_or(0));
+        matches!(found, (Some(found), small) if (found, small) >= (*major, *minor))
+    });
+    let refused = |text: String| Err(Error::InvalidParameter(text));
+    if !has_it {
+        return refused(format!("{runtime} is not supported for SnapStart enabled functions."));
+    }
+    if configuration.ephemeral_mb > 512 {
+        return refused(
+            "Ephemeral storage larger than 512 MB is not supported for SnapStart enabled functions."
+                .to_owned(),
+        );
+    }
+    if configuration.per_tenant {
+        return refused(
+            "Tenant isolation is not supported for SnapStart enabled functions.".to_owned(),
+        );
+    }
+    Ok(())
 }
 
 /// Whether a runtime is one of AWS's, and runs here.
@@ -254,4 +301,59 @@ fn logging(old: &Logging, given: Option<&api::LoggingConfig>) -> Result<Logging,
     };
     let group = given.log_group.clone().filter(|group| !group.is_empty());
     Ok(Logging { group: group.or_else(|| old.group.clone()), format })
+}
+
+#[cfg(test)]
+mod tests {
+    use gatemill_store::Digest;
+
+    use super::*;
+
+    fn with_snap_start(runtime: &str) -> Configuration {
+        Configuration {
+            deployment: String::new(),
+            runtime: runtime.to_owned(),
+            role: String::new(),
+            handler: String::new(),
+            description: String::new(),
+            timeout_s: 3,
+            memory_mb: 128,
+            ephemeral_mb: 512,
+            environment: None,
+            logging: Logging { group: None, format: LogFormat::Text },
+            package: Package { digest: Digest::of(b""), bytes: 0 },
+            snap_start: true,
+            per_tenant: false,
+        }
+    }
+
+    #[test]
+    fn snap_start_is_for_some_runtimes() {
+        for good in ["java11", "java25", "python3.12", "python3.14", "dotnet8", "dotnet10"] {
+            assert!(check_snap_start(&with_snap_start(good)).is_ok(), "{good}");
+        }
+        let bad = [
+            "java8.al2",
+            "python3.11",
+            "python3.9",
+            "dotnet6",
+            "nodejs24.x",
+            "ruby3.4",
+            "provided.al2023",
+        ];
+        for bad in bad {
+            let error = check_snap_start(&with_snap_start(bad)).unwrap_err().to_string();
+            assert_eq!(error, format!("{bad} is not supported for SnapStart enabled functions."));
+        }
+    }
+
+    #[test]
+    fn snap_start_excludes_what_a_snapshot_cannot_hold() {
+        let good = with_snap_start("python3.13");
+        let large = Configuration { ephemeral_mb: 513, ..good.clone() };
+        assert!(matches!(check_snap_start(&large), Err(Error::InvalidParameter(_))));
+        let tenants = Configuration { per_tenant: true, ..good };
+        assert!(matches!(check_snap_start(&tenants), Err(Error::InvalidParameter(_))));
+        assert!(check_snap_start(&Configuration { snap_start: false, ..large }).is_ok());
+    }
 }

@@ -5,10 +5,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use gatemill_api::lambda as api;
-use gatemill_store::{Key, Write};
+use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
-use super::{code, configuration, reference, unbuilt, view};
+use super::{
+    code, configuration, reference, unbuilt, version,
+    view::{self, Named},
+};
 use crate::{
     Error, Lambda,
     limits::{
@@ -48,9 +51,10 @@ pub(crate) async fn create(
         last_modified_ms: cx.now.millis(),
         tags,
     };
+    let publish = (request.publish == Some(true)).then(|| version::Ids::new(cx));
     let created = record.clone();
     let (owner, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
-    lambda
+    let published = lambda
         .store
         .write(move |tx| {
             if FUNCTIONS.contains(tx, &owner.record())? {
@@ -60,11 +64,26 @@ pub(crate) async fn create(
             WORK.put(tx, &owner.record(), &Mark {})?;
             use_package(tx, &owner, &created.configuration.package)?;
             count(tx, &owner, 1, size(&created.configuration), 0)?;
+            let published = publish_with(tx, &owner, &created, publish.as_ref())?;
             forget_on_commit(tx, &snapshots, &owner);
-            Ok(())
+            Ok(published)
         })
         .await?;
-    Ok(view::configuration(lambda, &key, &record, None))
+    // With the number of the version, but with the ARN of the function.
+    let version = published.map(|published| published.number);
+    Ok(view::configuration(lambda, &key, &record, Named { version, qualifier: None }))
+}
+
+/// Publishes what a function has just become, where the request said so; a worker settles both.
+fn publish_with(
+    tx: &mut Write,
+    key: &FunctionKey,
+    record: &FunctionRecord,
+    publish: Option<&version::Ids>,
+) -> Result<Option<version::Published>, Error> {
+    let Some(ids) = publish else { return Ok(None) };
+    let (configuration, modified) = (&record.configuration, record.last_modified_ms);
+    version::add(tx, key, configuration, modified, None, Lifecycle::Creating, ids).map(Some)
 }
 
 /// `GetFunction`.
@@ -74,11 +93,13 @@ pub(crate) async fn get(
     request: api::GetFunctionRequest,
 ) -> Result<api::GetFunctionResponse, Error> {
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let (key, qualifier) = reference::latest(cx, api::GetFunction::INFO, named.0, named.1)?;
-    let record = existing(lambda, &key, qualifier.as_ref())?;
+    let target = reference::resolve(cx, api::GetFunction::INFO, named.0, named.1)?;
+    let (key, qualifier) = (target.key().to_owned(), target.qualifier);
+    let version::Found { record, number } = version::find(lambda, &key, qualifier.as_ref())?;
+    let named = Named { version: number, qualifier: qualifier.as_ref() };
     let location = code::location(lambda, cx, &key, &record.configuration.package);
     Ok(api::GetFunctionResponse {
-        configuration: Some(view::configuration(lambda, &key, &record, qualifier.as_ref())),
+        configuration: Some(view::configuration(lambda, &key, &record, named)),
         code: Some(api::FunctionCodeLocation {
             repository_type: Some("S3".to_owned()),
             location: Some(location),
@@ -97,12 +118,14 @@ pub(crate) async fn get_configuration(
 ) -> Result<api::FunctionConfiguration, Error> {
     let info = api::GetFunctionConfiguration::INFO;
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let (key, qualifier) = reference::latest(cx, info, named.0, named.1)?;
-    let record = existing(lambda, &key, qualifier.as_ref())?;
-    Ok(view::configuration(lambda, &key, &record, qualifier.as_ref()))
+    let target = reference::resolve(cx, info, named.0, named.1)?;
+    let (key, qualifier) = (target.key().to_owned(), target.qualifier);
+    let version::Found { record, number } = version::find(lambda, &key, qualifier.as_ref())?;
+    let named = Named { version: number, qualifier: qualifier.as_ref() };
+    Ok(view::configuration(lambda, &key, &record, named))
 }
 
-/// `ListFunctions`: in order of names, at most 50 a page.
+/// `ListFunctions`: in order of names, at most 50 a page; with `FunctionVersion=ALL` every version of each.
 pub(crate) async fn list(
     lambda: &Lambda,
     cx: &Cx,
@@ -112,30 +135,90 @@ pub(crate) async fn list(
         return Err(Error::field_not_built("MasterRegion"));
     }
     let all = Key::new([cx.account(), &cx.region]);
-    let after = match &request.marker {
-        None => None,
-        Some(marker) => {
-            let name = pagination::key(marker).and_then(|name| String::from_utf8(name).ok());
-            let name = name.ok_or_else(|| {
-                Error::InvalidParameter("The pagination token is not valid.".to_owned())
-            })?;
-            Some(all.clone().and(name))
-        }
+    let limit = page_size(request.max_items);
+    let marker = request.marker.as_deref();
+    let (functions, next_marker) = if request.function_version.is_some() {
+        let after = marker.map(Place::of_marker).transpose()?;
+        let found = lambda.store.read(|tx| all_versions(tx, &all, after, limit + 1))?;
+        let place = |(key, found): &(FunctionKey, version::Found)| Place::bytes(key, found.number);
+        let (page, next) = pagination::page(found, limit, place);
+        (page.iter().map(|(key, found)| version::listed(lambda, key, found)).collect(), next)
+    } else {
+        let after = marker.map(Place::of_marker).transpose()?;
+        let after = after.map(|place| all.clone().and(place.name));
+        let found = lambda
+            .store
+            .read(|tx| Ok::<_, Error>(FUNCTIONS.scan(tx, &all, after.as_ref(), limit + 1)?))?;
+        let functions = found.into_iter().filter_map(|(key, record)| {
+            FunctionKey::from_record(&key).map(|function| (function, record))
+        });
+        let place = |(key, _): &(FunctionKey, FunctionRecord)| Place::bytes(key, None);
+        let (page, next) = pagination::page(functions.collect(), limit, place);
+        let views =
+            page.iter().map(|(key, record)| view::listed(lambda, key, record, Named::default()));
+        (views.collect(), next)
     };
-    let limit = request.max_items.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_MAX);
-    let limit = limit.clamp(1, PAGE_MAX);
-    let found = lambda
-        .store
-        .read(|tx| Ok::<_, Error>(FUNCTIONS.scan(tx, &all, after.as_ref(), limit + 1)?))?;
-    let functions = found.into_iter().filter_map(|(key, record)| {
-        FunctionKey::from_record(&key).map(|function| (function, record))
-    });
-    let name = |(key, _): &(FunctionKey, FunctionRecord)| key.name.clone().into_bytes();
-    let (page, next_marker) = pagination::page(functions.collect(), limit, name);
-    let qualifier = request.function_version.as_deref().map(|_| Qualifier::Latest);
-    let views =
-        page.iter().map(|(key, record)| view::listed(lambda, key, record, qualifier.as_ref()));
-    Ok(api::ListFunctionsResponse { next_marker, functions: Some(views.collect()) })
+    Ok(api::ListFunctionsResponse { next_marker, functions: Some(functions) })
+}
+
+/// Where a page of functions ended: 8 bytes of a version's number (0 is `$LATEST`), then the function's name.
+struct Place {
+    name: String,
+    number: u64,
+}
+
+impl Place {
+    fn bytes(key: &FunctionKey, number: Option<u64>) -> Vec<u8> {
+        [&number.unwrap_or(0).to_be_bytes(), key.name.as_bytes()].concat()
+    }
+
+    fn of_marker(marker: &str) -> Result<Self, Error> {
+        let bytes = pagination::key(marker).ok_or_else(bad_marker)?;
+        let (number, name) = bytes.split_first_chunk().ok_or_else(bad_marker)?;
+        let name = String::from_utf8(name.to_vec()).map_err(|_| bad_marker())?;
+        Ok(Self { name, number: u64::from_be_bytes(*number) })
+    }
+}
+
+/// At most `limit` versions of all functions below a prefix, strictly after a place.
+fn all_versions(
+    tx: &impl Reader,
+    all: &Key,
+    after: Option<Place>,
+    limit: usize,
+) -> Result<Vec<(FunctionKey, version::Found)>, Error> {
+    let mut found = Vec::new();
+    let mut last = None;
+    if let Some(place) = after {
+        let record = all.clone().and(place.name);
+        if let (Some(key), Some(latest)) =
+            (FunctionKey::from_record(&record), FUNCTIONS.get(tx, &record)?)
+        {
+            let more = version::versions_of(tx, &key, latest, Some(place.number), limit)?;
+            found.extend(more.into_iter().map(|one| (key.clone(), one)));
+        }
+        last = Some(record);
+    }
+    // Every function has one version at least, so `limit` functions are always enough.
+    for (record, latest) in FUNCTIONS.scan(tx, all, last.as_ref(), limit)? {
+        let Some(key) = FunctionKey::from_record(&record) else { continue };
+        let rest = limit.saturating_sub(found.len());
+        if rest == 0 {
+            break;
+        }
+        let more = version::versions_of(tx, &key, latest, None, rest)?;
+        found.extend(more.into_iter().map(|one| (key.clone(), one)));
+    }
+    Ok(found)
+}
+
+pub(crate) fn bad_marker() -> Error {
+    Error::InvalidParameter("The pagination token is not valid.".to_owned())
+}
+
+/// How many entries a page has for the `MaxItems` of its request.
+pub(crate) fn page_size(max_items: Option<i32>) -> usize {
+    max_items.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)
 }
 
 /// `DeleteFunction`: the function and its policy; its log groups stay. Its environments end after their running call.
@@ -157,7 +240,9 @@ pub(crate) async fn delete(
         Some(Qualifier::Alias(_)) => {
             return refused("Deletion of aliases is not currently supported.");
         }
-        Some(Qualifier::Version(_)) => return Err(Error::FunctionNotFound(target.arn())),
+        Some(Qualifier::Version(number)) => {
+            return delete_version(lambda, &key, *number, target.arn()).await;
+        }
     }
     let snapshots = Arc::clone(&lambda.snapshots);
     lambda
@@ -166,6 +251,7 @@ pub(crate) async fn delete(
             let Some(record) = FUNCTIONS.get(tx, &key.record())? else {
                 return Err(Error::FunctionNotFound(key.arn(None)));
             };
+            version::remove_all(tx, &key)?;
             FUNCTIONS.delete(tx, &key.record())?;
             WORK.delete(tx, &key.record())?;
             for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {
@@ -184,24 +270,43 @@ pub(crate) async fn delete(
     Ok(api::DeleteFunctionResponse { status_code: Some(204) })
 }
 
-/// The record of a function that has to exist.
-pub(crate) fn existing(
+/// Deletes one published version and its policy.
+async fn delete_version(
     lambda: &Lambda,
     key: &FunctionKey,
-    qualifier: Option<&Qualifier>,
-) -> Result<FunctionRecord, Error> {
-    let record = lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.get(tx, &key.record())?))?;
-    record.ok_or_else(|| Error::FunctionNotFound(key.arn(qualifier)))
+    number: u64,
+    arn: String,
+) -> Result<api::DeleteFunctionResponse, Error> {
+    let (key, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
+    lambda
+        .store
+        .write(move |tx| {
+            if !version::remove(tx, &key, number)? {
+                return Err(Error::FunctionNotFound(arn.clone()));
+            }
+            forget_on_commit(tx, &snapshots, &key);
+            Ok(())
+        })
+        .await?;
+    Ok(api::DeleteFunctionResponse { status_code: Some(204) })
 }
 
-/// Begins an update: the function goes on with what it was until a worker settles it.
+/// The record of a function that has to exist.
+pub(crate) fn existing(lambda: &Lambda, key: &FunctionKey) -> Result<FunctionRecord, Error> {
+    let record = lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.get(tx, &key.record())?))?;
+    record.ok_or_else(|| Error::FunctionNotFound(key.arn(None)))
+}
+
+/// Begins an update: the function goes on with what it was until a worker settles it. With `publish`, what it becomes is
+/// published, too.
 pub(crate) async fn update(
     lambda: &Lambda,
     cx: &Cx,
     key: &FunctionKey,
     revision_id: Option<String>,
+    publish: Option<version::Ids>,
     change: impl Fn(&Configuration) -> Result<Configuration, Error> + Send + 'static,
-) -> Result<FunctionRecord, Error> {
+) -> Result<(FunctionRecord, Option<version::Published>), Error> {
     let (deployment, revision) = (cx.uuid().to_string(), cx.uuid().to_string());
     let now = cx.now;
     let (key, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
@@ -225,8 +330,9 @@ pub(crate) async fn update(
             };
             FUNCTIONS.put(tx, &key.record(), &record)?;
             WORK.put(tx, &key.record(), &Mark {})?;
+            let published = publish_with(tx, &key, &record, publish.as_ref())?;
             forget_on_commit(tx, &snapshots, &key);
-            Ok(record)
+            Ok((record, published))
         })
         .await
 }
@@ -270,10 +376,7 @@ pub(crate) async fn settle(
     deployment: Option<String>,
     result: Result<(), &Error>,
 ) -> Result<(), Error> {
-    let failed = result.err().map(|error| match error {
-        Error::Unpack(_) => "The deployment package could not be unpacked.".to_owned(),
-        _ => "An internal error occurred.".to_owned(),
-    });
+    let failed = result.err().map(reason_of_failure);
     let revision = lambda.entropy.uuid().to_string();
     let (key, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
     lambda
@@ -316,6 +419,14 @@ pub(crate) async fn settle(
         .await
 }
 
+/// What a client reads of a deployment that failed.
+pub(crate) fn reason_of_failure(error: &Error) -> String {
+    match error {
+        Error::Unpack(_) => "The deployment package could not be unpacked.".to_owned(),
+        _ => "An internal error occurred.".to_owned(),
+    }
+}
+
 pub(crate) fn forget_on_commit(
     tx: &mut Write,
     snapshots: &Arc<crate::invoke::resolve::Snapshots>,
@@ -347,7 +458,7 @@ fn leave_package(
 }
 
 /// Changes what the account has, and refuses more code than it may have.
-fn count(
+pub(crate) fn count(
     tx: &mut Write,
     key: &FunctionKey,
     functions: i64,

@@ -5,7 +5,11 @@ use gatemill_api::lambda as api;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::reference;
-use crate::{Error, Invocation, Lambda, invoke::resolve, limits::CLIENT_CONTEXT_BYTES_MAX};
+use crate::{
+    Error, Invocation, Lambda,
+    invoke::resolve,
+    limits::{CLIENT_CONTEXT_BYTES_MAX, TRACE_HEADER_BYTES_MAX},
+};
 
 /// `Invoke`, synchronous or as a dry run.
 pub(crate) async fn invoke(
@@ -38,8 +42,9 @@ pub(crate) async fn invoke(
         target,
         payload: request.payload,
         request_id: cx.request_id,
-        trace_id: None,
+        trace_id: cx.trace_id.as_deref().and_then(trace_id).map(str::to_owned),
         client_context: request.client_context.as_deref().map(client_context).transpose()?,
+        tenant_id: request.tenant_id,
         log_tail: request.log_type.as_deref() == Some("Tail"),
     };
     let outcome = lambda.invoke(call).await?;
@@ -51,6 +56,19 @@ pub(crate) async fn invoke(
         executed_version: Some(outcome.executed_version),
         durable_execution_arn: None,
     })
+}
+
+/// A caller's trace header, if it is one: a root in X-Ray's form, and no more than a header of ours would hold. Anything
+/// else is as if it were not there, and the call gets a trace of its own.
+fn trace_id(header: &str) -> Option<&str> {
+    let root = header.split(';').find_map(|part| part.trim().strip_prefix("Root="))?;
+    let (begin, random) = root.strip_prefix("1-")?.split_once('-')?;
+    let hex = |text: &str, length| {
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    let plain = header.bytes().all(|byte| byte.is_ascii_graphic());
+    (hex(begin, 8) && hex(random, 24) && plain && header.len() <= TRACE_HEADER_BYTES_MAX)
+        .then_some(header)
 }
 
 /// Base64 outside, JSON text inside: the runtime gets the text.
@@ -70,6 +88,26 @@ fn client_context(base64: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trace_headers() {
+        let root = "Root=1-67891233-abcdef012345678912345678";
+        let whole = format!("{root};Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:a87bd80c:0");
+        for good in [root, whole.as_str()] {
+            assert_eq!(trace_id(good), Some(good));
+        }
+        let long = format!("{root};{}", "x".repeat(TRACE_HEADER_BYTES_MAX));
+        for bad in [
+            "",
+            "Root=",
+            "Root=1-2-3",
+            "Parent=53995c3f42cd8ad8",
+            "Root=1-6789123x-abcdef012345678912345678",
+            &long,
+        ] {
+            assert_eq!(trace_id(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn client_contexts() {

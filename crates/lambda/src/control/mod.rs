@@ -12,4 +12,5 @@ pub(crate) mod permission;
 pub(crate) mod reference;
 pub(crate) mod routes;
 pub(crate) mod unbuilt;
+pub(crate) mod version;
 pub(crate) mod view;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use gatemill_api::lambda as api;
 use gatemill_iam as iam;
+use gatemill_store::{Key, Reader};
 use gatemill_wire::{Arn, Cx, Operation as _, OperationInfo, Qualifier, arn::is_account};
 use serde_json::{Map, Value, json};
 
@@ -13,7 +14,9 @@ use super::{function::forget_on_commit, reference};
 use crate::{
     Error, Lambda,
     limits::POLICY_BYTES_MAX,
-    record::{FUNCTIONS, POLICIES, PolicyRecord, StatementRecord, policy_key},
+    record::{
+        FUNCTIONS, POLICIES, PolicyRecord, StatementRecord, VERSIONS, policy_key, version_key,
+    },
     target::FunctionKey,
 };
 
@@ -26,42 +29,27 @@ pub(crate) async fn add(
     request: api::AddPermissionRequest,
 ) -> Result<api::AddPermissionResponse, Error> {
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let key = function_of(cx, api::AddPermission::INFO, named)?;
+    let place = Place::of(cx, api::AddPermission::INFO, named)?;
     let statement = StatementRecord {
         sid: request.statement_id.clone(),
-        json: statement(&request, &key.arn(None))?.to_string(),
+        json: statement(&request, &place.arn())?.to_string(),
     };
     let answer = statement.json.clone();
-    let (revision, given) = (cx.uuid().to_string(), request.revision_id);
-    let snapshots = Arc::clone(&lambda.snapshots);
-    lambda
-        .store
-        .write(move |tx| {
-            if !FUNCTIONS.contains(tx, &key.record())? {
-                return Err(Error::FunctionNotFound(key.arn(None)));
-            }
-            let place = policy_key(&key, "");
-            let policy = POLICIES.get(tx, &place)?;
-            check_revision(policy.as_ref(), given.as_deref())?;
-            let mut statements = policy.map(|policy| policy.statements).unwrap_or_default();
-            if statements.iter().any(|known| known.sid == statement.sid) {
-                return Err(Error::Conflict(format!(
-                    "The statement id ({}) provided already exists. Please provide a new statement id, or remove the \
-                     existing statement.",
-                    statement.sid
-                )));
-            }
-            statements.push(statement.clone());
-            let policy = PolicyRecord { revision_id: revision.clone(), statements };
-            let bytes = text(&policy).len();
-            if bytes > POLICY_BYTES_MAX {
-                return Err(Error::PolicyTooLong { bytes, max: POLICY_BYTES_MAX });
-            }
-            POLICIES.put(tx, &place, &policy)?;
-            forget_on_commit(tx, &snapshots, &key);
-            Ok(())
-        })
-        .await?;
+    let given = request.revision_id;
+    change(lambda, cx, place, move |policy| {
+        check_revision(policy.as_ref(), given.as_deref())?;
+        let mut statements = policy.map(|policy| policy.statements).unwrap_or_default();
+        if statements.iter().any(|known| known.sid == statement.sid) {
+            return Err(Error::Conflict(format!(
+                "The statement id ({}) provided already exists. Please provide a new statement id, or remove the \
+                 existing statement.",
+                statement.sid
+            )));
+        }
+        statements.push(statement.clone());
+        Ok(statements)
+    })
+    .await?;
     Ok(api::AddPermissionResponse { statement: Some(answer) })
 }
 
@@ -72,40 +60,23 @@ pub(crate) async fn remove(
     request: api::RemovePermissionRequest,
 ) -> Result<(), Error> {
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let key = function_of(cx, api::RemovePermission::INFO, named)?;
-    let revision = cx.uuid().to_string();
-    let snapshots = Arc::clone(&lambda.snapshots);
-    lambda
-        .store
-        .write(move |tx| {
-            if !FUNCTIONS.contains(tx, &key.record())? {
-                return Err(Error::FunctionNotFound(key.arn(None)));
-            }
-            let place = policy_key(&key, "");
-            let Some(mut policy) = POLICIES.get(tx, &place)? else {
-                return Err(Error::NotFound(
-                    "No policy is associated with the given resource.".to_owned(),
-                ));
-            };
-            let before = policy.statements.len();
-            policy.statements.retain(|known| known.sid != request.statement_id);
-            if policy.statements.len() == before {
-                return Err(Error::NotFound(format!(
-                    "Statement {} is not found in resource policy.",
-                    request.statement_id
-                )));
-            }
-            check_revision(Some(&policy), request.revision_id.as_deref())?;
-            if policy.statements.is_empty() {
-                POLICIES.delete(tx, &place)?;
-            } else {
-                policy.revision_id.clone_from(&revision);
-                POLICIES.put(tx, &place, &policy)?;
-            }
-            forget_on_commit(tx, &snapshots, &key);
-            Ok(())
-        })
-        .await
+    let place = Place::of(cx, api::RemovePermission::INFO, named)?;
+    change(lambda, cx, place, move |policy| {
+        let mut policy = policy.ok_or_else(|| {
+            Error::NotFound("No policy is associated with the given resource.".to_owned())
+        })?;
+        let before = policy.statements.len();
+        policy.statements.retain(|known| known.sid != request.statement_id);
+        if policy.statements.len() == before {
+            return Err(Error::NotFound(format!(
+                "Statement {} is not found in resource policy.",
+                request.statement_id
+            )));
+        }
+        check_revision(Some(&policy), request.revision_id.as_deref())?;
+        Ok(policy.statements)
+    })
+    .await
 }
 
 /// `GetPolicy`.
@@ -115,18 +86,96 @@ pub(crate) async fn get(
     request: api::GetPolicyRequest,
 ) -> Result<api::GetPolicyResponse, Error> {
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let (key, _) = reference::latest(cx, api::GetPolicy::INFO, named.0, named.1)?;
+    let target = reference::resolve(cx, api::GetPolicy::INFO, named.0, named.1)?;
+    // Nothing can be added for `$LATEST`, so nothing is found there.
+    let place = Place { key: target.key().to_owned(), qualifier: target.qualifier };
     let policy = lambda.store.read(|tx| {
-        if !FUNCTIONS.contains(tx, &key.record())? {
-            return Err(Error::FunctionNotFound(key.arn(None)));
-        }
-        Ok(POLICIES.get(tx, &policy_key(&key, ""))?)
+        place.check(tx)?;
+        Ok::<_, Error>(POLICIES.get(tx, &place.record())?)
     })?;
     let policy = policy.ok_or_else(|| Error::NotFound(NO_RESOURCE.to_owned()))?;
     Ok(api::GetPolicyResponse {
         policy: Some(text(&policy)),
         revision_id: Some(policy.revision_id),
     })
+}
+
+/// What a policy belongs to: a function, or one published version of it.
+#[derive(Debug)]
+struct Place {
+    key: FunctionKey,
+    qualifier: Option<Qualifier>,
+}
+
+impl Place {
+    /// What a request that changes a policy names.
+    fn of(
+        cx: &Cx,
+        operation: &OperationInfo,
+        (name, qualifier): (&str, Option<&str>),
+    ) -> Result<Self, Error> {
+        let target = reference::resolve(cx, operation, name, qualifier)?;
+        if target.qualifier == Some(Qualifier::Latest) {
+            return Err(Error::InvalidParameter(
+                "We currently do not support adding policies for $LATEST.".to_owned(),
+            ));
+        }
+        Ok(Self { key: target.key().to_owned(), qualifier: target.qualifier })
+    }
+
+    fn arn(&self) -> String {
+        self.key.arn(self.qualifier.as_ref())
+    }
+
+    fn record(&self) -> Key {
+        let qualifier = self.qualifier.as_ref().map(ToString::to_string).unwrap_or_default();
+        policy_key(&self.key, &qualifier)
+    }
+
+    /// Refuses what does not exist.
+    fn check(&self, tx: &impl Reader) -> Result<(), Error> {
+        let exists = FUNCTIONS.contains(tx, &self.key.record())?
+            && match &self.qualifier {
+                None | Some(Qualifier::Latest) => true,
+                Some(Qualifier::Version(number)) => {
+                    VERSIONS.contains(tx, &version_key(&self.key, *number))?
+                }
+                // Aliases are not built: none exists.
+                Some(Qualifier::Alias(_)) => false,
+            };
+        if exists { Ok(()) } else { Err(Error::FunctionNotFound(self.arn())) }
+    }
+}
+
+/// Puts what `change` makes of a policy in its place, or removes a policy without statements.
+async fn change(
+    lambda: &Lambda,
+    cx: &Cx,
+    place: Place,
+    change: impl Fn(Option<PolicyRecord>) -> Result<Vec<StatementRecord>, Error> + Send + 'static,
+) -> Result<(), Error> {
+    let revision = cx.uuid().to_string();
+    let snapshots = Arc::clone(&lambda.snapshots);
+    lambda
+        .store
+        .write(move |tx| {
+            place.check(tx)?;
+            let record = place.record();
+            let statements = change(POLICIES.get(tx, &record)?)?;
+            if statements.is_empty() {
+                POLICIES.delete(tx, &record)?;
+            } else {
+                let policy = PolicyRecord { revision_id: revision.clone(), statements };
+                let bytes = text(&policy).len();
+                if bytes > POLICY_BYTES_MAX {
+                    return Err(Error::PolicyTooLong { bytes, max: POLICY_BYTES_MAX });
+                }
+                POLICIES.put(tx, &record, &policy)?;
+            }
+            forget_on_commit(tx, &snapshots, &place.key);
+            Ok(())
+        })
+        .await
 }
 
 /// The policy as the evaluation reads it.
@@ -140,21 +189,6 @@ fn text(policy: &PolicyRecord) -> String {
         policy.statements.iter().map(|statement| statement.json.as_str()).collect();
     let statements = statements.join(",");
     format!(r#"{{"Version":"2012-10-17","Id":"default","Statement":[{statements}]}}"#)
-}
-
-/// The function that a policy operation is about.
-fn function_of(
-    cx: &Cx,
-    operation: &OperationInfo,
-    (name, qualifier): (&str, Option<&str>),
-) -> Result<FunctionKey, Error> {
-    let (key, qualifier) = reference::latest(cx, operation, name, qualifier)?;
-    match qualifier {
-        Some(Qualifier::Latest) => Err(Error::InvalidParameter(
-            "We currently do not support adding policies for $LATEST.".to_owned(),
-        )),
-        _ => Ok(key),
-    }
 }
 
 fn check_revision(policy: Option<&PolicyRecord>, given: Option<&str>) -> Result<(), Error> {

@@ -45,7 +45,7 @@ pub(crate) fn latest(
     let target = resolve(cx, operation, name, qualifier)?;
     match target.qualifier {
         None | Some(Qualifier::Latest) => Ok((target.key().to_owned(), target.qualifier)),
-        // Versions and aliases are not built: none exists.
+        // The operation is not about versions or aliases: AWS answers that there is no such function.
         Some(Qualifier::Version(_) | Qualifier::Alias(_)) => {
             Err(Error::FunctionNotFound(target.arn()))
         }

@@ -3,7 +3,7 @@
 use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
-use super::{account, code, configuration, function, invoke, permission};
+use super::{account, code, configuration, function, invoke, permission, version};
 use crate::{Error, Lambda};
 
 /// Which operation is served by which handler.
@@ -16,6 +16,8 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::DeleteFunction>(function::delete)
         .on::<api::UpdateFunctionCode>(code::update)
         .on::<api::UpdateFunctionConfiguration>(configuration::update)
+        .on::<api::PublishVersion>(version::publish)
+        .on::<api::ListVersionsByFunction>(version::list)
         .on::<api::AddPermission>(permission::add)
         .on::<api::RemovePermission>(permission::remove)
         .on::<api::GetPolicy>(permission::get)

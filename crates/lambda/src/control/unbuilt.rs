@@ -86,7 +86,6 @@ pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> 
     refuse("PackageType Image", request.package_type.as_deref() == Some("Image"))?;
     refuse("CodeSigningConfigArn", given(request.code_signing_config_arn.as_ref()))?;
     refuse("TenancyConfig", request.tenancy_config.is_some())?;
-    refuse("Publish", request.publish == Some(true))?;
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
     refuse("Code.ImageUri", given(request.code.image_uri.as_ref()))?;
     refuse("Code.SourceKMSKeyArn", given(request.code.source_kms_key_arn.as_ref()))?;
@@ -118,7 +117,6 @@ pub(crate) fn update_configuration(
 }
 
 pub(crate) fn update_code(request: &api::UpdateFunctionCodeRequest) -> Result<(), Error> {
-    refuse("Publish", request.publish == Some(true))?;
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
     refuse("SourceKMSKeyArn", given(request.source_kms_key_arn.as_ref()))?;
     refuse(

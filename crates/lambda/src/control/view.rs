@@ -12,14 +12,23 @@ use crate::{
     target::FunctionKey,
 };
 
-/// The configuration with its states. `qualifier` is the one that the request named.
+/// What stands in the answer besides the record itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Named<'a> {
+    /// The version that the record is of; `None` is `$LATEST`.
+    pub(crate) version: Option<u64>,
+    /// The qualifier that the ARN ends with.
+    pub(crate) qualifier: Option<&'a Qualifier>,
+}
+
+/// The configuration with its states.
 pub(crate) fn configuration(
     lambda: &Lambda,
     key: &FunctionKey,
     record: &FunctionRecord,
-    qualifier: Option<&Qualifier>,
+    named: Named<'_>,
 ) -> api::FunctionConfiguration {
-    let mut view = listed(lambda, key, record, qualifier);
+    let mut view = listed(lambda, key, record, named);
     let owned = |text: &str| Some(text.to_owned());
     let (state, reason, code) = match &record.lifecycle {
         Lifecycle::Creating => {
@@ -56,7 +65,7 @@ pub(crate) fn listed(
     lambda: &Lambda,
     key: &FunctionKey,
     record: &FunctionRecord,
-    qualifier: Option<&Qualifier>,
+    named: Named<'_>,
 ) -> api::FunctionConfiguration {
     let configuration = &record.configuration;
     let number = |number: u32| i32::try_from(number).ok();
@@ -66,7 +75,7 @@ pub(crate) fn listed(
     });
     api::FunctionConfiguration {
         function_name: Some(key.name.clone()),
-        function_arn: Some(key.arn(qualifier)),
+        function_arn: Some(key.arn(named.qualifier)),
         runtime: Some(configuration.runtime.clone()),
         role: Some(configuration.role.clone()),
         handler: Some(configuration.handler.clone()),
@@ -76,7 +85,7 @@ pub(crate) fn listed(
         memory_size: number(configuration.memory_mb),
         last_modified: Some(Timestamp(record.last_modified_ms).lambda()),
         code_sha256: Some(configuration.package.digest.base64()),
-        version: Some("$LATEST".to_owned()),
+        version: Some(named.version.map_or_else(|| "$LATEST".to_owned(), |n| n.to_string())),
         environment,
         tracing_config: Some(api::TracingConfigResponse { mode: Some("PassThrough".to_owned()) }),
         revision_id: Some(record.revision_id.clone()),
@@ -84,13 +93,20 @@ pub(crate) fn listed(
         architectures: Some(vec![host_architecture().to_owned()]),
         ephemeral_storage: number(configuration.ephemeral_mb)
             .map(|size| api::EphemeralStorage { size }),
-        snap_start: Some(api::SnapStartResponse {
-            apply_on: Some("None".to_owned()),
-            optimization_status: Some("Off".to_owned()),
-        }),
+        snap_start: Some(snap_start(record, named)),
         runtime_version_config: runtime_version(lambda, key, &configuration.runtime),
         logging_config: Some(logging(key, &configuration.logging)),
         ..Default::default()
+    }
+}
+
+/// SnapStart is `On` for a published version that has its snapshot.
+fn snap_start(record: &FunctionRecord, named: Named<'_>) -> api::SnapStartResponse {
+    let applies = record.configuration.snap_start;
+    let on = applies && named.version.is_some() && record.lifecycle == Lifecycle::Active;
+    api::SnapStartResponse {
+        apply_on: Some(if applies { "PublishedVersions" } else { "None" }.to_owned()),
+        optimization_status: Some(if on { "On" } else { "Off" }.to_owned()),
     }
 }
 

@@ -233,6 +233,7 @@ fn question(
         trace_id: &trace_id,
         client_context: call.client_context.as_deref().unwrap_or(""),
         cognito_identity: "",
+        tenant_id: call.tenant_id.as_deref().unwrap_or(""),
     };
     Outgoing::new(meta.head(payload.len()), payload)
 }

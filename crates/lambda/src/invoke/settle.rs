@@ -7,7 +7,6 @@ use super::exchange::{Ending, Exchanged};
 use crate::{
     Invocation, Lambda, Outcome, failure,
     instance::{Instance, State},
-    invoke::resolve::Serving,
     record::LogFormat,
     report::{self, Report, Status},
     start::InitEnd,
@@ -59,13 +58,7 @@ fn is_current(lambda: &Lambda, instance: &Instance) -> bool {
     if lambda.flights.is_draining() {
         return false;
     }
-    match lambda.snapshots.get(&lambda.store, instance.version.key.by_ref()) {
-        Ok(Some(function)) => match &function.serving {
-            Serving::Version(version) => version.deployment == instance.version.deployment,
-            Serving::Pending | Serving::Failed => false,
-        },
-        Ok(None) | Err(_) => false,
-    }
+    lambda.snapshots.is_current(&lambda.store, &instance.version).unwrap_or(false)
 }
 
 /// Writes into the log why the platform ended a call.

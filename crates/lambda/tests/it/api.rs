@@ -225,7 +225,6 @@ fn refused(world: &World) {
             "AWS_LAMBDA_EXEC_WRAPPER",
         ),
         (json!({"PackageType": "Image"}), 501, "NotImplementedException", "PackageType Image"),
-        (json!({"Publish": true}), 501, "NotImplementedException", "Publish"),
         (
             json!({"Architectures": ["arm64"]}),
             501,

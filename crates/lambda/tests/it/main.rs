@@ -15,6 +15,7 @@ mod load;
 mod packages;
 mod permissions;
 mod streams;
+mod versions;
 mod world;
 
 use std::{
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         calls::CASES,
         failures::CASES,
         lifecycle::CASES,
+        versions::CASES,
         load::CASES,
     ];
     let mut failed = 0;

@@ -162,6 +162,7 @@ impl World {
             now: self.clock.now(),
             endpoint: "http://localhost:4566".into(),
             source_ip: "127.0.0.1".into(),
+            trace_id: None,
             entropy,
         }
     }
@@ -255,6 +256,7 @@ impl World {
             request_id: RequestId((&SystemEntropy as &dyn Entropy).uuid()),
             trace_id: None,
             client_context: None,
+            tenant_id: None,
             log_tail: false,
         }
     }
@@ -287,6 +289,12 @@ impl World {
         let all = self.logs.0.lock().unwrap();
         let of_group = all.iter().filter(|((name, _), _)| name == group);
         of_group.flat_map(|(_, events)| events).map(|event| event.message.as_str()).collect()
+    }
+
+    /// The names of a group's streams.
+    pub(crate) fn streams(&self, group: &str) -> Vec<String> {
+        let all = self.logs.0.lock().unwrap();
+        all.keys().filter(|(name, _)| name == group).map(|(_, stream)| stream.clone()).collect()
     }
 
     pub(crate) fn code_dir(&self) -> PathBuf {
