@@ -40,6 +40,8 @@ const STEPS: &[Step] = &[
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["build-essential"]),
     ("curl", &["curl"]),
+    ("javac", &["openjdk-17-jdk-headless"]),
+    ("mvn", &["maven"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
     ("python3", &["python3", "python3-pip", "python3-venv"]),

@@ -47,14 +47,19 @@ const MASKED: [&str; 8] = [
 const MASKED_DIRS: [&str; 5] = ["acpi", "asound", "bus", "fs", "scsi"];
 
 /// Public files of the host's `/etc` that libraries need, bound when present: certificates, the
-/// linker's index, and where Debian's alternatives point.
-const HOST_ETC: [&str; 6] = [
+/// linker's index, where Debian's alternatives point, and what its Javas are linked to.
+const HOST_ETC: [&str; 11] = [
     "/etc/ssl/certs",
     "/etc/ssl/openssl.cnf",
     "/etc/pki/tls/certs",
     "/etc/pki/ca-trust/extracted",
     "/etc/ld.so.cache",
     "/etc/alternatives",
+    "/etc/java-8-openjdk",
+    "/etc/java-11-openjdk",
+    "/etc/java-17-openjdk",
+    "/etc/java-21-openjdk",
+    "/etc/java-25-openjdk",
 ];
 
 const PASSWD: &str = "root:x:0:0:root:/root:/sbin/nologin\n\

@@ -99,6 +99,9 @@ pub enum Error {
     /// An environment could not be made.
     #[error("an environment could not be started")]
     Sandbox(#[source] gatemill_sandbox::Error),
+    /// The client of the function's runtime could not be compiled on this machine.
+    #[error("the runtime could not be prepared")]
+    Runtime(#[source] gatemill_sandbox::runtime::BuildError),
     /// A package that was taken cannot be unpacked.
     #[error("a package could not be unpacked")]
     Unpack(#[source] crate::BadZip),
@@ -173,6 +176,7 @@ impl From<Error> for ApiError {
             Error::Internal(_)
             | Error::Store(_)
             | Error::Sandbox(_)
+            | Error::Runtime(_)
             | Error::Unpack(_)
             | Error::Io { .. } => {
                 return ApiError::internal(&errors::SERVICE_EXCEPTION, error.chain());

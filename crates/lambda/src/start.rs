@@ -80,6 +80,7 @@ pub(crate) async fn start(
     opening: Opening<'_>,
 ) -> Result<Started, Error> {
     let pack = pack(lambda, version)?;
+    pack.prepared().await.map_err(Error::Runtime)?;
     let code = lambda.code.ensure(&lambda.store, &version.configuration.package).await?;
     let uid = lambda.uids.take().ok_or(Error::ConcurrencyExceeded)?;
     let spec = spec(lambda, version, stream, &pack, code.path(), uid.slot());

@@ -46,11 +46,12 @@ const ACCEPTED: [&str; 25] = [
     "java8.al2",
 ];
 /// Identifiers that AWS took once.
-const RETIRED: [&str; 22] = [
+const RETIRED: [&str; 23] = [
     "dotnetcore1.0",
     "dotnetcore2.0",
     "dotnetcore2.1",
     "dotnetcore3.1",
+    "dotnet6",
     "go1.x",
     "java8",
     "nodejs",
@@ -209,10 +210,12 @@ fn check_runtime(lambda: &Lambda, runtime: &str) -> Result<(), Error> {
     }
     let fallback = if lambda.settings.nearest_runtime { Fallback::Nearest } else { Fallback::No };
     match lambda.runtimes.resolve(runtime, fallback) {
-        Ok((_, warning)) => {
+        Ok((pack, warning)) => {
             if let Some(warning) = warning {
                 tracing::warn!(%warning, "another runtime version runs");
             }
+            // What is wrong with it, its first start says.
+            drop(tokio::spawn(async move { pack.prepared().await }));
             Ok(())
         }
         Err(missing) => Err(Error::runtime_missing(runtime, &missing)),

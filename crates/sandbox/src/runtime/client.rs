@@ -30,6 +30,36 @@ macro_rules! files {
     };
 }
 
+const JAVA: &[File] = files!("java":
+    "manifest.txt",
+    "src/com/amazonaws/services/lambda/runtime/Client.java",
+    "src/com/amazonaws/services/lambda/runtime/ClientContext.java",
+    "src/com/amazonaws/services/lambda/runtime/CognitoIdentity.java",
+    "src/com/amazonaws/services/lambda/runtime/Context.java",
+    "src/com/amazonaws/services/lambda/runtime/CustomPojoSerializer.java",
+    "src/com/amazonaws/services/lambda/runtime/LambdaLogger.java",
+    "src/com/amazonaws/services/lambda/runtime/LambdaRuntime.java",
+    "src/com/amazonaws/services/lambda/runtime/LambdaRuntimeInternal.java",
+    "src/com/amazonaws/services/lambda/runtime/RequestHandler.java",
+    "src/com/amazonaws/services/lambda/runtime/RequestStreamHandler.java",
+    "src/com/amazonaws/services/lambda/runtime/logging/LogFormat.java",
+    "src/com/amazonaws/services/lambda/runtime/logging/LogLevel.java",
+    "src/gatemill/runtime/Beans.java",
+    "src/gatemill/runtime/Bootstrap.java",
+    "src/gatemill/runtime/Channel.java",
+    "src/gatemill/runtime/Environment.java",
+    "src/gatemill/runtime/Fault.java",
+    "src/gatemill/runtime/Handlers.java",
+    "src/gatemill/runtime/Invocation.java",
+    "src/gatemill/runtime/InvocationContext.java",
+    "src/gatemill/runtime/Json.java",
+    "src/gatemill/runtime/Logs.java",
+    "src/gatemill/runtime/Mapper.java",
+    "src/gatemill/runtime/Scalars.java",
+    "src/gatemill/runtime/TaskClassLoader.java",
+    "src/gatemill/runtime/Types.java",
+);
+
 const NODEJS: &[File] = files!("nodejs":
     "bootstrap.js",
     "gatemill/channel.js",
@@ -57,11 +87,14 @@ const PYTHON: &[File] = files!("python":
 /// The directory of each family's client, to be bound at `/var/runtime`.
 pub(super) type Clients = BTreeMap<Family, PathBuf>;
 
-/// The files of a family's client and the name of their directory on the host.
-pub(super) fn files(family: Family) -> (&'static str, &'static [File]) {
+/// The files of a family's client.
+pub(super) fn files(family: Family) -> &'static [File] {
     match family {
-        Family::Nodejs => ("nodejs", NODEJS),
-        Family::Python => ("python", PYTHON),
+        Family::Dotnet => &[],
+        Family::Java => JAVA,
+        Family::Nodejs => NODEJS,
+        Family::Python => PYTHON,
+        Family::Ruby => &[],
     }
 }
 
@@ -71,9 +104,12 @@ pub(super) fn install(root: &Path) -> Result<Clients, Error> {
     let root = &std::path::absolute(root)
         .map_err(|source| Error::Install { path: root.to_owned(), source })?;
     let mut clients = Clients::new();
-    for family in [Family::Nodejs, Family::Python] {
-        let (name, files) = files(family);
-        let directory = root.join(format!("{name}-{:016x}", hash(files)));
+    for family in Family::ALL {
+        let files = files(family);
+        if files.is_empty() {
+            continue;
+        }
+        let directory = root.join(format!("{}-{:016x}", family.name(), hash(files)));
         if !is_whole(&directory, files) {
             put_in_place(root, &directory, files)
                 .map_err(|source| Error::Install { path: directory.clone(), source })?;
@@ -129,10 +165,7 @@ fn put_in_place(root: &Path, directory: &Path, files: &[File]) -> io::Result<()>
     make_directory(&fresh)?;
     for (name, bytes) in files {
         let path = fresh.join(name);
-        let parent = path.parent().expect("a file in a directory has a parent");
-        if !parent.is_dir() {
-            make_directory(parent)?;
-        }
+        make_directories(&fresh, name)?;
         fs::write(&path, bytes)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     }
@@ -143,6 +176,17 @@ fn put_in_place(root: &Path, directory: &Path, files: &[File]) -> io::Result<()>
         Err(_) if is_whole(directory, files) => remove(&fresh),
         result => result,
     }
+}
+
+/// The directories on the way to a file.
+fn make_directories(root: &Path, name: &str) -> io::Result<()> {
+    for (slash, _) in name.match_indices('/') {
+        let directory = root.join(&name[..slash]);
+        if !directory.is_dir() {
+            make_directory(&directory)?;
+        }
+    }
+    Ok(())
 }
 
 /// Readable for the functions' users, whatever the server's umask is.

@@ -5,10 +5,16 @@ use std::fmt;
 /// A language whose interpreter and runtime client we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
+    /// .NET on the CoreCLR; released by major version.
+    Dotnet,
+    /// Java; released by major version.
+    Java,
     /// Node.js; released by major version.
     Nodejs,
     /// CPython; released by minor version.
     Python,
+    /// Ruby (MRI); released by minor version.
+    Ruby,
 }
 
 /// A version of a language. Releases, which identifiers stand for, have no patch.
@@ -24,34 +30,63 @@ pub struct Version {
 }
 
 impl Family {
-    /// Reads `3.12.1` or `v20.11.0`.
+    /// All of them.
+    pub(super) const ALL: [Self; 5] =
+        [Self::Dotnet, Self::Java, Self::Nodejs, Self::Python, Self::Ruby];
+
+    /// Its name in files of ours, and of its client's directory.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Dotnet => "dotnet",
+            Self::Java => "java",
+            Self::Nodejs => "nodejs",
+            Self::Python => "python",
+            Self::Ruby => "ruby",
+        }
+    }
+
+    fn is_released_by_major(self) -> bool {
+        matches!(self, Self::Dotnet | Self::Java | Self::Nodejs)
+    }
+
+    /// Reads `3.12.1` or `v20.11.0`; of Java, which leaves out what is zero and called 8 once 1.8,
+    /// also `25` and `1.8.0_392`.
     pub(super) fn version(self, text: &str) -> Option<Version> {
-        let mut numbers = text.trim().trim_start_matches('v').split('.');
+        let text = text.trim().trim_start_matches('v');
+        let is_java = self == Self::Java;
+        let text = if is_java { text.strip_prefix("1.").unwrap_or(text) } else { text };
+        let mut numbers = text.split(['.', '_']);
         let mut next = || -> Option<u32> {
-            let digits = numbers.next()?;
+            let Some(digits) = numbers.next() else { return is_java.then_some(0) };
             let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
             digits[..end].parse().ok()
         };
         let (major, minor, patch) = (next()?, next()?, next()?);
-        Some(Version { major, minor, patch, by_major: self == Self::Nodejs })
+        Some(Version { major, minor, patch, by_major: self.is_released_by_major() })
     }
 
     /// The runtime identifier of a release of this language.
     pub(super) fn identifier(self, version: Version) -> String {
+        let Version { major, minor, .. } = version;
         match self {
-            Self::Nodejs => format!("nodejs{}.x", version.major),
-            Self::Python => format!("python{}.{}", version.major, version.minor),
+            Self::Dotnet if major < 5 => format!("dotnetcore{major}.{minor}"),
+            Self::Dotnet => format!("dotnet{major}"),
+            Self::Java if major == 8 => "java8.al2".to_owned(),
+            Self::Java => format!("java{major}"),
+            Self::Nodejs => format!("nodejs{major}.x"),
+            Self::Python => format!("python{major}.{minor}"),
+            Self::Ruby => format!("ruby{major}.{minor}"),
         }
     }
 }
 
 impl Version {
-    const fn nodejs(major: u32) -> Self {
+    const fn by_major(major: u32) -> Self {
         Self { major, minor: 0, patch: 0, by_major: true }
     }
 
-    const fn python(minor: u32) -> Self {
-        Self { major: 3, minor, patch: 0, by_major: false }
+    const fn by_minor(major: u32, minor: u32) -> Self {
+        Self { major, minor, patch: 0, by_major: false }
     }
 
     /// The release that this version belongs to.
@@ -85,30 +120,50 @@ pub struct Identifier {
     pub version: Version,
 }
 
-const fn nodejs(name: &'static str, major: u32) -> Identifier {
-    Identifier { name, family: Family::Nodejs, version: Version::nodejs(major) }
+const fn by_major(family: Family, name: &'static str, major: u32) -> Identifier {
+    Identifier { name, family, version: Version::by_major(major) }
 }
 
-const fn python(name: &'static str, minor: u32) -> Identifier {
-    Identifier { name, family: Family::Python, version: Version::python(minor) }
+const fn by_minor(family: Family, name: &'static str, minor: u32) -> Identifier {
+    Identifier { name, family, version: Version::by_minor(3, minor) }
 }
 
 /// The identifiers that can be served when the interpreter is there, oldest first.
 pub const IDENTIFIERS: &[Identifier] = &[
-    nodejs("nodejs18.x", 18),
-    nodejs("nodejs20.x", 20),
-    nodejs("nodejs22.x", 22),
-    nodejs("nodejs24.x", 24),
-    python("python3.9", 9),
-    python("python3.10", 10),
-    python("python3.11", 11),
-    python("python3.12", 12),
-    python("python3.13", 13),
-    python("python3.14", 14),
+    by_major(Family::Dotnet, "dotnet8", 8),
+    by_major(Family::Dotnet, "dotnet10", 10),
+    by_major(Family::Java, "java8.al2", 8),
+    by_major(Family::Java, "java11", 11),
+    by_major(Family::Java, "java17", 17),
+    by_major(Family::Java, "java21", 21),
+    by_major(Family::Java, "java25", 25),
+    by_major(Family::Nodejs, "nodejs18.x", 18),
+    by_major(Family::Nodejs, "nodejs20.x", 20),
+    by_major(Family::Nodejs, "nodejs22.x", 22),
+    by_major(Family::Nodejs, "nodejs24.x", 24),
+    by_minor(Family::Python, "python3.9", 9),
+    by_minor(Family::Python, "python3.10", 10),
+    by_minor(Family::Python, "python3.11", 11),
+    by_minor(Family::Python, "python3.12", 12),
+    by_minor(Family::Python, "python3.13", 13),
+    by_minor(Family::Python, "python3.14", 14),
+    by_minor(Family::Ruby, "ruby3.2", 2),
+    by_minor(Family::Ruby, "ruby3.3", 3),
+    by_minor(Family::Ruby, "ruby3.4", 4),
+];
+
+/// Releases that AWS takes no new functions for, or never had, and that our clients run on all the
+/// same: they may stand in for one that is not there.
+const STAND_INS: &[(Family, Version)] = &[
+    (Family::Dotnet, Version::by_major(3)),
+    (Family::Dotnet, Version::by_major(6)),
+    (Family::Dotnet, Version::by_major(9)),
+    (Family::Ruby, Version::by_minor(3, 1)),
 ];
 
 /// Whether a release is one that our clients are tested with.
 pub(super) fn is_served(family: Family, version: Version) -> bool {
     let release = version.release();
-    IDENTIFIERS.iter().any(|known| known.family == family && known.version == release)
+    STAND_INS.contains(&(family, release))
+        || IDENTIFIERS.iter().any(|known| known.family == family && known.version == release)
 }

@@ -6,6 +6,7 @@
 //! a [`Warning`] to log. This module starts no customer code; it runs interpreters only to ask them
 //! their version.
 
+mod build;
 mod client;
 mod identifier;
 pub mod limits;
@@ -14,11 +15,14 @@ mod probe;
 mod search;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use build::Build;
+pub use build::BuildError;
 pub use identifier::{Family, IDENTIFIERS, Identifier, Version};
 pub use pack::Pack;
 pub use search::Search;
@@ -97,10 +101,24 @@ impl Runtimes {
         let clients = client::install(&root)?;
         let found = probe::interpreters(search, &root);
         client::compile(&clients, &found);
+        let java = clients.get(&Family::Java).and_then(|client| Build::java(client, &found));
         let mut packs = BTreeMap::new();
         for interpreter in found {
+            if !clients.contains_key(&interpreter.family) {
+                continue;
+            }
+            let build = match interpreter.family {
+                Family::Java => java.clone(),
+                Family::Dotnet | Family::Nodejs | Family::Python | Family::Ruby => None,
+            };
+            if build.is_none() && interpreter.family == Family::Java {
+                tracing::warn!(program = %interpreter.program.display(),
+                    "left out: no JDK here has a compiler (javac) for the runtime client");
+                continue;
+            }
             let key = (interpreter.family, interpreter.version.release());
-            packs.entry(key).or_insert_with(|| Arc::new(Pack::new(&interpreter, &clients)));
+            let pack = || Arc::new(Pack::new(&interpreter, &clients, build));
+            packs.entry(key).or_insert_with(pack);
         }
         Ok(Self::from_packs(packs))
     }

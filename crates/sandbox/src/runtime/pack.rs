@@ -2,17 +2,21 @@
 //!
 //! An interpreter of the system (below `/usr`) runs where it is, since the system's directories are
 //! bound for its shared libraries anyway. Any other, such as one below a home directory, appears at
-//! `/var/lang`, where AWS has its interpreters: of Python the directories `bin` and `lib` of its
-//! tree, of Node.js the program alone. Nothing else of the directories that lead to it is visible.
+//! `/var/lang`, where AWS has its interpreters: of Python and Ruby the directories `bin` and `lib` of
+//! its tree, of Java and .NET what they are made of, of Node.js the program alone. Nothing else of the directories that lead to it is visible.
 
 use std::path::{Path, PathBuf};
 
+use super::build::{Build, BuildError, JAVA_CLIENT};
 use super::client::Clients;
 use super::identifier::{Family, Identifier, Version};
 use super::probe::Interpreter;
 
 /// The system's directories that hold shared libraries and common programs.
 const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
+
+/// Below this a virtual machine that compiles at all soon stops doing so.
+const CODE_CACHE_MB_MIN: u64 = 16;
 
 const RUNTIME_DIRECTORY: &str = "/var/runtime";
 const LANGUAGE_DIRECTORY: &str = "/var/lang";
@@ -36,10 +40,12 @@ pub struct Pack {
     pub execution_env: String,
     /// Variables that the runtime needs and the function may override, with AWS's values.
     pub env: Vec<(String, String)>,
+    /// For a client that is compiled on this machine.
+    pub(super) build: Option<Build>,
 }
 
 impl Pack {
-    pub(super) fn new(interpreter: &Interpreter, clients: &Clients) -> Self {
+    pub(super) fn new(interpreter: &Interpreter, clients: &Clients, build: Option<Build>) -> Self {
         let Interpreter { family, version, program, prefix } = interpreter;
         let mut binds: Vec<(PathBuf, PathBuf)> = SYSTEM
             .iter()
@@ -61,17 +67,7 @@ impl Pack {
             _ => inside.join(program.strip_prefix(prefix).unwrap_or(program)),
         };
         let name = family.identifier(*version);
-        let bootstrap = match family {
-            Family::Nodejs => "bootstrap.js",
-            Family::Python => "bootstrap.py",
-        };
-        let mut args = match family {
-            // The size of headers that AWS's runtime lets HTTP clients and servers have.
-            Family::Nodejs => vec!["--max-http-header-size=81920".to_owned()],
-            // Packages of whoever runs the server are no business of a function's.
-            Family::Python => vec!["-s".to_owned()],
-        };
-        args.push(format!("{RUNTIME_DIRECTORY}/{bootstrap}"));
+        let args = arguments(interpreter);
         Self {
             execution_env: format!("AWS_Lambda_{name}"),
             env: environment(*family, *version, &inside),
@@ -81,6 +77,19 @@ impl Pack {
             program,
             args,
             binds,
+            build,
+        }
+    }
+
+    /// Resolves when the runtime's client is there: at once, but before the first function of a
+    /// language whose client has to be compiled, which takes a second or two.
+    ///
+    /// # Errors
+    /// When it cannot be compiled; the next call tries again.
+    pub async fn prepared(&self) -> Result<(), BuildError> {
+        match &self.build {
+            Some(build) => build.done().await,
+            None => Ok(()),
         }
     }
 
@@ -95,17 +104,23 @@ impl Pack {
 
     /// The arguments for a function with this much memory.
     ///
-    /// Node.js cannot see the sandbox's limit and would size its heap by the machine's memory; it
-    /// gets AWS's shares of the function's.
+    /// Node.js and Java cannot see the sandbox's limit and would size their heaps by the machine's
+    /// memory; they get AWS's shares of the function's.
     #[must_use]
     pub fn args_for(&self, memory_mb: u32) -> Vec<String> {
-        let mut args = self.args.clone();
-        if self.family == Family::Nodejs {
-            let share = |percent: u64| u64::from(memory_mb) * percent / 100;
-            args.insert(0, format!("--max-semi-space-size={}", share(5).max(1)));
-            args.insert(0, format!("--max-old-space-size={}", share(90).max(1)));
-        }
-        args
+        let share = |percent: u64| u64::from(memory_mb) * percent / 100;
+        let sizes = match self.family {
+            Family::Nodejs => vec![
+                format!("--max-old-space-size={}", share(90).max(1)),
+                format!("--max-semi-space-size={}", share(5).max(1)),
+            ],
+            Family::Java => vec![
+                format!("-XX:MaxHeapSize={}m", share(85)),
+                format!("-XX:ReservedCodeCacheSize={}m", share(5).max(CODE_CACHE_MB_MIN)),
+            ],
+            Family::Dotnet | Family::Python | Family::Ruby => Vec::new(),
+        };
+        sizes.into_iter().chain(self.args.iter().cloned()).collect()
     }
 
     /// Where an inside path is on the host, for sandboxes that have no file system of their own.
@@ -124,21 +139,60 @@ impl Pack {
     }
 }
 
+/// What the interpreter is called with, whatever the function.
+fn arguments(interpreter: &Interpreter) -> Vec<String> {
+    let client = |name: &str| format!("{RUNTIME_DIRECTORY}/{name}");
+    let own = |args: &[&str]| args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<_>>();
+    let mut args = match interpreter.family {
+        // AWS's choice: start-up counts more than the last third of speed. Nobody reads the counters
+        // that a machine would keep in a file.
+        Family::Java => own(&[
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-XX:-UsePerfData",
+            "-Xshare:auto",
+            "-jar",
+        ]),
+        // The size of headers that AWS's runtime lets HTTP clients and servers have.
+        Family::Nodejs => own(&["--max-http-header-size=81920"]),
+        // Packages of whoever runs the server are no business of a function's.
+        Family::Python => own(&["-s"]),
+        Family::Dotnet | Family::Ruby => Vec::new(),
+    };
+    args.push(match interpreter.family {
+        Family::Dotnet => client("gatemill-runtime.dll"),
+        Family::Java => client(JAVA_CLIENT),
+        Family::Nodejs => client("bootstrap.js"),
+        Family::Python => client("bootstrap.py"),
+        Family::Ruby => client("bootstrap.rb"),
+    });
+    args
+}
+
 /// What of an interpreter's own tree appears inside, at [`LANGUAGE_DIRECTORY`].
 fn language_binds(interpreter: &Interpreter) -> Vec<(PathBuf, PathBuf)> {
     let Interpreter { family, version, program, prefix } = interpreter;
     let inside = Path::new(LANGUAGE_DIRECTORY);
-    if *family == Family::Nodejs {
-        return vec![(program.clone(), inside.join("bin/node"))];
-    }
-    let mut binds: Vec<_> = ["bin", "lib", "lib64"]
+    let parts: &[&str] = match family {
+        Family::Nodejs => return vec![(program.clone(), inside.join("bin/node"))],
+        Family::Dotnet => &["dotnet", "host", "shared"],
+        Family::Java => &["bin", "lib", "conf", "jre", "release"],
+        Family::Python | Family::Ruby => &["bin", "lib", "lib64"],
+    };
+    let mut binds: Vec<_> = parts
         .iter()
         .map(|name| (prefix.join(name), inside.join(name)))
-        .filter(|(host, _)| host.is_dir())
+        .filter(|(host, _)| host.exists())
         .collect();
     // The program looks for its library where it was built to. `LD_LIBRARY_PATH` would lead it to
     // the one above, but a function may set that to something else.
-    let library = prefix.join(format!("lib/libpython{}.{}.so.1.0", version.major, version.minor));
+    let Version { major, minor, .. } = version;
+    let library = match family {
+        Family::Python => format!("lib/libpython{major}.{minor}.so.1.0"),
+        Family::Ruby => format!("lib/libruby.so.{major}.{minor}"),
+        Family::Dotnet | Family::Java | Family::Nodejs => return binds,
+    };
+    let library = prefix.join(library);
     if library.is_file() {
         binds.push((library.clone(), library));
     }

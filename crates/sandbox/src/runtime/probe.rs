@@ -1,5 +1,8 @@
 //! Asking interpreters what they are: once, in parallel, in bounded time, and remembered.
 //!
+//! Java and .NET say it in files of their trees, which are read every time: starting a virtual machine for
+//! it takes a tenth of a second.
+//!
 //! The memory is a text file in the data directory, one line per program with its modification time
 //! and size; a line that no longer fits its program is not believed. Losing the file costs time only.
 
@@ -17,6 +20,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::identifier::{Family, Version, is_served};
 use super::limits;
 use super::search::{Candidate, Search};
+use super::tree;
 
 /// An interpreter that answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,13 +29,16 @@ pub(super) struct Interpreter {
     pub(super) version: Version,
     /// The program itself, links resolved.
     pub(super) program: PathBuf,
-    /// The directory of its tree: `program` is in `bin` below it.
+    /// The directory of its tree: `program` is in `bin` below it, of .NET in itself.
     pub(super) prefix: PathBuf,
 }
 
 /// The interpreters of this machine that our clients serve, the preferred one of a release first.
 pub(super) fn interpreters(search: &Search, root: &Path) -> Vec<Interpreter> {
-    let candidates = search.candidates();
+    let (trees, candidates): (Vec<_>, Vec<_>) = search
+        .candidates()
+        .into_iter()
+        .partition(|candidate| matches!(candidate.family, Family::Dotnet | Family::Java));
     let memory_file = root.join("probes");
     let memory = Memory::read(&memory_file);
     let answers: Vec<Mutex<Option<Known>>> = candidates.iter().map(|_| Mutex::default()).collect();
@@ -55,10 +62,11 @@ pub(super) fn interpreters(search: &Search, root: &Path) -> Vec<Interpreter> {
     if let Err(error) = write_memory(&memory_file, &known) {
         tracing::warn!(%error, file = %memory_file.display(), "cannot remember the interpreters");
     }
-    let served = known.into_iter().filter_map(|known| known.interpreter);
+    let told = trees.iter().flat_map(tree::interpreters);
+    let served = told.chain(known.into_iter().filter_map(|known| known.interpreter));
     let may_be_bound = |found: &Interpreter| {
         let home = search.home.as_deref();
-        let shows_home = found.family == Family::Python
+        let shows_home = found.family != Family::Nodejs
             && home.is_some_and(|home| home.starts_with(&found.prefix));
         !shows_home
     };
@@ -112,6 +120,9 @@ fn ask(candidate: &Candidate) -> std::io::Result<Option<Interpreter>> {
     match candidate.family {
         Family::Python => command.args(["-I", "-c", ASK_PYTHON]),
         Family::Nodejs => command.args(["-p", ASK_NODEJS]),
+        Family::Ruby => command.args(["--disable=gems", "-e", ASK_RUBY]),
+        // These are read from their trees.
+        Family::Dotnet | Family::Java => return Ok(None),
     };
     let Some(answer) = output(&mut command, limits::PROBE)? else { return Ok(None) };
     let mut lines = answer.lines();
@@ -137,6 +148,10 @@ const ASK_PYTHON: &str = "import sys\n\
     assert sys.implementation.name == 'cpython'\n\
     print('%d.%d.%d' % sys.version_info[:3])\n\
     print(getattr(sys, '_base_executable', None) or sys.executable)";
+
+const ASK_RUBY: &str = "require 'rbconfig'\n\
+    exit 1 unless RUBY_ENGINE == 'ruby'\n\
+    puts RUBY_VERSION, RbConfig.ruby";
 
 const ASK_NODEJS: &str = "process.version + '\\n' + process.execPath";
 
@@ -224,10 +239,7 @@ impl Known {
             None => "-\t-\t-\t-".to_owned(),
             Some(found) => {
                 let (program, prefix) = (found.program.to_str()?, found.prefix.to_str()?);
-                let family = match found.family {
-                    Family::Nodejs => "nodejs",
-                    Family::Python => "python",
-                };
+                let family = found.family.name();
                 format!("{family}\t{}\t{program}\t{prefix}", found.version)
             }
         };
@@ -240,11 +252,7 @@ impl Known {
         let [path, modified, size, family, version, program, prefix] = fields[..] else {
             return None;
         };
-        let family = match family {
-            "nodejs" => Some(Family::Nodejs),
-            "python" => Some(Family::Python),
-            _ => None,
-        };
+        let family = Family::ALL.into_iter().find(|known| known.name() == family);
         let interpreter = match family {
             None => None,
             Some(family) => Some(Interpreter {

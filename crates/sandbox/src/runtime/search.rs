@@ -6,17 +6,22 @@ use std::path::{Path, PathBuf};
 use super::identifier::{Family, IDENTIFIERS};
 use super::limits;
 
+/// Where the .NET packages of distributions put it.
+const DOTNET: [&str; 3] = ["usr/share/dotnet", "usr/lib/dotnet", "usr/lib64/dotnet"];
+
 /// Where to look. Everything comes from the configuration; nothing is read from the environment.
 #[derive(Debug, Clone)]
 pub struct Search {
-    /// Below which `usr/local/bin`, `usr/bin` and `opt/*/bin` are looked into: `/`.
+    /// Below which `usr/local/bin`, `usr/bin`, `usr/lib/jvm/*/bin`, the places of .NET and `opt/*/bin`
+    /// are looked into: `/`.
     pub root: PathBuf,
     /// Directories named by the operator. They come first, and each may also be a prefix with a
     /// `bin` in it.
     pub extra: Vec<PathBuf>,
     /// The directories of `PATH`, in its order.
     pub path: Vec<PathBuf>,
-    /// The home directory whose `~/.pyenv` and `~/.nvm` are looked into.
+    /// The home directory whose `~/.pyenv`, `~/.nvm`, `~/.rbenv`, `~/.sdkman` and `~/.dotnet` are looked
+    /// into.
     pub home: Option<PathBuf>,
     /// The data directory: our clients and what we remember go to `runtimes` in it.
     pub data_dir: PathBuf,
@@ -72,10 +77,15 @@ impl Search {
         }
         all.extend(self.path.iter().filter(|path| !is_shims(path)).cloned());
         all.extend([self.root.join("usr/local/bin"), self.root.join("usr/bin")]);
+        all.extend(bins_below(&self.root.join("usr/lib/jvm")));
+        all.extend(DOTNET.iter().map(|place| self.root.join(place)));
         all.extend(bins_below(&self.root.join("opt")));
         if let Some(home) = &self.home {
             all.extend(bins_below(&home.join(".pyenv/versions")));
             all.extend(bins_below(&home.join(".nvm/versions/node")));
+            all.extend(bins_below(&home.join(".rbenv/versions")));
+            all.extend(bins_below(&home.join(".sdkman/candidates/java")));
+            all.push(home.join(".dotnet"));
         }
         all.retain(|directory| directory.is_absolute());
         all
@@ -115,8 +125,14 @@ fn numbers(name: &str) -> Vec<u64> {
 fn program_names() -> Vec<(Family, String)> {
     let versioned = IDENTIFIERS
         .iter()
-        .filter(|known| known.family == Family::Python)
-        .map(|known| (Family::Python, known.name.to_owned()));
-    let plain = [(Family::Python, "python3".to_owned()), (Family::Nodejs, "node".to_owned())];
-    versioned.chain(plain).collect()
+        .filter(|known| matches!(known.family, Family::Python | Family::Ruby))
+        .map(|known| (known.family, known.name.to_owned()));
+    let plain = [
+        (Family::Dotnet, "dotnet"),
+        (Family::Java, "java"),
+        (Family::Nodejs, "node"),
+        (Family::Python, "python3"),
+        (Family::Ruby, "ruby"),
+    ];
+    versioned.chain(plain.map(|(family, name)| (family, name.to_owned()))).collect()
 }

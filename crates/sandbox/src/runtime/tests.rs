@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::client::files;
 use super::probe::output;
-use super::{Fallback, Family, IDENTIFIERS, Runtimes, Search};
+use super::{BuildError, Fallback, Family, IDENTIFIERS, Runtimes, Search};
 
 /// A directory with a fake home, and a search that finds nothing else of its own.
 struct Machine {
@@ -180,9 +180,13 @@ fn every_file_of_the_clients_is_carried() {
             }
         }
     }
-    for family in [Family::Nodejs, Family::Python] {
-        let (name, carried) = files(family);
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes").join(name);
+    for family in Family::ALL {
+        let carried = files(family);
+        if carried.is_empty() {
+            continue;
+        }
+        let runtimes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes");
+        let root = runtimes.join(family.name());
         let mut there = Vec::new();
         collect(&root, &root, &mut there);
         there.sort();
@@ -208,7 +212,7 @@ fn the_nearest_release_stands_in_only_when_allowed() {
     );
     assert_eq!(pack.execution_env, "AWS_Lambda_python3.12");
     assert_eq!(pack.version.to_string(), "3.14.1");
-    for name in ["nodejs20.x", "java21", "", "python3.14 "] {
+    for name in ["nodejs20.x", "java21", "ruby3.3", "", "python3.14 "] {
         assert!(runtimes.resolve(name, Fallback::Nearest).is_err(), "{name:?}");
     }
     let none = Runtimes::default().resolve("python3.12", Fallback::Nearest).unwrap_err();
@@ -220,4 +224,55 @@ fn identifiers_are_what_their_versions_spell() {
     for known in IDENTIFIERS {
         assert_eq!(known.family.identifier(known.version), known.name);
     }
+}
+
+#[test]
+fn java_and_dotnet_are_read_from_their_trees() {
+    let machine = Machine::new();
+    let jvm = machine.directory.path().join("root/usr/lib/jvm");
+    let jdk = |name: &str, program: &str, release: &str| {
+        script(&jvm.join(name).join(program), "exit 1");
+        fs::write(jvm.join(name).join("release"), release).unwrap();
+    };
+    jdk("old", "jre/bin/java", "OS_NAME=\"Linux\"\nJAVA_VERSION=\"1.8.0_392\"\n");
+    jdk("new", "bin/java", "JAVA_VERSION=\"25\"\n");
+    jdk("odd", "bin/java", "JAVA_VERSION=\"nonsense\"\n");
+    jdk("between", "bin/java", "JAVA_VERSION=\"19.0.2\"\n");
+    script(&jvm.join("bare/bin/java"), "exit 1");
+    let search = machine.search();
+    // Without a compiler there is no client, and without one nothing can run.
+    assert_eq!(names(&Runtimes::discover(&search).unwrap()), Vec::<String>::new());
+    script(&jvm.join("new/bin/javac"), "exit 1");
+    let runtimes =
+        Runtimes::discover(&Search { extra: vec![jvm.join("old/jre")], ..search }).unwrap();
+    assert_eq!(names(&runtimes), ["java8.al2 8.0.392", "java25 25.0.0"]);
+    let (old, _) = runtimes.resolve("java8.al2", Fallback::No).unwrap();
+    assert_eq!(old.program, Path::new("/var/lang/jre/bin/java"));
+    let args = old.args_for(512);
+    assert_eq!(args[..2], ["-XX:MaxHeapSize=435m", "-XX:ReservedCodeCacheSize=25m"]);
+    assert_eq!(args.last().unwrap(), "/var/runtime/gatemill-runtime.jar");
+}
+
+#[test]
+fn a_compiler_that_fails_is_an_error_and_is_tried_again() {
+    let machine = Machine::new();
+    let jdk = machine.directory.path().join("root/usr/lib/jvm/jdk");
+    script(&jdk.join("bin/java"), "exit 1");
+    fs::write(jdk.join("release"), "JAVA_VERSION=\"21.0.1\"\n").unwrap();
+    script(&jdk.join("bin/javac"), "exit 1");
+    script(&jdk.join("bin/jar"), "echo made > $2");
+    let runtimes = Runtimes::discover(&machine.search()).unwrap();
+    let (pack, _) = runtimes.resolve("java21", Fallback::No).unwrap();
+    let jar = pack.on_host(Path::new("/var/runtime/gatemill-runtime.jar"));
+    let tokio = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let error = tokio.block_on(pack.prepared()).unwrap_err();
+    assert!(matches!(error, BuildError::Compiler { .. }), "{error:?}");
+    assert!(!jar.exists());
+
+    script(&jdk.join("bin/javac"), "exit 0");
+    tokio.block_on(pack.prepared()).unwrap();
+    assert_eq!(fs::read_to_string(&jar).unwrap(), "made\n");
+    // Nothing but the client and its sources is left.
+    let left = fs::read_dir(jar.parent().unwrap()).unwrap().count();
+    assert_eq!(left, 3);
 }

@@ -1,0 +1,264 @@
+"""Every runtime of this machine against one table of cases: what a function sees, and what its caller does.
+
+Each language has one function that does what the event says (`functions`). A release that is only here to stand in for
+another (`gatemill dev` takes the nearest) is tested under the name that it stands in for.
+"""
+
+import base64
+import json
+import re
+
+import pytest
+
+from packages import create
+from server import runtimes
+from subjects import SUBJECTS, family, java
+
+# What can be created in place of releases that AWS has no functions for.
+STANDS_IN_FOR = {"dotnetcore3.1": "dotnet8", "dotnet6": "dotnet8", "dotnet9": "dotnet8", "ruby3.1": "ruby3.2"}
+
+RUNTIMES = list(dict.fromkeys(STANDS_IN_FOR.get(name, name) for name in runtimes() if family(name) in SUBJECTS))
+
+
+def pytest_report_header(config):
+    return f"runtimes: {', '.join(RUNTIMES)}"
+
+
+@pytest.fixture(scope="module", params=RUNTIMES)
+def runtime(request):
+    return request.param
+
+
+class Function:
+    """A runtime's subject; made at its first call."""
+
+    def __init__(self, functions, runtime):
+        self.functions = functions
+        self.runtime = runtime
+        self.subject = SUBJECTS[family(runtime)]
+        self.names = set()
+
+    def name(self, **configuration):
+        name = re.sub(r"[^a-z0-9]", "-", f"{self.runtime}-{configuration.get('Timeout', 20)}")
+        if name not in self.names:
+            self.names.add(name)
+            create(
+                self.functions, name, self.subject.code(), self.runtime, handler=self.subject.handler,
+                MemorySize=self.subject.memory, Environment={"Variables": {"COLOUR": "blue"}},
+                **{"Timeout": 20, **configuration},
+            )
+        return name
+
+    def call(self, do, timeout=20, invoke=None, **event):
+        name = self.name(Timeout=timeout)
+        payload = json.dumps({"do": do, **event}).encode()
+        answer = self.functions.invoke(FunctionName=name, Payload=payload, LogType="Tail", **(invoke or {}))
+        answer["Body"] = answer["Payload"].read()
+        answer["Tail"] = base64.b64decode(answer["LogResult"]).decode()
+        answer["RequestId"] = answer["ResponseMetadata"]["RequestId"]
+        return answer
+
+    def value(self, do, **more):
+        answer = self.call(do, **more)
+        assert "FunctionError" not in answer, answer["Body"]
+        return json.loads(answer["Body"])
+
+    def error(self, do, **more):
+        answer = self.call(do, **more)
+        assert answer["StatusCode"] == 200 and answer["FunctionError"] == "Unhandled", answer["Body"]
+        return json.loads(answer["Body"]), answer
+
+
+@pytest.fixture(scope="module")
+def function(functions, runtime):
+    return Function(functions, runtime)
+
+
+VALUES = [
+    None, True, 0, -7, 1.5, 12345678901, "", "text", "ä€𝄞\n\t\"\\", [], {}, [1, [2, [3]]], {"a": {"b": [None, False]}},
+]
+
+
+def test_echo(function):
+    for value in VALUES:
+        assert function.value("echo", value=value) == value
+
+
+def test_error(function):
+    error, answer = function.error("fail")
+    assert (error["errorMessage"], error["errorType"]) == ("no luck", function.subject.error_type)
+    stack = error[function.subject.stack]
+    assert stack and all(isinstance(line, str) for line in stack)
+    # Of the others, Node.js alone shows the runtime's frames, on AWS as well.
+    assert family(function.runtime) == "nodejs" or "gatemill" not in json.dumps(error)
+    assert "no luck" in answer["Tail"]
+    # The environment lives on.
+    assert function.value("echo", value=1) == 1
+
+
+def test_timeout(function):
+    error, answer = function.error("sleep", timeout=1, seconds=30)
+    assert error == {
+        "errorType": "Sandbox.Timedout",
+        "errorMessage": f"RequestId: {answer['RequestId']} Error: Task timed out after 1.00 seconds"}
+    assert "Status: timeout" in answer["Tail"]
+
+
+@pytest.mark.parametrize("status, message", [
+    (0, "Runtime exited without providing a reason"), (7, "Runtime exited with error: exit status 7")])
+def test_exit(function, status, message):
+    error, answer = function.error("exit", status=status)
+    assert (error["errorType"], error["errorMessage"]) == (
+        "Runtime.ExitError", f"RequestId: {answer['RequestId']} Error: {message}")
+
+
+def test_out_of_memory(function):
+    error, answer = function.error("eat")
+    if error["errorType"] == "java.lang.OutOfMemoryError":
+        return  # Java's own bound came first, as on AWS.
+    assert error["errorType"] == "Runtime.ExitError" and error["errorMessage"].endswith("signal: killed")
+    assert "Error Type: Runtime.OutOfMemory" in answer["Tail"]
+
+
+def test_large_payloads(function):
+    size = 5_900_000
+    assert function.value("length", value="x" * size) == size
+    assert len(function.value("big", size=size)) == size
+    error, _ = function.error("big", size=7 << 20)
+    assert error["errorType"] == "Function.ResponseSizeTooLarge"
+
+
+def test_environment(function, runtime):
+    seen = function.value("environment")
+    name = function.name()
+    expected = {
+        "COLOUR": "blue", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "TZ": ":UTC",
+        "_HANDLER": function.subject.handler, "LAMBDA_TASK_ROOT": "/var/task", "LAMBDA_RUNTIME_DIR": "/var/runtime",
+        "AWS_LAMBDA_FUNCTION_NAME": name, "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.subject.memory), "cwd": "/var/task",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{name}", "AWS_EXECUTION_ENV": f"AWS_Lambda_{runtime}",
+    }
+    assert {key: seen.get(key) for key in expected} == expected
+
+
+def test_context_and_client_context(function):
+    answer = function.call("context")
+    seen, name = json.loads(answer["Body"]), function.name()
+    assert seen["id"] == answer["RequestId"]
+    assert (seen["name"], seen["version"], seen["memory"]) == (name, "$LATEST", str(function.subject.memory))
+    assert seen["arn"] == f"arn:aws:lambda:us-east-1:000000000000:function:{name}"
+    assert seen["group"] == f"/aws/lambda/{name}"
+    assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", seen["stream"])
+    assert 0 < seen["left"] <= 20_000
+    assert not seen.get("custom") and not seen.get("title")
+    given = base64.b64encode(b'{"custom": {"k": "v"}, "client": {"app_title": "t"}, "env": {}}').decode()
+    seen = function.value("context", invoke={"ClientContext": given})
+    assert (seen["custom"], seen["title"]) == ({"k": "v"}, "t")
+
+
+def test_printed_output_is_in_the_log_tail(function):
+    answer = function.call("print")
+    request_id = answer["RequestId"]
+    begin, end = f"START RequestId: {request_id} Version: $LATEST\n", f"END RequestId: {request_id}\n"
+    between = answer["Tail"].split(begin)[1].split(end)[0]
+    for text in ("to stdout", "to stderr", "no line end"):
+        assert text in between
+
+
+def test_a_second_invocation_finds_the_state_of_the_first(function):
+    first = function.value("count")
+    assert function.value("count") == first + 1
+    answer = function.call("count")
+    assert json.loads(answer["Body"]) == first + 2 and "Init Duration" not in answer["Tail"]
+
+
+JAVAS = [name for name in RUNTIMES if family(name) == "java"]
+
+
+@pytest.fixture(scope="module")
+def java_forms(functions, runtime):
+    code = java(with_core=False)
+    made = {}
+
+    def call(handler, event, **more):
+        if handler not in made:
+            made[handler] = f"{runtime}-form-{len(made)}".replace(".", "-")
+            create(functions, made[handler], code, runtime, handler=handler, MemorySize=256, Timeout=20, **more)
+        payload = event if isinstance(event, bytes) else json.dumps(event).encode()
+        answer = functions.invoke(FunctionName=made[handler], Payload=payload, LogType="Tail")
+        return answer["Payload"].read(), answer.get("FunctionError"), base64.b64decode(answer["LogResult"]).decode()
+
+    return call
+
+
+@pytest.mark.parametrize("runtime", JAVAS, scope="module")
+class TestJava:
+    """The forms of Java handlers, without AWS's library in the package: the runtime brings its own."""
+
+    ORDER = {
+        "id": "o-1", "count": 1, "lines": [{"article": "bolt", "weight": 0.25}], "prices": {"bolt": 1.10},
+        "colour": "GREEN", "at": 1700000000000, "paid": True, "total": 3,
+    }
+
+    @pytest.mark.parametrize("handler, event, expected", [
+        ("subject.Forms::order", {**ORDER, "unknown": 1}, {**ORDER, "count": 2}),
+        ("subject.Forms::order", {"colour": "MAUVE", "lines": {"article": "one"}, "at": "2023-11-14T22:13:20Z"}, {
+            "id": None, "count": 1, "lines": [{"article": "one", "weight": 0.0}], "prices": None, "colour": None,
+            "at": 1700000000000, "paid": False, "total": None}),
+        ("subject.Forms::join", ["a", "b"], "a b"),
+        ("subject.Forms::twice", 21, 42),
+        ("subject.Forms::twice", "21", 42),
+        ("subject.Forms::nothing", {}, "nothing taken"),
+        ("subject.Forms::quiet", {}, None),
+        ("subject.Forms$Generic", [{"article": "x", "weight": 1.5}], {"article": "x", "weight": 3.0}),
+        ("subject.Forms$Streams", {"b": 1, "a": 2}, {"b": 1, "a": 2}),
+        ("subject.Forms::copy", [1, 2], [1, 2]),
+    ])
+    def test_forms(self, java_forms, handler, event, expected):
+        body, error, _ = java_forms(handler, event)
+        assert (error, json.loads(body)) == (None, expected)
+
+    def test_streams_are_untouched(self, java_forms):
+        body = b'{ "b":1.0,"a" : "\\u00e4" }'
+        assert java_forms("subject.Forms$Streams", body)[0] == body
+
+    @pytest.mark.parametrize("handler, event, expected", [
+        ("subject.Nowhere", {}, {
+            "errorMessage": "Class not found: subject.Nowhere", "errorType": "java.lang.ClassNotFoundException"}),
+        ("subject.Forms::absent", {}, {
+            "errorMessage": "No public method named absent with appropriate method signature found on class subject.Forms"}),
+        ("a::b::c", {}, {"errorMessage": "Invalid handler: `a::b::c'"}),
+        ("subject.Forms", {}, {
+            "errorMessage": "Class does not implement an appropriate handler interface: subject.Forms"}),
+        ("subject.Forms$Broken", {}, {
+            "errorMessage": "not today", "errorType": "java.lang.IllegalArgumentException"}),
+        ("subject.Forms::twice", {"a": 1}, {
+            "errorMessage": "An error occurred during JSON parsing", "errorType": "java.lang.RuntimeException"}),
+        ("subject.Forms::loop", {}, {
+            "errorMessage": "An error occurred during JSON serialization of response",
+            "errorType": "java.lang.RuntimeException"}),
+    ])
+    def test_failures(self, java_forms, handler, event, expected):
+        body, error, tail = java_forms(handler, event)
+        seen = json.loads(body)
+        assert error == "Unhandled" and {key: seen.get(key) for key in expected} == expected
+        assert expected["errorMessage"] in tail
+
+    def test_causes_and_stacks(self, java_forms):
+        body, _, tail = java_forms("subject.Forms::fails", {})
+        error = json.loads(body)
+        assert (error["errorMessage"], error["errorType"]) == ("outside", "java.lang.Exception")
+        assert [line.split("(")[0] for line in error["stackTrace"]] == ["subject.Forms.fails"]
+        assert (error["cause"]["errorMessage"], error["cause"]["errorType"]) == ("inside", "java.lang.IllegalStateException")
+        assert "outside: java.lang.Exception\rjava.lang.Exception: outside\r\tat subject.Forms.fails" in tail
+
+    def test_logger(self, java_forms):
+        tail = java_forms("subject.Forms::logs", {})[2]
+        assert "\none\rtwo\n[WARN] a warning\n[TRACE] a trace\n" in tail
+
+
+@pytest.mark.parametrize("name", ["dotnet6", "dotnetcore3.1", "java8", "ruby2.7"])
+def test_retired_runtimes_are_refused(functions, name):
+    with pytest.raises(functions.exceptions.InvalidParameterValueException) as caught:
+        create(functions, "retired", SUBJECTS["python"].code(), name, wait=False)
+    assert f"The runtime parameter of {name} is no longer supported" in caught.value.response["Error"]["Message"]
