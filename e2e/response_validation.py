@@ -2,7 +2,7 @@
 
 boto3 itself takes what comes: an unknown member is dropped in silence, a wrong type becomes a wrong value. Here a member
 that the model does not name, a value of another type, a string outside its enum and a required member that is absent are
-errors. Streamed bodies are not looked at, nor are error answers, whose shape the tests check one by one.
+errors. Streamed bodies and event streams are not looked at, nor are error answers, whose shape the tests check one by one.
 """
 
 import json
@@ -21,7 +21,7 @@ def watch(client):
 def check(http_response, model, **_):
     """The handler of boto3's `after-call`."""
     shape = model.output_shape
-    if http_response.status_code >= 300 or model.has_streaming_output or shape is None:
+    if http_response.status_code >= 300 or model.has_streaming_output or model.has_event_stream_output or shape is None:
         return
     if model.service_model.metadata["protocol"] not in ("rest-json", "json"):
         return

@@ -1,7 +1,7 @@
 // The AWS SDK for JavaScript v3 against a running server: ENDPOINT and RUNTIME come from the environment.
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import { LambdaClient, CreateFunctionCommand, waitUntilFunctionActiveV2, InvokeCommand, GetFunctionCommand, DeleteFunctionCommand, AddPermissionCommand } from "@aws-sdk/client-lambda";
+import { LambdaClient, CreateFunctionCommand, waitUntilFunctionActiveV2, InvokeCommand, InvokeWithResponseStreamCommand, GetFunctionCommand, DeleteFunctionCommand, AddPermissionCommand } from "@aws-sdk/client-lambda";
 import { ApiGatewayV2Client, CreateApiCommand, GetRoutesCommand } from "@aws-sdk/client-apigatewayv2";
 import { CloudWatchLogsClient, FilterLogEventsCommand } from "@aws-sdk/client-cloudwatch-logs";
 import { STSClient, GetCallerIdentityCommand } from "@aws-sdk/client-sts";
@@ -21,6 +21,18 @@ await waitUntilFunctionActiveV2({ client: lambda, maxWaitTime: 30, minDelay: 1 }
 const answer = await lambda.send(new InvokeCommand({ FunctionName, Payload: JSON.stringify({ name: "sdk" }), LogType: "Tail" }));
 assert.deepEqual(JSON.parse(Buffer.from(answer.Payload).toString()), { hello: "sdk" });
 assert.match(Buffer.from(answer.LogResult, "base64").toString(), /REPORT RequestId/);
+
+const stream = await lambda.send(new InvokeWithResponseStreamCommand({ FunctionName, Payload: JSON.stringify({ name: "stream" }), LogType: "Tail" }));
+assert.equal(stream.ExecutedVersion, "$LATEST");
+const [chunks, ends] = [[], []];
+for await (const event of stream.EventStream) {
+  if (event.PayloadChunk) chunks.push(event.PayloadChunk.Payload);
+  if (event.InvokeComplete) ends.push(event.InvokeComplete);
+}
+assert.deepEqual(JSON.parse(Buffer.concat(chunks).toString()), { hello: "stream" });
+assert.equal(ends.length, 1);
+assert.equal(ends[0].ErrorCode, undefined);
+assert.match(Buffer.from(ends[0].LogResult, "base64").toString(), /REPORT RequestId/);
 
 const api = await gateway.send(new CreateApiCommand({ Name: FunctionName, ProtocolType: "HTTP", Target: made.FunctionArn }));
 assert.ok(api.CreatedDate instanceof Date && !Number.isNaN(api.CreatedDate.getTime()));

@@ -17,6 +17,7 @@ import zipfile
 
 import pytest
 from botocore.awsrequest import AWSResponse
+from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import ClientError
 
 from packages import ROLE
@@ -93,7 +94,7 @@ class Recorder:
             name += "." + code.split(":")[0].split("#")[-1]
         exchange = "\n".join([
             f"{request.method} {target}", *told(headers), "", as_text(body), "",
-            f"{answer.status} {answer.reason}", *told(answer.headers), "", as_text(content), "",
+            f"{answer.status} {answer.reason}", *told(answer.headers), "", readable(answer, content), "",
         ])
         self.exchanges.setdefault(name, exchange)
         return AWSResponse(request.url, answer.status, answer.headers, Body(content))
@@ -112,6 +113,16 @@ class Recorder:
         for pattern, replacement in VOLATILE:
             exchange = pattern.sub(zeros if replacement is None else replacement, exchange)
         return exchange
+
+
+def readable(answer, content):
+    """The body as text; of an event stream, which is binary, the headers and the payload of each message."""
+    if answer.headers.get("content-type") != "application/vnd.amazon.eventstream":
+        return as_text(content)
+    buffer = EventStreamBuffer()
+    buffer.add_data(content)
+    return "\n\n".join("\n".join([*(f"{name}: {value}" for name, value in message.headers.items()), as_text(message.payload)])
+                       for message in buffer)
 
 
 def as_text(value):
@@ -157,6 +168,8 @@ def lambda_exchanges(functions, python):
     functions.get_account_settings()
     functions.invoke(FunctionName="golden", Payload=b'{"name": "you"}', LogType="Tail")
     refused(functions.invoke, FunctionName="golden", Payload=b"{")
+    stream = functions.invoke_with_response_stream(FunctionName="golden", Payload=b'{"name": "you"}')
+    assert "InvokeComplete" in list(stream["EventStream"])[-1]
     functions.update_function_code(FunctionName="golden", ZipFile=package())
     functions.get_waiter("function_updated_v2").wait(FunctionName="golden", WaiterConfig={"Delay": 1})
     functions.update_function_configuration(FunctionName="golden", Timeout=7)

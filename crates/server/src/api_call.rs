@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use gatemill_wire::{
-    ApiError, Arrival, OperationInfo, RequestId, error::common, protocol, serve, sigv4::Claim,
+    ApiError, Arrival, Body, OperationInfo, RequestId, error::common, protocol, serve, sigv4::Claim,
 };
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt as _;
@@ -21,7 +21,7 @@ pub(crate) async fn answer(
     server: &Arc<Server>,
     peer: SocketAddr,
     request: Request<Incoming>,
-) -> Response<Bytes> {
+) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let arrival = server.arrival(&parts, peer);
     let known = is_known(server, &parts);
@@ -30,7 +30,9 @@ pub(crate) async fn answer(
     let expected = declared(&parts).unwrap_or(0).min(limit);
     let body = match read(body, expected, limit).await {
         Ok(body) => body,
-        Err(Unread::TooLarge) if known => return too_large(server, &arrival, &parts),
+        Err(Unread::TooLarge) if known => {
+            return too_large(server, &arrival, &parts).map(Body::Whole);
+        }
         // Whoever is unknown is told so and nothing else; that needs no body.
         Err(Unread::TooLarge) => Bytes::new(),
         Err(Unread::Broken) => {
@@ -38,20 +40,22 @@ pub(crate) async fn answer(
                 StatusCode::BAD_REQUEST,
                 "SerializationException",
                 "The body cannot be read.",
-            );
+            )
+            .map(Body::Whole);
         }
         Err(Unread::Late) => {
             return text(
                 StatusCode::REQUEST_TIMEOUT,
                 "RequestTimeout",
                 "The body came too slowly.",
-            );
+            )
+            .map(Body::Whole);
         }
     };
     run(server, arrival, Request::from_parts(parts, body)).await
 }
 
-async fn run(server: &Arc<Server>, arrival: Arrival, request: Request<Bytes>) -> Response<Bytes> {
+async fn run(server: &Arc<Server>, arrival: Arrival, request: Request<Bytes>) -> Response<Body> {
     let running = server.in_flight.enter();
     let server = Arc::clone(server);
     let call = tokio::spawn(async move {
@@ -68,6 +72,7 @@ async fn run(server: &Arc<Server>, arrival: Arrival, request: Request<Bytes>) ->
                 "InternalFailure",
                 "An internal error occurred.",
             )
+            .map(Body::Whole)
         }
     }
 }

@@ -2,14 +2,16 @@
 
 use std::{
     convert::Infallible,
+    fmt,
     net::SocketAddr,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use gatemill_gateway::{Arrival, ProxyBody, Target, proxy::body::BodyError};
+use gatemill_wire::{BrokenOff, Pieces};
 use http::{Method, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -45,7 +47,7 @@ async fn answer(
         return admin::other_host().map(AnswerBody::Whole);
     }
     let request = Request::from_parts(parts, body);
-    api_call::answer(&server, peer, request).await.map(AnswerBody::Whole)
+    api_call::answer(&server, peer, request).await.map(AnswerBody::from)
 }
 
 /// The answer to a HEAD request: the headers alone, with the length that the body would have had.
@@ -81,20 +83,56 @@ pub(crate) enum AnswerBody {
     Whole(Bytes),
     /// The data plane's, which may come in pieces.
     Proxied(ProxyBody),
+    /// One that a service or a function still gives.
+    Pieces(Unread),
+}
+
+/// Pieces that are not read yet.
+pub(crate) struct Unread(Box<dyn Pieces>);
+
+impl fmt::Debug for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Unread")
+    }
+}
+
+/// Why a body broke off after its headers had left.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AnswerError {
+    #[error(transparent)]
+    Proxied(#[from] BodyError),
+    #[error(transparent)]
+    Pieces(#[from] BrokenOff),
+}
+
+impl From<gatemill_wire::Body> for AnswerBody {
+    fn from(body: gatemill_wire::Body) -> Self {
+        match body {
+            gatemill_wire::Body::Whole(bytes) => Self::Whole(bytes),
+            gatemill_wire::Body::Pieces(pieces) => Self::Pieces(Unread(pieces)),
+        }
+    }
 }
 
 impl Body for AnswerBody {
     type Data = Bytes;
-    type Error = BodyError;
+    type Error = AnswerError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, AnswerError>>> {
         match self.get_mut() {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            Self::Proxied(body) => Pin::new(body).poll_frame(cx),
+            Self::Proxied(body) => {
+                let frame = ready!(Pin::new(body).poll_frame(cx));
+                Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Proxied)))
+            }
+            Self::Pieces(Unread(pieces)) => {
+                let piece = ready!(pieces.poll_next(cx));
+                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece?))))
+            }
         }
     }
 
@@ -102,6 +140,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Proxied(body) => body.is_end_stream(),
+            Self::Pieces(_) => false,
         }
     }
 
@@ -109,6 +148,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Proxied(body) => body.size_hint(),
+            Self::Pieces(_) => SizeHint::default(),
         }
     }
 }

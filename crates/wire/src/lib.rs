@@ -11,6 +11,7 @@
 //! | [`routes`] | the table that binds operations to handlers |
 //! | [`sigv4`] | Signature Version 4: what a request claims, and whether it holds |
 //! | [`protocol`] | rest-json, JSON 1.0/1.1 and query: requests in, responses and errors out |
+//! | [`body`], [`event_stream`] | bodies that come in pieces, and the encoding of events in them |
 //! | [`validate`] | constraint violations, in AWS's words |
 //! | [`arn`], [`function_ref`] | names: ARNs, and the forms in which a function is named |
 //! | [`pagination`], [`time`], [`blob`] | tokens, timestamps, base64 members |
@@ -20,8 +21,10 @@
 
 pub mod arn;
 pub mod blob;
+pub mod body;
 pub mod cx;
 pub mod error;
+pub mod event_stream;
 pub mod function_ref;
 pub mod limits;
 pub mod operation;
@@ -39,6 +42,7 @@ pub mod validate;
 
 pub use arn::Arn;
 pub use blob::Blob;
+pub use body::{Body, BrokenOff, Pieces, Streamed};
 pub use cx::{Caller, Clock, Cx, Entropy, RequestId};
 pub use error::{ApiError, ErrorShape, Fault};
 pub use function_ref::{FunctionRef, Qualifier};

@@ -17,7 +17,7 @@ use http::{Method, Response, request::Parts};
 use serde_json::Value;
 
 use crate::{
-    ApiError, Cx, Operation, OperationInfo, Protocol, Service,
+    ApiError, Body, Cx, Operation, OperationInfo, Protocol, Service, Streamed,
     error::common,
     operation::Input as _,
     percent,
@@ -49,7 +49,7 @@ where
 }
 
 type Call<S> = Box<
-    dyn for<'a> Fn(&'a S, &'a Cx, Bound) -> BoxFuture<'a, Result<Response<Bytes>, ApiError>>
+    dyn for<'a> Fn(&'a S, &'a Cx, Bound) -> BoxFuture<'a, Result<Response<Body>, ApiError>>
         + Send
         + Sync,
 >;
@@ -99,24 +99,49 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
         mut self,
         handler: impl for<'a> Handler<'a, S, O::Input, O::Output, E> + 'static,
     ) -> Self {
-        let info = O::INFO;
-        assert!(
-            std::ptr::eq(info.service, self.service),
-            "{} is not of {}",
-            info.name,
-            self.service.name
-        );
         let handler = Arc::new(handler);
         let call: Call<S> = Box::new(move |state, cx, bound| {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
                 let input = decode_input::<O>(bound)?;
                 let output = handler.call(state, cx, input).await.map_err(Into::into)?;
-                protocol::encode(info, cx.request_id, output)
+                Ok(protocol::encode(O::INFO, cx.request_id, output)?.map(Body::Whole))
             })
         });
-        assert!(self.calls.insert(info.name, call).is_none(), "{} is bound twice", info.name);
+        self.bind(O::INFO, call);
         self
+    }
+
+    /// As [`Self::on`], for an operation whose output is followed by an event stream.
+    ///
+    /// # Panics
+    /// As [`Self::on`].
+    #[must_use]
+    pub fn on_streamed<O: Operation>(
+        mut self,
+        handler: impl for<'a> Handler<'a, S, O::Input, Streamed<O::Output>, E> + 'static,
+    ) -> Self {
+        let handler = Arc::new(handler);
+        let call: Call<S> = Box::new(move |state, cx, bound| {
+            let handler = Arc::clone(&handler);
+            Box::pin(async move {
+                let input = decode_input::<O>(bound)?;
+                let output = handler.call(state, cx, input).await.map_err(Into::into)?;
+                protocol::encode_streamed(O::INFO, cx.request_id, output)
+            })
+        });
+        self.bind(O::INFO, call);
+        self
+    }
+
+    fn bind(&mut self, info: &'static OperationInfo, call: Call<S>) {
+        assert!(
+            std::ptr::eq(info.service, self.service),
+            "{} is not of {}",
+            info.name,
+            self.service.name
+        );
+        assert!(self.calls.insert(info.name, call).is_none(), "{} is bound twice", info.name);
     }
 
     /// Every operation of the service in the model's order, and whether it has a handler.
@@ -173,7 +198,7 @@ pub trait Served: Send + Sync {
         parts: &'a Parts,
         labels: &'a Labels,
         body: &'a Bytes,
-    ) -> BoxFuture<'a, Result<Response<Bytes>, ApiError>>;
+    ) -> BoxFuture<'a, Result<Response<Body>, ApiError>>;
 }
 
 impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Served for Routes<S, E> {
@@ -211,7 +236,7 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Served for Routes<S,
         parts: &'a Parts,
         labels: &'a Labels,
         body: &'a Bytes,
-    ) -> BoxFuture<'a, Result<Response<Bytes>, ApiError>> {
+    ) -> BoxFuture<'a, Result<Response<Body>, ApiError>> {
         let Some(call) = self.table.calls.get(operation.name) else {
             return Box::pin(std::future::ready(Err(not_built(operation))));
         };

@@ -1,7 +1,7 @@
 //! The path that serves an API call: identify → authenticate → route → authorize → decode → handler → encode → record.
 //!
 //! [`serve`] is the only way into a service. It takes a whole request (the server read the body, with a limit) and
-//! gives a whole response; it never fails: every error becomes the envelope of the service that was called.
+//! gives a response, whole or in pieces; it never fails: every error becomes the envelope of the service that was called.
 
 use std::{
     fmt,
@@ -15,7 +15,7 @@ use bytes::Bytes;
 use http::{Request, Response, request::Parts};
 
 use crate::{
-    ApiError, Caller, Cx, Entropy, OperationInfo, RequestId, Service, Timestamp,
+    ApiError, Body, Caller, Cx, Entropy, OperationInfo, RequestId, Service, Timestamp,
     error::common,
     protocol::{self, Labels},
     routes::{BoxFuture, Served},
@@ -117,17 +117,19 @@ impl fmt::Debug for Front {
 }
 
 /// Serves one API call.
-pub async fn serve(front: &Front, arrival: Arrival, request: Request<Bytes>) -> Response<Bytes> {
+pub async fn serve(front: &Front, arrival: Arrival, request: Request<Bytes>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let request_id = RequestId(arrival.entropy.uuid());
     let claim = Claim::read(&parts);
     let target = identify(front, claim.as_ref().ok(), &parts, &body);
-    let (response, error) = match answer(front, &target, claim, arrival, request_id, &parts, &body)
-        .await
-    {
-        Ok(response) => (response, None),
-        Err(error) => (protocol::encode_error(target.service(), request_id, &error), Some(error)),
-    };
+    let (response, error) =
+        match answer(front, &target, claim, arrival, request_id, &parts, &body).await {
+            Ok(response) => (response, None),
+            Err(error) => {
+                let response = protocol::encode_error(target.service(), request_id, &error);
+                (response.map(Body::Whole), Some(error))
+            }
+        };
     front.recorder.record(
         request_id,
         target.operation(),
@@ -145,7 +147,7 @@ async fn answer(
     request_id: RequestId,
     parts: &Parts,
     body: &Bytes,
-) -> Result<Response<Bytes>, ApiError> {
+) -> Result<Response<Body>, ApiError> {
     let claim = claim.map_err(|error| signature_error(&error))?;
     let caller = authenticate(front, &claim, arrival.now, parts, body)?;
     let (served, operation, labels) = target.operation_or_error()?;
@@ -171,8 +173,8 @@ async fn answer(
 /// Runs a call so that a panic in it is an answer (500) and a record like any other failure. What it says is printed
 /// by the panic hook; the client learns nothing of it.
 async fn contain<'a>(
-    call: impl FnOnce() -> BoxFuture<'a, Result<Response<Bytes>, ApiError>>,
-) -> Result<Response<Bytes>, ApiError> {
+    call: impl FnOnce() -> BoxFuture<'a, Result<Response<Body>, ApiError>>,
+) -> Result<Response<Body>, ApiError> {
     let panicked = |_| Err(ApiError::internal(&common::INTERNAL_FAILURE, "the handler panicked"));
     let mut future = match catch_unwind(AssertUnwindSafe(call)) {
         Ok(future) => future,

@@ -75,6 +75,7 @@ fn answer(region: Option<&str>, request: Request<Bytes>) -> (Response<Bytes>, Re
         entropy: Arc::new(Fixed),
     };
     let response = run(serve(&front, arrival, request));
+    let response = response.map(|body| body.into_whole().unwrap());
     let mut records = records.0.lock().unwrap();
     let record = records.pop().unwrap();
     assert!(records.is_empty(), "one call, one record");

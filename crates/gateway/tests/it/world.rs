@@ -170,8 +170,9 @@ impl World {
         let cx = self.cx();
         match self.served.call(&cx, operation, &parts, &labels, &body).await {
             Ok(response) => {
-                let json = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
-                (response.status().as_u16(), json)
+                let (head, body) = response.into_parts();
+                let body = body.into_whole().unwrap();
+                (head.status.as_u16(), serde_json::from_slice(&body).unwrap_or(Value::Null))
             }
             Err(error) => {
                 (error.shape.status, json!({"code": error.shape.code, "message": error.message}))

@@ -91,7 +91,10 @@ async fn call(front: &Front, request: Request<Bytes>) -> (u16, String) {
         entropy: Arc::new(Counting(AtomicU8::new(9))),
     };
     let response = serve(front, arrival, request).await;
-    (response.status().as_u16(), String::from_utf8(response.into_body().to_vec()).unwrap())
+    (
+        response.status().as_u16(),
+        String::from_utf8(response.into_body().into_whole().unwrap().to_vec()).unwrap(),
+    )
 }
 
 #[tokio::test]

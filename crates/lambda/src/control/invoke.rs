@@ -1,4 +1,4 @@
-//! `Invoke`: from the API's request to the second path, and back.
+//! `Invoke`: from the API's request to the second path, and back; and what it shares with the streaming one.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use gatemill_api::lambda as api;
@@ -31,13 +31,7 @@ pub(crate) async fn invoke(
     if request.durable_execution_name.is_some() {
         return Err(Error::field_not_built("DurableExecutionName"));
     }
-    if request.tenant_id.is_some() {
-        return Err(Error::InvalidParameter(
-            "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and \
-             try again."
-                .to_owned(),
-        ));
-    }
+    check_tenant(request.tenant_id.as_deref())?;
     let call = Invocation {
         target,
         payload: request.payload,
@@ -60,7 +54,7 @@ pub(crate) async fn invoke(
 
 /// A caller's trace header, if it is one: a root in X-Ray's form, and no more than a header of ours would hold. Anything
 /// else is as if it were not there, and the call gets a trace of its own.
-fn trace_id(header: &str) -> Option<&str> {
+pub(super) fn trace_id(header: &str) -> Option<&str> {
     let root = header.split(';').find_map(|part| part.trim().strip_prefix("Root="))?;
     let (begin, random) = root.strip_prefix("1-")?.split_once('-')?;
     let hex = |text: &str, length| {
@@ -71,8 +65,20 @@ fn trace_id(header: &str) -> Option<&str> {
         .then_some(header)
 }
 
+/// Functions have no tenants yet, so a call that names one is for none of them.
+pub(super) fn check_tenant(tenant_id: Option<&str>) -> Result<(), Error> {
+    match tenant_id {
+        None => Ok(()),
+        Some(_) => Err(Error::InvalidParameter(
+            "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and \
+             try again."
+                .to_owned(),
+        )),
+    }
+}
+
 /// Base64 outside, JSON text inside: the runtime gets the text.
-fn client_context(base64: &str) -> Result<String, Error> {
+pub(super) fn client_context(base64: &str) -> Result<String, Error> {
     let refused = |text: &str| Error::InvalidRequestContent(text.to_owned());
     if base64.len() > CLIENT_CONTEXT_BYTES_MAX {
         return Err(refused("Client context must be no more than 3583 bytes when base64 encoded."));

@@ -11,6 +11,7 @@ pub(crate) mod invoke;
 pub(crate) mod permission;
 pub(crate) mod reference;
 pub(crate) mod routes;
+pub(crate) mod stream;
 pub(crate) mod unbuilt;
 pub(crate) mod version;
 pub(crate) mod view;

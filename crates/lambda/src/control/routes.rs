@@ -3,7 +3,7 @@
 use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
-use super::{account, code, configuration, function, invoke, permission, version};
+use super::{account, code, configuration, function, invoke, permission, stream, version};
 use crate::{Error, Lambda};
 
 /// Which operation is served by which handler.
@@ -23,4 +23,5 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::GetPolicy>(permission::get)
         .on::<api::GetAccountSettings>(account::get_settings)
         .on::<api::Invoke>(invoke::invoke)
+        .on_streamed::<api::InvokeWithResponseStream>(stream::invoke)
 }

@@ -184,7 +184,7 @@ impl World {
         let (operation, labels) = self.table.route(&parts, &body).expect("a known operation");
         let cx = self.cx();
         match self.table.call(&cx, operation, &parts, &labels, &body).await {
-            Ok(response) => response,
+            Ok(response) => response.map(|body| body.into_whole().expect("a whole body")),
             Err(error) => protocol::encode_error(self.table.service(), cx.request_id, &error),
         }
     }

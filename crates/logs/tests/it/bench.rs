@@ -158,6 +158,7 @@ impl Bench {
             entropy: Arc::clone(&self.entropy) as _,
         };
         let response = serve(&self.front, arrival, request).await;
+        let response = response.map(|body| body.into_whole().unwrap());
         let status = response.status().as_u16();
         let body = response.into_body();
         let body =

@@ -11,7 +11,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, request::Parts};
 use serde_json::{Map, Value};
 
-use crate::{ApiError, OperationInfo, Protocol, RequestId, Service, operation::Output};
+use crate::{
+    ApiError, Body, OperationInfo, Protocol, RequestId, Service, Streamed, event_stream,
+    operation::Output,
+};
 
 /// The members of a request, whatever carried them.
 #[derive(Debug, Default)]
@@ -55,6 +58,19 @@ pub fn encode<O: Output>(
     };
     stamp(&mut response, request_id);
     Ok(response)
+}
+
+/// Encodes a success whose events follow.
+pub fn encode_streamed<O: Output>(
+    operation: &OperationInfo,
+    request_id: RequestId,
+    output: Streamed<O>,
+) -> Result<Response<Body>, ApiError> {
+    let mut response = encode(operation, request_id, output.head)?;
+    let Some(events) = output.events else { return Ok(response.map(Body::Whole)) };
+    let content_type = HeaderValue::from_static(event_stream::CONTENT_TYPE);
+    response.headers_mut().insert("content-type", content_type);
+    Ok(response.map(|_| Body::Pieces(events)))
 }
 
 /// Encodes an error.

@@ -16,6 +16,7 @@ fn answer(table: &Bound, request: Request<Bytes>) -> Response<Bytes> {
     let (operation, labels) = table.route(&parts, &body).unwrap();
     let cx = cx();
     run(table.call(&cx, operation, &parts, &labels, &body))
+        .map(|response| response.map(|body| body.into_whole().unwrap()))
         .unwrap_or_else(|error| encode_error(table.service(), cx.request_id, &error))
 }
 
