@@ -17,6 +17,7 @@ use libc::sock_filter;
 use crate::cgroup::MemoryEvent;
 use crate::confine::{self, Descriptors, INSIDE_ID, Image};
 use crate::limits;
+use crate::network::Cable;
 use crate::root_fs;
 use crate::socket;
 use crate::spec::Spec;
@@ -33,6 +34,10 @@ pub(crate) struct Plan<'a> {
     pub(crate) mount_point: &'a std::ffi::CStr,
     pub(crate) ids: Ids,
     pub(crate) landlock: bool,
+    /// The way to the host's network, where there is one.
+    pub(crate) cable: Option<&'a Cable>,
+    /// What `/etc/resolv.conf` says.
+    pub(crate) resolv_conf: &'a str,
     pub(crate) fds: Descriptors,
     /// Where the server gets its listener from.
     pub(crate) doorway: BorrowedFd<'a>,
@@ -81,9 +86,10 @@ fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
     sys::set_host_name(c"sandbox").at(Step::HostName)?;
     loopback_up().at(Step::Loopback)?;
     hand_over_listener(plan.doorway).at(Step::Listener)?;
+    plan.cable.map_or(Ok(()), Cable::connect).at(Step::Network)?;
     // When the machine runs out of memory, functions go before the server. Not everywhere allowed.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
-    root_fs::enter(plan.spec, plan.mount_point)
+    root_fs::enter(plan.spec, plan.mount_point, plan.resolv_conf)
 }
 
 /// Joins the version 1 cgroups by writing 0, which means the writer.

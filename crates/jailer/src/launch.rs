@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
 use libc::sock_filter;
@@ -13,6 +13,7 @@ use crate::cgroup::MemoryEvent;
 use crate::confine::{Descriptors, Image, c_path};
 use crate::init::{self, Ids};
 use crate::limits;
+use crate::network::Cable;
 use crate::seccomp;
 use crate::socket;
 use crate::spec::{Isolation, Spec};
@@ -48,6 +49,15 @@ pub(crate) struct Joined<'a> {
     pub(crate) memory_event: Option<&'a MemoryEvent>,
 }
 
+/// What a sandbox has of the network.
+pub(crate) struct Connected<'a> {
+    /// Over this socket the init hands the listener of the Runtime API to the server.
+    pub(crate) doorway: BorrowedFd<'a>,
+    /// To the host's network.
+    pub(crate) cable: Option<Cable>,
+    pub(crate) resolv_conf: &'a str,
+}
+
 /// The descriptors that came with a request.
 pub(crate) struct Gifts {
     pub(crate) channel: OwnedFd,
@@ -81,6 +91,7 @@ impl Launcher {
         spec: &Spec,
         gifts: &Gifts,
         cgroup: &Joined<'_>,
+        network: &Connected<'_>,
         trial: bool,
     ) -> Result<Launched, Failure> {
         let (status, status_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
@@ -96,9 +107,7 @@ impl Launcher {
         };
         let report_fd = report_end.as_raw_fd();
         let pid = match self.isolation {
-            Isolation::Sandbox => {
-                self.confined(spec, cgroup, fds, &gifts.doorway, report_fd, trial)?
-            }
+            Isolation::Sandbox => self.confined(spec, cgroup, network, fds, report_fd, trial)?,
             Isolation::Process => plain(spec, cgroup, fds, report_fd, trial)?,
         };
         Ok(Launched { pid, status, report })
@@ -108,8 +117,8 @@ impl Launcher {
         &self,
         spec: &Spec,
         cgroup: &Joined<'_>,
+        network: &Connected<'_>,
         fds: Descriptors,
-        doorway: &OwnedFd,
         report: i32,
         trial: bool,
     ) -> Result<u32, Failure> {
@@ -120,9 +129,11 @@ impl Launcher {
             tasks_files: &cgroup.tasks_files,
             memory_event: cgroup.memory_event,
             mount_point: &self.mount_point,
-            doorway: doorway.as_fd(),
+            doorway: network.doorway,
             ids: self.ids(spec.uid),
             landlock: self.landlock,
+            cable: network.cable.as_ref(),
+            resolv_conf: network.resolv_conf,
             fds,
             report,
             trial,

@@ -11,6 +11,7 @@
 //! | `sandboxd`, `launch` | the privileged process, and its side of a start |
 //! | `init`, `root_fs`, `confine`, `seccomp` | a sandbox from the inside: its first process, what it sees, its walls |
 //! | `supervisor` | the first process where there are no walls |
+//! | `network` | what of the network programs reach, and the host's side of it |
 //! | `cgroup`, `memory`, [`process_tree`] | limits, with cgroups and without |
 //! | `step`, [`limits`], `sys` | the numbered steps, every bound, raw system calls |
 #![allow(unsafe_code, reason = "namespaces, filters and exec have no safe interface")]
@@ -21,6 +22,7 @@ mod init;
 mod launch;
 pub mod limits;
 mod memory;
+mod network;
 pub mod process_tree;
 pub mod protocol;
 mod root_fs;
@@ -32,6 +34,7 @@ mod step;
 mod supervisor;
 mod sys;
 
+pub use network::{Egress, Network, Pool, PoolError};
 pub use spec::{Bind, Enforced, Invalid, Isolation, Spec};
 pub use step::{Failure, Step};
 

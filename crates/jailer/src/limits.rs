@@ -67,6 +67,20 @@ pub const LOOK_LATEST: Duration = Duration::from_millis(500);
 pub const API_PORT: u16 = 9001;
 /// Connections to it that wait to be accepted.
 pub(crate) const API_BACKLOG: i32 = 128;
+/// Servers of one host whose sandboxes may have a network.
+pub(crate) const EGRESS_SLOTS: u16 = 64;
+/// How long a server waits while another one sets up or removes its network.
+pub(crate) const EGRESS_SETUP_WAIT: Duration = Duration::from_secs(5);
+/// Addresses that rest before one of them is used again.
+pub(crate) const EGRESS_ADDRESSES_RESTING: usize = 64;
+/// Connections of one sandbox to the network at one time, those included that ended a moment ago: the table of
+/// connections is one for the whole host, and a function that fills it would cut everybody off. As many as a function may
+/// have open files.
+pub(crate) const EGRESS_FLOWS_MAX: u32 = 1024;
+/// Name servers in `/etc/resolv.conf`; the C library reads no more.
+pub const MAX_RESOLVERS: usize = 3;
+/// Longest sentence about why there is no network.
+pub(crate) const MAX_REASON_BYTES: usize = 1024;
 
 /// The largest CPU share of a spec, in thousandths of a CPU.
 pub(crate) const MAX_CPU_MILLIS: u32 = 1_000_000;

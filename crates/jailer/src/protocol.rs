@@ -7,10 +7,12 @@
 //! sends the server its listener ([`limits::API_PORT`]).
 
 use std::ffi::OsStr;
+use std::net::Ipv4Addr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::limits;
+use crate::network::{Egress, Network, Pool};
 use crate::spec::{Bind, Enforced, Isolation, Spec};
 use crate::step::{Failure, Step};
 
@@ -25,6 +27,8 @@ pub enum Request {
         state_dir: PathBuf,
         /// Host uid of slot 0.
         uid_base: u32,
+        /// What of the network sandboxes reach.
+        network: Network,
     },
     /// Start a sandbox; three descriptors come with it.
     Start {
@@ -61,6 +65,8 @@ pub enum Reply {
         enforced: Enforced,
         /// The cgroup directories that the server removes if sandboxd dies.
         cgroups: Vec<PathBuf>,
+        /// Why sandboxes do not reach what they should of the network; empty when they do.
+        no_network: String,
     },
     /// Not configured: this step of the trial sandbox failed. sandboxd exits.
     Refused(Failure),
@@ -106,11 +112,12 @@ impl Request {
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         let mut out = Writer::default();
         match self {
-            Self::Configure { isolation, state_dir, uid_base } => {
+            Self::Configure { isolation, state_dir, uid_base, network } => {
                 out.u8(0);
                 out.u8(u8::from(*isolation == Isolation::Process));
                 out.path(state_dir);
                 out.u32(*uid_base);
+                write_network(&mut out, network);
             }
             Self::Start { ticket, spec } => {
                 out.u8(1);
@@ -136,6 +143,7 @@ impl Request {
                 isolation: if input.bool()? { Isolation::Process } else { Isolation::Sandbox },
                 state_dir: input.path()?,
                 uid_base: input.u32()?,
+                network: read_network(&mut input)?,
             },
             1 => Self::Start { ticket: input.u64()?, spec: Box::new(read_spec(&mut input)?) },
             2 => Self::Kill(input.u64()?),
@@ -157,10 +165,11 @@ impl Reply {
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         let mut out = Writer::default();
         match self {
-            Self::Ready { enforced, cgroups } => {
+            Self::Ready { enforced, cgroups, no_network } => {
                 out.u8(0);
                 write_enforced(&mut out, enforced);
                 out.list(cgroups, |out, path| out.path(path));
+                out.str(no_network);
             }
             Self::Refused(failure) => {
                 out.u8(1);
@@ -200,6 +209,7 @@ impl Reply {
             0 => Self::Ready {
                 enforced: read_enforced(&mut input)?,
                 cgroups: input.list(limits::MAX_BINDS, Reader::path)?,
+                no_network: input.str()?,
             },
             1 => Self::Refused(input.failure()?),
             2 => {
@@ -263,6 +273,30 @@ fn read_spec(input: &mut Reader<'_>) -> Result<Spec, Malformed> {
         tmp_bytes: input.u64()?,
         pids_max: input.u32()?,
         nofile: input.u32()?,
+    })
+}
+
+fn write_network(out: &mut Writer, network: &Network) {
+    out.u8(match network.egress {
+        Egress::None => 0,
+        Egress::Internet => 1,
+        Egress::All => 2,
+    });
+    out.u32(network.pool.first().into());
+    out.u8(network.pool.prefix());
+    out.list(&network.resolvers, |out, resolver| out.u32((*resolver).into()));
+}
+
+fn read_network(input: &mut Reader<'_>) -> Result<Network, Malformed> {
+    Ok(Network {
+        egress: match input.u8()? {
+            0 => Egress::None,
+            1 => Egress::Internet,
+            2 => Egress::All,
+            _ => return Err(Malformed),
+        },
+        pool: Pool::new(input.u32()?.into(), input.u8()?).map_err(|_| Malformed)?,
+        resolvers: input.list(limits::MAX_RESOLVERS, |input| input.u32().map(Ipv4Addr::from))?,
     })
 }
 

@@ -75,8 +75,9 @@ struct Source {
     is_dir: bool,
 }
 
-/// Builds the root in this mount namespace and makes it `/`. `mount_point` is an empty directory.
-pub(crate) fn enter(spec: &Spec, mount_point: &CStr) -> Result<(), Failure> {
+/// Builds the root in this mount namespace and makes it `/`. `mount_point` is an empty directory,
+/// `resolv_conf` the text of that file.
+pub(crate) fn enter(spec: &Spec, mount_point: &CStr, resolv_conf: &str) -> Result<(), Failure> {
     let recursive = libc::AT_RECURSIVE;
     sys::mount_setattr(CWD, c"/", recursive, 0, libc::MS_PRIVATE).at(Step::Root)?;
     let binds: Vec<_> =
@@ -105,7 +106,7 @@ pub(crate) fn enter(spec: &Spec, mount_point: &CStr) -> Result<(), Failure> {
     dev(&devices).at(Step::Dev)?;
     mask_proc(&devices[0], &empty).at(Step::Proc)?;
     tmp(spec.tmp_bytes).at(Step::Tmp)?;
-    etc_files().at(Step::Etc)?;
+    etc_files(resolv_conf).at(Step::Etc)?;
     if let Some(image) = &image {
         image.attach_etc().at(Step::Etc)?;
     }
@@ -229,14 +230,14 @@ fn tmp(bytes: u64) -> io::Result<()> {
     tmpfs(c"tmp", libc::MS_NOSUID | libc::MS_NODEV, &options)
 }
 
-fn etc_files() -> io::Result<()> {
+fn etc_files(resolv_conf: &str) -> io::Result<()> {
     fs::create_dir("etc")?;
     let files = [
         ("passwd", PASSWD),
         ("group", GROUP),
         ("hosts", HOSTS),
         ("nsswitch.conf", NSSWITCH),
-        ("resolv.conf", ""),
+        ("resolv.conf", resolv_conf),
         ("hostname", "sandbox\n"),
     ];
     for (name, text) in files {

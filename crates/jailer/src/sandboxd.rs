@@ -7,6 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Instant;
@@ -16,9 +17,10 @@ use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, Controller, Hierarchies, MemoryEvent};
 use crate::init::{EXITED, SIGNALED};
-use crate::launch::{Gifts, Joined, Launched, Launcher};
+use crate::launch::{Connected, Gifts, Joined, Launched, Launcher};
 use crate::limits;
 use crate::memory::MemoryWatch;
+use crate::network::{Cable, Network, Uplink};
 use crate::process_tree;
 use crate::protocol::{ExitStatus, Reply, Request};
 use crate::socket;
@@ -52,6 +54,8 @@ struct Sandboxd {
     launcher: Launcher,
     hierarchies: Hierarchies,
     isolation: Isolation,
+    /// The host's side of the network, where sandboxes reach any of it.
+    uplink: Option<Uplink>,
     server: u32,
     living: HashMap<u64, Living>,
     by_pid: HashMap<u32, u64>,
@@ -65,6 +69,8 @@ struct Living {
     status: Option<OwnedFd>,
     report: OwnedFd,
     cgroup: Cgroup,
+    /// Its own, where it reaches the network.
+    address: Option<Ipv4Addr>,
     about_to_exec: bool,
     /// It was killed, and is to be left alone to die.
     ending: bool,
@@ -88,17 +94,19 @@ pub(crate) fn run(control: OwnedFd) -> io::Result<()> {
     quiet_surroundings()?;
     let mut buffer = vec![0; limits::MAX_MESSAGE_BYTES];
     let (length, _) = socket::receive(&control, &mut buffer, true)?;
-    let Ok(Request::Configure { isolation, state_dir, uid_base }) =
+    let Ok(Request::Configure { isolation, state_dir, uid_base, network }) =
         Request::decode(&buffer[..length])
     else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let mut daemon = Sandboxd::new(control, isolation, &state_dir, uid_base)?;
+    let no_network = daemon.connect(&network, &state_dir);
     let ready = daemon.try_out(&state_dir);
     let refused = ready.is_err();
     let reply = ready.map_or_else(Reply::Refused, |enforced| Reply::Ready {
         enforced,
         cgroups: daemon.hierarchies.paths(),
+        no_network,
     });
     if daemon.reply(&reply).is_ok() && !refused {
         let Ended = daemon.serve(&mut buffer);
@@ -142,11 +150,41 @@ impl Sandboxd {
             launcher: Launcher::new(isolation, state_dir, uid_base)?,
             hierarchies,
             isolation,
+            uplink: None,
             server: std::os::unix::process::parent_id(),
             living: HashMap::new(),
             by_pid: HashMap::new(),
             watched: HashSet::new(),
         })
+    }
+
+    /// Prepares the network, and tries it out, so that what cannot be had is known before a sandbox needs it. Returns why
+    /// there is none, which is nothing where none is wanted.
+    fn connect(&mut self, network: &Network, state_dir: &Path) -> String {
+        if self.isolation == Isolation::Process {
+            // Programs have the host's.
+            return String::new();
+        }
+        let mut reason = match Uplink::prepare(network) {
+            Ok(uplink) => {
+                self.uplink = uplink;
+                String::new()
+            }
+            Err(reason) => reason,
+        };
+        if self.uplink.is_some()
+            && let Err(failure) = self.try_out(state_dir)
+        {
+            // Without it, what else may be wrong shows in the trial that follows.
+            reason = format!("a sandbox cannot be connected: {failure}");
+            self.disconnect();
+        }
+        let mut end = reason.len().min(limits::MAX_REASON_BYTES);
+        while !reason.is_char_boundary(end) {
+            end -= 1;
+        }
+        reason.truncate(end);
+        reason
     }
 
     /// One sandbox through all steps but the `execve`, so that what is said to hold, holds.
@@ -291,9 +329,15 @@ impl Sandboxd {
         let cgroup = Cgroup::create(&self.hierarchies, &name, spec).at(Step::Cgroup)?;
         let mut memory_event =
             self.watch_memory(ticket, spec, &cgroup).inspect_err(|_| cgroup.remove())?;
+        let cable = self.uplink.as_mut().map(Uplink::cable).transpose().at(Step::Network);
+        let cable = cable.inspect_err(|_| cgroup.remove())?;
+        let address = cable.as_ref().map(|cable| cable.address);
         let launched = self
-            .launch_first(spec, gifts, &cgroup, memory_event.as_ref(), trial)
-            .inspect_err(|_| cgroup.remove())?;
+            .launch_first(spec, gifts, &cgroup, memory_event.as_ref(), cable, trial)
+            .inspect_err(|_| {
+                self.give_back(address);
+                cgroup.remove();
+            })?;
         let readable = epoll::EventFlags::IN;
         if !trial {
             // Should this fail, the sandbox's end still tells.
@@ -310,6 +354,7 @@ impl Sandboxd {
             status: Some(launched.status),
             report: launched.report,
             cgroup,
+            address,
             about_to_exec: false,
             ending: false,
             failure: None,
@@ -358,11 +403,24 @@ impl Sandboxd {
             living.cgroup.kill();
             replies.extend(living.finish(ticket, status));
             living.cgroup.remove();
+            self.give_back(living.address);
         }
         if self.isolation == Isolation::Process && !replies.is_empty() {
             self.kill_strays();
         }
         replies
+    }
+
+    fn disconnect(&mut self) {
+        if let Some(uplink) = self.uplink.take() {
+            uplink.end();
+        }
+    }
+
+    fn give_back(&mut self, address: Option<Ipv4Addr>) {
+        if let (Some(uplink), Some(address)) = (&mut self.uplink, address) {
+            uplink.give_back(address);
+        }
     }
 
     /// Without walls a program can kill its supervisor; what it leaves becomes our child.
@@ -411,11 +469,14 @@ impl Sandboxd {
         gifts: &Gifts,
         cgroup: &Cgroup,
         memory_event: Option<&MemoryEvent>,
+        cable: Option<Cable>,
         trial: bool,
     ) -> Result<Launched, Failure> {
         let birthplace = cgroup.birthplace().at(Step::Cgroup)?;
         let joined = Joined { tasks_files: cgroup.tasks_files(), birthplace, memory_event };
-        self.launcher.launch(spec, gifts, &joined, trial)
+        let resolv_conf = self.uplink.as_ref().map_or("", Uplink::resolv_conf);
+        let network = Connected { doorway: gifts.doorway.as_fd(), cable, resolv_conf };
+        self.launcher.launch(spec, gifts, &joined, &network, trial)
     }
 
     fn watch_memory(
@@ -486,6 +547,7 @@ impl Sandboxd {
             }
         }
         self.hierarchies.remove();
+        self.disconnect();
     }
 }
 

@@ -27,40 +27,42 @@ pub enum Step {
     Loopback = 9,
     /// The listener of the Runtime API, and its way to the server.
     Listener = 10,
+    /// The pair of interfaces to the host, where programs reach the network.
+    Network = 11,
     /// The new root's tmpfs.
-    Root = 11,
+    Root = 12,
     /// A read-only bind of the spec.
-    Bind = 12,
+    Bind = 13,
     /// `/proc`.
-    Proc = 13,
+    Proc = 14,
     /// `/dev`.
-    Dev = 14,
+    Dev = 15,
     /// `/tmp`.
-    Tmp = 15,
+    Tmp = 16,
     /// `/etc`.
-    Etc = 16,
+    Etc = 17,
     /// `pivot_root`, and the old root gone.
-    Pivot = 17,
+    Pivot = 18,
     /// The program's process in its own user namespace, and its map.
-    UserNamespace = 18,
+    UserNamespace = 19,
     /// Root and `/proc` made read-only.
-    Seal = 19,
+    Seal = 20,
     /// Session, signals, descriptors.
-    Session = 20,
+    Session = 21,
     /// Resource limits.
-    Rlimits = 21,
+    Rlimits = 22,
     /// uid, gid, groups, capabilities.
-    Identity = 22,
+    Identity = 23,
     /// Landlock.
-    Landlock = 23,
+    Landlock = 24,
     /// The system call filter.
-    Seccomp = 24,
+    Seccomp = 25,
     /// The working directory.
-    Cwd = 25,
+    Cwd = 26,
     /// `execve`.
-    Exec = 26,
+    Exec = 27,
     /// The sandbox died on the way without a word, or was killed.
-    Died = 27,
+    Died = 28,
 }
 
 /// A step that failed.
@@ -77,7 +79,7 @@ pub(crate) trait At<T> {
     fn at(self, step: Step) -> Result<T, Failure>;
 }
 
-const ALL: [Step; 27] = [
+const ALL: [Step; 28] = [
     Step::Request,
     Step::Prepare,
     Step::Cgroup,
@@ -88,6 +90,7 @@ const ALL: [Step; 27] = [
     Step::HostName,
     Step::Loopback,
     Step::Listener,
+    Step::Network,
     Step::Root,
     Step::Bind,
     Step::Proc,

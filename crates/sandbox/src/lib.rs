@@ -19,7 +19,10 @@ mod sandbox;
 mod sandboxes;
 
 pub use error::Error;
+pub use gatemill_jailer::limits::MAX_RESOLVERS;
 pub use gatemill_jailer::protocol::ExitStatus;
-pub use gatemill_jailer::{Bind, Enforced, Invalid, Isolation, Spec};
+pub use gatemill_jailer::{
+    Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
+};
 pub use sandbox::{API_ADDRESS, Exit, Sandbox};
 pub use sandboxes::{Config, Sandboxes};

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use gatemill_jailer::protocol::{Reply, Request};
-use gatemill_jailer::{Enforced, Isolation, ROLE, Spec, remove_cgroups, socket};
+use gatemill_jailer::{Enforced, Isolation, Network, ROLE, Spec, remove_cgroups, socket};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -33,6 +33,8 @@ pub struct Config {
     /// As root: the host uid (and gid) of uid slot 0. The 60,001 ids from there on have to be
     /// nobody's.
     pub uid_base: u32,
+    /// What of the network programs reach.
+    pub network: Network,
 }
 
 /// Makes sandboxes. Cheap to clone. sandboxd ends with [`Sandboxes::shutdown`] or with this process.
@@ -40,6 +42,7 @@ pub struct Config {
 pub struct Sandboxes {
     link: Arc<Link>,
     enforced: Enforced,
+    no_network: Arc<str>,
     starts: Arc<Semaphore>,
 }
 
@@ -50,6 +53,7 @@ impl Default for Config {
             state_dir: PathBuf::from("/run/gatemill"),
             // Above every range that distributions, user databases and container tools hand out.
             uid_base: 2_000_000_000,
+            network: Network::default(),
         }
     }
 }
@@ -69,7 +73,7 @@ impl Sandboxes {
                 .map_err(|e| Error::Spawn(e.into()))?;
         let mut child = spawn_self(theirs).map_err(Error::Spawn)?;
         let ready = configure(&ours, config, state_dir);
-        let (enforced, cgroups) = match ready {
+        let Ready { enforced, cgroups, no_network } = match ready {
             Ok(ready) => ready,
             Err(error) => {
                 drop(ours);
@@ -90,7 +94,7 @@ impl Sandboxes {
             })
             .map_err(Error::Spawn)?;
         let starts = Arc::new(Semaphore::new(limits::STARTS_AT_ONCE));
-        Ok(Self { link, enforced, starts })
+        Ok(Self { link, enforced, no_network: no_network.into(), starts })
     }
 
     /// Makes a sandbox and starts its program; returns when the program was exec'd. Dropping the
@@ -158,6 +162,11 @@ impl Sandboxes {
     /// Which walls and limits hold on this machine.
     pub fn enforced(&self) -> Enforced {
         self.enforced
+    }
+
+    /// Why programs do not reach what [`Config::network`] says, as a sentence for the operator. They reach nothing then.
+    pub fn no_network(&self) -> Option<&str> {
+        Some(&*self.no_network).filter(|reason| !reason.is_empty())
     }
 
     /// Resolves when sandboxd has ended, asked to or not: no sandbox lives then and none can be started.
@@ -240,19 +249,25 @@ fn spawn_self(socket: OwnedFd) -> io::Result<Child> {
         .spawn()
 }
 
-fn configure(
-    socket: &OwnedFd,
-    config: &Config,
-    state_dir: PathBuf,
-) -> Result<(Enforced, Vec<PathBuf>), Error> {
-    let request =
-        Request::Configure { isolation: config.isolation, state_dir, uid_base: config.uid_base };
+/// What sandboxd says of itself when it is ready.
+struct Ready {
+    enforced: Enforced,
+    cgroups: Vec<PathBuf>,
+    no_network: String,
+}
+
+fn configure(socket: &OwnedFd, config: &Config, state_dir: PathBuf) -> Result<Ready, Error> {
+    let Config { isolation, uid_base, ref network, .. } = *config;
+    let network = network.clone();
+    let request = Request::Configure { isolation, state_dir, uid_base, network };
     let bytes = request.encode().map_err(|_| Error::TooLong)?;
     socket::send(socket, &bytes, &[], true).map_err(|e| Error::Spawn(e.into()))?;
     let mut buffer = vec![0; gatemill_jailer::limits::MAX_MESSAGE_BYTES];
     let length = receive_in_time(socket, &mut buffer).map_err(Error::Spawn)?;
     match Reply::decode(&buffer[..length]) {
-        Ok(Reply::Ready { enforced, cgroups }) => Ok((enforced, cgroups)),
+        Ok(Reply::Ready { enforced, cgroups, no_network }) => {
+            Ok(Ready { enforced, cgroups, no_network })
+        }
         Ok(Reply::Refused(failure)) => Err(Error::Unsupported(failure)),
         _ => Err(Error::Gone),
     }

@@ -24,7 +24,16 @@ fn spec() -> Spec {
 fn requests() -> Vec<Request> {
     let isolation = Isolation::Process;
     vec![
-        Request::Configure { isolation, state_dir: "/run/gatemill".into(), uid_base: 7 },
+        Request::Configure {
+            isolation,
+            state_dir: "/run/gatemill".into(),
+            uid_base: 7,
+            network: Network {
+                egress: Egress::Internet,
+                pool: "192.168.0.0/18".parse().unwrap(),
+                resolvers: vec![[192, 0, 2, 53].into(), [8, 8, 8, 8].into()],
+            },
+        },
         Request::Start { ticket: u64::MAX, spec: Box::new(spec()) },
         Request::Kill(1),
         Request::Freeze(2),
@@ -39,7 +48,11 @@ fn replies() -> Vec<Reply> {
     let ended =
         |status| Reply::Exited { ticket: 9, status, oom_killed: true, memory_peak_bytes: 1 << 40 };
     vec![
-        Reply::Ready { enforced, cgroups: vec!["/sys/fs/cgroup/gatemill.1".into()] },
+        Reply::Ready {
+            enforced,
+            cgroups: vec!["/sys/fs/cgroup/gatemill.1".into()],
+            no_network: "it takes root".into(),
+        },
         Reply::Refused(failure),
         Reply::Started { ticket: 9, pid: 4_000_000, peak_file: PathBuf::new() },
         Reply::Failed { ticket: 9, failure },

@@ -2,9 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use gatemill_sandbox::Bind;
+use gatemill_sandbox::{Bind, Config, Egress, Network, Sandboxes};
 
 use crate::world::{World, read_some};
 use crate::{Case, case};
@@ -48,12 +49,23 @@ fn figures(world: &World) {
     let task = world.folder("smallest");
     fs::write(task.join("bootstrap"), smallest_program()).unwrap();
     fs::set_permissions(task.join("bootstrap"), fs::Permissions::from_mode(0o755)).unwrap();
+    measure("", world, &world.sandboxes, &task);
+    let network = Network { egress: Egress::All, ..Network::default() };
+    let config = Config { state_dir: world.folder("figures"), network, ..Config::default() };
+    let sandboxes = Sandboxes::spawn(&config).unwrap();
+    if sandboxes.no_network().is_none() {
+        measure("with the network: ", world, &sandboxes, &task);
+    }
+    world.runtime.block_on(sandboxes.shutdown());
+}
+
+fn measure(what: &str, world: &World, sandboxes: &Sandboxes, task: &Path) {
     let (mut exec, mut first_byte, mut gone) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let mut spec = world.program("/var/task/bootstrap", &[]);
-        spec.binds = vec![Bind { host: task.clone(), inside: "/var/task".into() }];
+        spec.binds = vec![Bind { host: task.into(), inside: "/var/task".into() }];
         let begin = Instant::now();
-        let sandbox = world.start(spec).unwrap();
+        let sandbox = world.runtime.block_on(sandboxes.start(spec)).unwrap();
         exec.push(begin.elapsed());
         read_some(&sandbox, 1);
         first_byte.push(begin.elapsed());
@@ -61,9 +73,9 @@ fn figures(world: &World) {
         world.wait(&sandbox);
         gone.push(begin.elapsed());
     }
-    println!("figures: start to exec'd {}", spread(exec));
-    println!("figures: start to first byte {}", spread(first_byte));
-    println!("figures: end to gone {}", spread(gone));
+    println!("figures: {what}start to exec'd {}", spread(exec));
+    println!("figures: {what}start to first byte {}", spread(first_byte));
+    println!("figures: {what}end to gone {}", spread(gone));
 }
 
 fn spread(mut times: Vec<Duration>) -> String {
