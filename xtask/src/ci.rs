@@ -42,6 +42,8 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("curl", &["curl"]),
     ("javac", &["openjdk-17-jdk-headless"]),
     ("mvn", &["maven"]),
+    ("ip", &["iproute2"]),
+    ("nft", &["nftables"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
     ("python3", &["python3", "python3-pip", "python3-venv"]),

@@ -13,6 +13,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
+use gatemill_sandbox::{MAX_RESOLVERS, Pool, PoolError};
 use serde::{Deserialize, Serialize};
 
 use crate::{error::Error, limits};
@@ -53,6 +54,31 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "CLASS", env = "GATEMILL_ISOLATION", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) isolation: Option<IsolationClass>,
+
+    /// What functions reach of the network; never this host's own addresses, link-local ones (metadata services) and
+    /// each other. Takes root and the program nft: this host then forwards packets from its sandboxes and translates
+    /// their addresses [default: all in dev where that can be had, none in serve]
+    #[arg(long, value_name = "POLICY", env = "GATEMILL_EGRESS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) egress: Option<EgressPolicy>,
+
+    /// Private addresses that functions have among themselves and this host, and that nothing else here uses
+    /// [default: 10.187.0.0/16]
+    #[arg(long, value_name = "RANGE", env = "GATEMILL_EGRESS_POOL", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) egress_pool: Option<String>,
+
+    /// Name servers of functions that reach the network, at most three [default: this host's, as far as they are not on
+    /// it]
+    #[arg(
+        long,
+        value_name = "IP",
+        env = "GATEMILL_RESOLVERS",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) resolvers: Option<Vec<Ipv4Addr>>,
 
     /// Further directories to look for interpreters in, such as /opt/python3.13/bin
     #[arg(
@@ -134,6 +160,29 @@ pub(crate) enum IsolationClass {
     Process,
 }
 
+/// What functions reach of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum EgressPolicy {
+    /// Nothing but Gatemill itself
+    None,
+    /// What has a public address, and the resolvers
+    Internet,
+    /// What this host reaches, private networks as well
+    All,
+}
+
+impl EgressPolicy {
+    /// The word for it, as on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Internet => "internet",
+            Self::All => "all",
+        }
+    }
+}
+
 /// The two ways in which the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -145,6 +194,15 @@ pub(crate) enum Mode {
 }
 
 impl Mode {
+    /// What functions reach of the network where nothing is said. As with AWS on a developer's machine; in production
+    /// only what was asked for, because it changes the host.
+    fn egress(self) -> EgressPolicy {
+        match self {
+            Self::Dev => EgressPolicy::All,
+            Self::Serve => EgressPolicy::None,
+        }
+    }
+
     /// The word for it, as on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -172,6 +230,16 @@ pub(crate) struct Configuration {
     pub(crate) log_level: String,
     /// How functions are isolated.
     pub(crate) isolation: IsolationClass,
+    /// What functions reach of the network.
+    pub(crate) egress: EgressPolicy,
+    /// Whether that was asked for, and is not merely the default.
+    #[serde(skip)]
+    pub(crate) egress_asked: bool,
+    /// The addresses that functions have.
+    #[serde(serialize_with = "as_text")]
+    pub(crate) egress_pool: Pool,
+    /// Their name servers; none means this host's.
+    pub(crate) resolvers: Vec<Ipv4Addr>,
     /// Where else interpreters are looked for.
     pub(crate) runtime_dir: Vec<PathBuf>,
     /// Whether an address that is not loopback is allowed.
@@ -218,6 +286,9 @@ impl Settings {
             region: self.region.or(lower.region),
             log_level: self.log_level.or(lower.log_level),
             isolation: self.isolation.or(lower.isolation),
+            egress: self.egress.or(lower.egress),
+            egress_pool: self.egress_pool.or(lower.egress_pool),
+            resolvers: self.resolvers.or(lower.resolvers),
             runtime_dir: self.runtime_dir.or(lower.runtime_dir),
             insecure_public: self.insecure_public.or(lower.insecure_public),
             threads: self.threads.or(lower.threads),
@@ -244,6 +315,8 @@ impl Settings {
         let region = region(self.region)?;
         let log_level = log_level(self.log_level)?;
         let api_domain = self.api_domain.map(api_domain).transpose()?;
+        let egress_pool = self.egress_pool.map(egress_pool).transpose()?.unwrap_or_default();
+        let resolvers = resolvers(self.resolvers)?;
         let threads = self.threads.unwrap_or(cores.min(limits::THREADS_MAX));
         if !(1..=limits::THREADS_MAX).contains(&threads) {
             let rule = format!("there can be 1 to {} threads", limits::THREADS_MAX);
@@ -262,6 +335,10 @@ impl Settings {
             region,
             log_level,
             isolation: self.isolation.unwrap_or(IsolationClass::Sandbox),
+            egress: self.egress.unwrap_or(mode.egress()),
+            egress_asked: self.egress.is_some(),
+            egress_pool,
+            resolvers,
             runtime_dir: self.runtime_dir.unwrap_or_default(),
             insecure_public,
             threads,
@@ -317,6 +394,29 @@ fn api_domain(domain: String) -> Result<String, Error> {
         return Ok(domain);
     }
     Err(wrong("api-domain", "a domain is named like apis.example.com", &domain))
+}
+
+fn egress_pool(given: String) -> Result<Pool, Error> {
+    given.parse().map_err(|rule: PoolError| wrong("egress-pool", &rule.to_string(), &given))
+}
+
+fn resolvers(given: Option<Vec<Ipv4Addr>>) -> Result<Vec<Ipv4Addr>, Error> {
+    let given = given.unwrap_or_default();
+    if given.len() > MAX_RESOLVERS {
+        let rule = format!("programs ask at most {MAX_RESOLVERS} name servers");
+        return Err(wrong("resolvers", &rule, &given.len().to_string()));
+    }
+    match given.iter().find(|address| address.is_loopback()) {
+        Some(own) => {
+            let rule = "functions do not reach this host's own addresses";
+            Err(wrong("resolvers", rule, &own.to_string()))
+        }
+        None => Ok(given),
+    }
+}
+
+fn as_text<S: serde::Serializer>(pool: &Pool, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(pool)
 }
 
 fn wrong(setting: &'static str, rule: &str, value: &str) -> Error {

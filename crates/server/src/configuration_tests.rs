@@ -26,7 +26,8 @@ fn every_setting_of_the_file_wins_over_a_lower_one() {
     let all = "listen = \"127.0.0.1:1\"\ndata-dir = \"d\"\naccount = \"111111111111\"\nregion = \"r\"\n\
                log-level = \"warn\"\nisolation = \"process\"\nruntime-dir = [\"/opt\"]\n\
                insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5\n\
-               concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\napi-domain = \"a.example\"";
+               concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\n\
+               egress = \"internet\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"";
     let all = file(all).unwrap();
     assert_eq!(all.clone().over(Settings::default()), all);
     assert_eq!(Settings::default().over(all.clone()), all);
@@ -52,6 +53,8 @@ fn each_rule_says_what_it_wants() {
     check(Settings { drain_seconds: Some(901), ..none() }, "900");
     check(Settings { listen: Some("0.0.0.0:1".parse().unwrap()), ..none() }, "--insecure-public");
     check(Settings { api_domain: Some("a..b".to_owned()), ..none() }, "api-domain");
+    check(Settings { egress_pool: Some("8.8.0.0/16".to_owned()), ..none() }, "private range");
+    check(Settings { resolvers: Some(vec![[127, 0, 0, 53].into()]), ..none() }, "own addresses");
     let public = Settings {
         listen: Some("0.0.0.0:1".parse().unwrap()),
         insecure_public: Some(true),

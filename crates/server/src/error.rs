@@ -58,6 +58,12 @@ pub(crate) enum Error {
          (sysctl kernel.unprivileged_userns_clone=1), or run trusted code alone with --isolation process"
     )]
     Sandboxes { source: gatemill_sandbox::Error },
+    /// Functions cannot have the network that was asked for.
+    #[error(
+        "egress cannot be {policy} on this machine: {reason}. Put that right, or keep functions from the network \
+         with --egress none"
+    )]
+    Egress { policy: &'static str, reason: String },
     /// sandboxd ended while the server ran. It must begin before any thread exists, so only a new start helps.
     #[error(
         "sandboxd, which makes and keeps the sandboxes, has ended (was it killed?): no function can run, so the \

@@ -8,6 +8,7 @@
 //! | `wiring` | how the server is put together, and the way back |
 //! | `listener`, `dispatch`, `own_host`, `api_call`, `admin` | a request, from the socket to a service |
 //! | `functions`, `log_lines` | what one service is for another |
+//! | `egress` | what functions reach of the network |
 //! | `supervisor`, `recorder`, `in_flight` | background work, what is counted, what a stop waits for |
 //! | `demo` | the example, deployed through the server's own API |
 //! | `runtimes`, `clock`, `machine`, `signals`, `logging`, `output` | the machine around it |
@@ -20,6 +21,7 @@ mod commands;
 mod configuration;
 mod demo;
 mod dispatch;
+mod egress;
 mod error;
 mod functions;
 mod in_flight;

@@ -19,6 +19,7 @@ use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Tabl
 use crate::{
     clock::{SystemClock, SystemEntropy},
     configuration::{Configuration, IsolationClass, Mode},
+    egress,
     error::Error,
     functions::GatewayFunctions,
     in_flight::InFlight,
@@ -60,8 +61,10 @@ impl Ground {
         fs::create_dir_all(&state_dir)
             .and_then(|()| machine::writable(&state_dir))
             .map_err(unwritable)?;
-        let config = SandboxConfig { isolation, state_dir, ..SandboxConfig::default() };
+        let network = egress::network(&configuration);
+        let config = SandboxConfig { isolation, state_dir, network, ..SandboxConfig::default() };
         let sandboxes = Sandboxes::spawn(&config).map_err(|source| Error::Sandboxes { source })?;
+        egress::check(&configuration, &sandboxes)?;
         Ok(Self { configuration, listeners, sandboxes })
     }
 }
