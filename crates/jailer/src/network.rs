@@ -151,6 +151,8 @@ impl Uplink {
     /// Leaves the host as it was found. To be called when no sandbox lives.
     pub(crate) fn end(self) {
         let only = claim::setup();
+        // The kernel is slow to end the namespaces of ended processes; what is left in them is of no use to anybody.
+        let _ = link::remove_group(self.slot.group());
         firewall::remove(self.slot.number);
         // Our own slot would be found taken, too.
         drop(self);

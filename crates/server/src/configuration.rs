@@ -315,7 +315,7 @@ impl Settings {
         let region = region(self.region)?;
         let log_level = log_level(self.log_level)?;
         let api_domain = self.api_domain.map(api_domain).transpose()?;
-        let egress_pool = self.egress_pool.map(egress_pool).transpose()?.unwrap_or_default();
+        let egress_pool = egress_pool(self.egress_pool)?;
         let resolvers = resolvers(self.resolvers)?;
         let threads = self.threads.unwrap_or(cores.min(limits::THREADS_MAX));
         if !(1..=limits::THREADS_MAX).contains(&threads) {
@@ -396,7 +396,8 @@ fn api_domain(domain: String) -> Result<String, Error> {
     Err(wrong("api-domain", "a domain is named like apis.example.com", &domain))
 }
 
-fn egress_pool(given: String) -> Result<Pool, Error> {
+fn egress_pool(given: Option<String>) -> Result<Pool, Error> {
+    let Some(given) = given else { return Ok(Pool::default()) };
     given.parse().map_err(|rule: PoolError| wrong("egress-pool", &rule.to_string(), &given))
 }
 

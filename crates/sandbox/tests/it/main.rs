@@ -53,7 +53,7 @@ fn main() -> ExitCode {
     println!("{}", world.sandboxes.enforced());
     let is_root = rustix::process::geteuid().is_root();
     let cases = [escapes::CASES, kernel::CASES, shared::CASES, resources::CASES, lifecycle::CASES];
-    let alone = [survival::CASES, network::CASES, figures::CASES];
+    let alone = [survival::CASES, figures::CASES];
     let mut failed = 0;
     for case in cases.iter().chain(&alone).flat_map(|cases| cases.iter()) {
         let wanted = filter.is_empty() || filter.iter().any(|f| case.name.contains(f.as_str()));
@@ -72,6 +72,9 @@ fn main() -> ExitCode {
         }
     }
     world.end();
+    if is_root && (filter.is_empty() || filter.iter().any(|f| f.contains("network"))) {
+        failed += role::run_with_network();
+    }
     if is_root && filter.is_empty() {
         failed += role::run_as_nobody() + role::run_without_isolation();
     }

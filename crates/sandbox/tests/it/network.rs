@@ -1,27 +1,30 @@
-//! What of the network programs reach, and what never: with a network namespace in the part of the internet, since the
-//! machine of a test need not have one.
+//! What of the network programs reach, and what never: with one network namespace in the part of the host and another
+//! in the part of the internet, since the machine of a test need not have any. It takes root.
 
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use gatemill_sandbox::{Config, Egress, ExitStatus, Network, Pool, Sandbox, Sandboxes};
 
-use crate::world::{World, eventually, read_some};
-use crate::{Case, root_case};
+use crate::world::{World, read_some};
+use crate::{Case, case};
 
 pub(crate) const CASES: &[Case] = &[
-    root_case("network_reaches_the_internet_alone", reaches_the_internet_alone),
-    root_case("network_all_reaches_private_networks", all_reaches_private_networks),
-    root_case("network_parts_sandboxes", parts_sandboxes),
-    root_case("network_leaves_nothing", leaves_nothing),
-    root_case("network_pool_must_be_free", pool_must_be_free),
-    root_case("network_bounds_connections", bounds_connections),
+    case("network_reaches_the_internet_alone", reaches_the_internet_alone),
+    case("network_all_reaches_private_networks", all_reaches_private_networks),
+    case("network_parts_sandboxes", parts_sandboxes),
+    case("network_leaves_nothing", leaves_nothing),
+    case("network_pool_must_be_free", pool_must_be_free),
+    case("network_bounds_connections", bounds_connections),
 ];
 
 /// In the part of the internet: addresses for documentation (RFC 5737).
 const HOST: &str = "203.0.113.1";
+/// Another of the host's addresses, on another interface.
+const ELSEWHERE: &str = "198.51.100.1";
 const SERVER: &str = "203.0.113.2";
 /// In the part of a company's network, behind the same cable.
 const PRIVATE: &str = "10.254.254.2";
@@ -72,6 +75,7 @@ def reach(targets):
 /// A network namespace behind a cable to the host, with a server in it.
 struct Internet {
     name: String,
+    cable: String,
     server: Child,
 }
 
@@ -85,8 +89,13 @@ fn ip(arguments: &str) {
 
 impl Internet {
     fn new() -> Self {
-        let name = format!("gmtest{}", std::process::id());
-        let cable = format!("gmt{}", std::process::id());
+        // The kernel takes its time to remove an interface, so names are used once.
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("gmtest{}.{number}", std::process::id());
+        let cable = format!("gmt{}.{number}", std::process::id());
+        ip("link set lo up");
+        ip(&format!("addr replace {ELSEWHERE}/32 dev lo"));
         ip(&format!("netns add {name}"));
         ip(&format!("link add {cable} type veth peer name eth9 netns {name}"));
         for command in [
@@ -110,7 +119,7 @@ impl Internet {
         let mut line = String::new();
         BufReader::new(server.stdout.take().unwrap()).read_line(&mut line).unwrap();
         assert_eq!(line, "ready\n");
-        Self { name, server }
+        Self { name, cable, server }
     }
 }
 
@@ -118,6 +127,7 @@ impl Drop for Internet {
     fn drop(&mut self) {
         let _ = self.server.kill();
         let _ = self.server.wait();
+        let _ = Command::new("ip").args(["link", "delete", &self.cable]).status();
         let _ = Command::new("ip").args(["netns", "delete", &self.name]).status();
     }
 }
@@ -139,7 +149,6 @@ fn start(world: &World, sandboxes: &Sandboxes, code: &str) -> Sandbox {
 
 /// Everything that listens and must not be reached, beside the server that may be.
 fn targets(host_port: u16) -> String {
-    let own = Ipv4Addr::from(host_addresses());
     format!(
         "
 v4, v6 = socket.AF_INET, socket.AF_INET6
@@ -149,7 +158,7 @@ reach([
     ('metadata', v4, ('{METADATA}', {PORT})),
     ('runtime_api', v4, ('169.254.100.1', {host_port})),
     ('host', v4, ('{HOST}', {host_port})),
-    ('host_elsewhere', v4, ('{own}', {host_port})),
+    ('host_elsewhere', v4, ('{ELSEWHERE}', {host_port})),
     ('host_loopback', v4, ('127.0.0.1', {host_port})),
     ('host_zero', v4, ('0.0.0.0', {host_port})),
     ('pool', v4, ('10.187.0.1', {host_port})),
@@ -167,18 +176,6 @@ print('interfaces=' + ','.join(sorted(name for _, name in socket.if_nameindex())
 print('addresses_v6=' + str(read('/proc/net/if_inet6').decode().count('\\n')))
 "
     )
-}
-
-/// An address of this host that is no loopback and not of the test's own making, or the test's.
-fn host_addresses() -> [u8; 4] {
-    let route = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| {
-        socket.connect(("192.0.2.200", 9))?;
-        socket.local_addr()
-    });
-    match route {
-        Ok(std::net::SocketAddr::V4(address)) => address.ip().octets(),
-        _ => HOST.parse::<Ipv4Addr>().unwrap().octets(),
-    }
 }
 
 const NEVER: &[&str] = &[
@@ -262,46 +259,56 @@ while True: server.accept()[0].sendall(b'reached')
     world.runtime.block_on(another.shutdown());
 }
 
-fn tables() -> Vec<String> {
-    let listed = Command::new("nft").args(["list", "tables", "inet"]).output().unwrap();
-    let text = String::from_utf8(listed.stdout).unwrap();
-    text.lines().filter_map(|line| Some(line[line.find("gatemill_")?..].to_owned())).collect()
-}
-
-/// Interfaces of sandboxes, by the name that they have on the host.
-fn interfaces() -> Vec<String> {
-    let all = std::fs::read_dir("/sys/class/net").unwrap().flatten();
-    let names = all.map(|entry| entry.file_name().into_string().unwrap());
-    names.filter(|name| name.starts_with("gm0abb")).collect()
+/// What there is on the host of servers with this pool: tables of rules and interfaces.
+fn traces(pool: Pool) -> Vec<String> {
+    let nft = |arguments: &[&str]| {
+        let listed = Command::new("nft").args(arguments).output().unwrap();
+        String::from_utf8(listed.stdout).unwrap()
+    };
+    let all = nft(&["list", "tables", "inet"]);
+    let tables = all.split_whitespace().filter(|word| word.starts_with("gatemill_"));
+    let tables =
+        tables.filter(|table| nft(&["list", "table", "inet", table]).contains(&pool.to_string()));
+    let prefix = format!("gm{:06x}", u32::from(pool.first()) >> 8);
+    // `/sys` shows the interfaces of whoever mounted it.
+    let listed = std::fs::read_to_string("/proc/net/dev").unwrap();
+    let interfaces =
+        listed.lines().filter_map(|line| Some(line.split_once(':')?.0.trim().to_owned()));
+    tables.map(str::to_owned).chain(interfaces.filter(|name| name.starts_with(&prefix))).collect()
 }
 
 /// A clean end leaves nothing, and what a kill leaves is gone with the next start.
 fn leaves_nothing(world: &World) {
-    let before = tables();
-    let sandboxes = spawn(world, Egress::All);
-    assert!(tables().len() > before.len());
+    // Of this process, since other servers of this machine come and go.
+    let number = 0x0A80_0000 | (std::process::id() & 0x3FFF) << 8;
+    let pool = Pool::new(Ipv4Addr::from(number), 24).unwrap();
+    let spawn = || {
+        let network = Network { egress: Egress::All, pool, ..Network::default() };
+        let config = Config { state_dir: world.folder("network"), network, ..Config::default() };
+        let sandboxes = Sandboxes::spawn(&config).unwrap();
+        assert_eq!(sandboxes.no_network(), None);
+        sandboxes
+    };
+    let sandboxes = spawn();
     let sleeper = start(world, &sandboxes, "time.sleep(600)");
-    assert!(!interfaces().is_empty());
+    assert!(traces(pool).len() >= 2, "{:?}", traces(pool));
     world.runtime.block_on(sandboxes.shutdown());
-    assert_eq!(tables(), before);
+    assert_eq!(traces(pool), [""; 0]);
     assert_eq!(world.wait(&sleeper).status, ExitStatus::Signal(9));
-    eventually("no interface is left", || interfaces().is_empty());
 
-    let before_kill = crate::world::sandboxds(std::process::id());
-    let sandboxes = spawn(world, Egress::All);
-    let killed = crate::world::sandboxds(std::process::id())
-        .into_iter()
-        .find(|pid| !before_kill.contains(pid))
-        .unwrap();
+    let before = crate::world::sandboxds(std::process::id());
+    let sandboxes = spawn();
+    let mut now = crate::world::sandboxds(std::process::id()).into_iter();
+    let killed = now.find(|pid| !before.contains(pid)).unwrap();
     let sleeper = start(world, &sandboxes, "time.sleep(600)");
     let pid = rustix::process::Pid::from_raw(killed.cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     assert_eq!(world.wait(&sleeper).status, ExitStatus::Signal(9));
     world.runtime.block_on(sandboxes.ended());
-    let next = spawn(world, Egress::All);
+    assert!(!traces(pool).is_empty(), "the rules outlive what they watch over");
+    let next = spawn();
     world.runtime.block_on(next.shutdown());
-    assert_eq!(tables(), before);
-    eventually("no interface is left", || interfaces().is_empty());
+    assert_eq!(traces(pool), [""; 0]);
 }
 
 /// A pool that the host uses is refused with a sentence, and programs reach nothing then.

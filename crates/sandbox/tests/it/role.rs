@@ -8,9 +8,10 @@ use std::process::{Command, ExitCode};
 use gatemill_sandbox::Isolation;
 
 use crate::world::World;
-use crate::{escapes, kernel, lifecycle, resources, shared, survival};
+use crate::{escapes, kernel, lifecycle, network, resources, shared, survival};
 
 pub(crate) const SERVER: &str = "__server";
+const NETWORK: &str = "__network";
 const NOBODY: &str = "__nobody";
 const WITHOUT_ISOLATION: &str = "__without_isolation";
 const NOBODY_ID: u32 = 65534;
@@ -20,6 +21,7 @@ pub(crate) fn play() -> Option<ExitCode> {
     let arguments: Vec<String> = std::env::args().collect();
     match arguments.get(1)?.as_str() {
         SERVER => Some(server(arguments.get(2)?)),
+        NETWORK => Some(suite("on a host of its own", Isolation::Sandbox, &[network::CASES])),
         NOBODY => Some(suite(
             "without root",
             Isolation::Sandbox,
@@ -56,6 +58,18 @@ fn suite(name: &str, isolation: Isolation, groups: &[&[crate::Case]]) -> ExitCod
     let failed = cases.filter(|case| !crate::run(case, &world)).count();
     world.end();
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The tests of the network change the host's: they get one of their own, so that several runs on one machine do not
+/// meet. The number of failures, 0 or 1.
+pub(crate) fn run_with_network() -> u32 {
+    let status = Command::new("unshare")
+        .arg("--net")
+        .arg(std::env::current_exe().unwrap())
+        .arg(NETWORK)
+        .status()
+        .expect("the program unshare is installed");
+    u32::from(!status.success())
 }
 
 /// The number of failures, 0 or 1.
