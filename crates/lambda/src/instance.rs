@@ -20,7 +20,8 @@ use crate::{
     code_store::Unpacked,
     frame::{Garbage, Kind},
     invoke::resolve::Version,
-    limits::EXIT_GRACE,
+    limits::{EXIT_GRACE, MEMORY_MB_PER_CPU, MEMORY_READING_AGE, MEMORY_READING_CALL},
+    shard,
     uid::UidSlot,
     wires::Wires,
 };
@@ -166,6 +167,10 @@ pub(crate) struct Instance {
     pub(crate) idle_since: Instant,
     /// The highest memory use that is known.
     pub(crate) memory_peak: u64,
+    /// When it was read last.
+    pub(crate) measured_at: Instant,
+    /// The core that its processes keep to, for as long as its calls are waited for on the spot.
+    pub(crate) core: Option<usize>,
     // Last, so that everything above is gone before the process tree is killed and its uid may be another's.
     pub(crate) sandbox: Arc<Sandbox>,
     /// Keeps the unpacked code on the disk while it is bound.
@@ -178,6 +183,34 @@ impl Instance {
     pub(crate) fn measure(&mut self) -> u64 {
         self.memory_peak = self.memory_peak.max(self.sandbox.memory_peak_bytes());
         self.memory_peak
+    }
+
+    /// The memory high-water mark for the report of a call of this length.
+    ///
+    /// Reading it costs as much as a tenth of a small call. So a reading of a few milliseconds ago is good enough for a
+    /// call of less than one: what such a call added in that time, the next reading has. The figure may thus come a call
+    /// late and is never made up.
+    pub(crate) fn measure_after(&mut self, call: Duration) -> u64 {
+        let now = Instant::now();
+        let is_recent = now.duration_since(self.measured_at) < MEMORY_READING_AGE;
+        if is_recent && call < MEMORY_READING_CALL && self.memory_peak > 0 {
+            return self.memory_peak;
+        }
+        self.measured_at = now;
+        self.measure()
+    }
+
+    /// Has its processes keep to the core of this data-plane thread, or lets them go where they like.
+    ///
+    /// Only a function that may use one CPU at most: others may want to know how many they have, and what they start
+    /// inherits where it may run.
+    pub(crate) fn keep_here(&mut self, here: bool) {
+        let may = self.version.configuration.memory_mb <= MEMORY_MB_PER_CPU;
+        let core = shard::core().filter(|_| here && may);
+        if core != self.core {
+            self.sandbox.keep_to(core);
+            self.core = core;
+        }
     }
 
     /// Waits for the process that closed its channel, and kills it when it lives on without one. Output that is still

@@ -37,6 +37,7 @@ mod lambda;
 pub mod limits;
 mod log_pump;
 mod log_sink;
+mod pace;
 mod pool;
 mod record;
 mod report;

@@ -73,6 +73,18 @@ pub const LOG_WAITING_KIB_MAX: u32 = 64 * 1024;
 /// How long log batches are gathered before they are passed on together, so that the sink is not woken per call.
 pub const LOG_GATHERING: Duration = Duration::from_millis(20);
 
+/// How long a data-plane thread waits on the spot for an answer before it turns to its other connections. A small
+/// function takes a tenth of it.
+pub const ON_THE_SPOT: Duration = Duration::from_micros(200);
+/// Calls of a function that are not waited for on the spot after one that did not answer in time, the first time.
+pub const SPOT_PAUSE_MIN: u32 = 8;
+/// The same after many such calls in a row.
+pub const SPOT_PAUSE_MAX: u32 = 1_024;
+/// How old a reading of an environment's memory may be for the report of a call that was short itself.
+pub const MEMORY_READING_AGE: Duration = Duration::from_millis(10);
+/// How short such a call is: in this time a process can touch a few megabytes at most.
+pub const MEMORY_READING_CALL: Duration = Duration::from_millis(1);
+
 /// How long a call of a function that is being created waits for it.
 pub const PENDING_WAIT: Duration = Duration::from_secs(10);
 /// Initialisation before a call: 10 s; then it is done again inside the call.

@@ -106,6 +106,8 @@ pub(crate) async fn start(
         init: None,
         idle_since: begun,
         memory_peak: 0,
+        measured_at: begun,
+        core: None,
         sandbox,
         _code: code,
         _uid: uid,

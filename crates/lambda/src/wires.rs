@@ -12,11 +12,13 @@ use std::{
         unix::net::UnixStream,
     },
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use gatemill_sandbox::Sandbox;
 use gatemill_wire::{Clock, Timestamp};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
     io::{Interest, unix::AsyncFd},
     time::Instant,
@@ -25,6 +27,7 @@ use tokio::{
 use crate::{
     call_log::CallLog,
     frame::{Frame, Garbage, Reader},
+    limits::ON_THE_SPOT,
     log_pump::LogPump,
 };
 
@@ -196,6 +199,40 @@ impl Wires {
         heard
     }
 
+    /// Asks, and hears one frame if it comes within [`ON_THE_SPOT`]; this thread sleeps meanwhile. `None` when it did
+    /// not: then [`Self::converse`] goes on with the same question and reader.
+    pub(crate) fn converse_at_once(
+        &mut self,
+        outgoing: &mut Outgoing,
+        reader: &mut Reader,
+        log: &mut CallLog,
+        clock: &dyn Clock,
+    ) -> Option<Heard> {
+        if let Err(heard) = self.send(outgoing) {
+            return Some(heard);
+        }
+        let deadline = Instant::now() + ON_THE_SPOT;
+        while outgoing.is_done() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let channel = &self.channel.get_ref().0.channel;
+            let heard = match wait_readable(channel, left) {
+                Ok(true) => receive(channel, reader),
+                Ok(false) => return None,
+                Err(error) => Err(error),
+            };
+            let heard = match heard {
+                Ok(Some(heard)) => heard,
+                Ok(None) => continue,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => Heard::Closed,
+            };
+            self.drain(log, clock.now());
+            return Some(heard);
+        }
+        None
+    }
+
     /// Waits for something of ours, until `deadline` at the latest (`None` then). The function's output is read on
     /// meanwhile, so that it does not block on its pipe as well.
     pub(crate) async fn meanwhile<T>(
@@ -269,6 +306,13 @@ impl Wires {
             }
         }
     }
+}
+
+/// Sleeps until there is something to read, or this long; whether there is.
+fn wait_readable(channel: &UnixStream, at_most: Duration) -> io::Result<bool> {
+    let limit =
+        Timespec::try_from(at_most).map_err(|_| io::Error::from(ErrorKind::InvalidInput))?;
+    Ok(poll(&mut [PollFd::new(channel, PollFlags::IN)], Some(&limit))? > 0)
 }
 
 fn receive(mut channel: &UnixStream, reader: &mut Reader) -> io::Result<Option<Heard>> {

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatemill_jailer::process_tree;
 use gatemill_jailer::protocol::{ExitStatus, Request};
+use rustix::process::Pid;
+use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::sync::watch;
 
 use crate::link::Link;
@@ -97,6 +99,26 @@ impl Sandbox {
     pub fn kill(&self) {
         if self.exit.borrow().is_none() {
             self.link.send_later(&Request::Kill(self.ticket));
+        }
+    }
+
+    /// Has the processes of the tree run on this core alone, or, with `None`, wherever the system puts them. A hint:
+    /// where it may not be given, they run anywhere. What they start later inherits it.
+    pub fn keep_to(&self, core: Option<usize>) {
+        if self.exit.borrow().is_some() {
+            return;
+        }
+        let mut cores = CpuSet::new();
+        match core {
+            Some(core) => cores.set(core),
+            None => (0..CpuSet::MAX_CPU).for_each(|core| cores.set(core)),
+        }
+        for thread in process_tree::threads(self.pid) {
+            let thread = i32::try_from(thread).ok().and_then(Pid::from_raw);
+            // Without a thread to name, the caller's own would be meant.
+            if thread.is_some() {
+                let _ = sched_setaffinity(thread, &cores);
+            }
         }
     }
 

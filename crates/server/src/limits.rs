@@ -59,3 +59,5 @@ pub(crate) const DEMO_CALL_MAX: Duration = Duration::from_secs(60);
 pub(crate) const DEMO_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How much of what pip says is shown when it fails.
 pub(crate) const DEMO_PIP_SAYS_MAX: u64 = 64 * 1024;
+/// How often each data-plane thread wakes for its armed timer: sooner than the shortest time-out of a call, one second.
+pub(crate) const TIMER_ARMED_EVERY: Duration = Duration::from_millis(500);

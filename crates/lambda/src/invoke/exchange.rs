@@ -17,7 +17,7 @@ use crate::{
     frame::{Body, Frame, Garbage, InvokeMeta, Kind, Reader},
     instance::{Event, Instance, State},
     limits::{RESPONSE_BYTES_MAX, STREAM_BYTES_MAX},
-    report,
+    report, shard,
     start::{self, InitEnd, Started},
     wires::{Heard, Outgoing},
 };
@@ -135,10 +135,14 @@ async fn converse(
     instance.life.advance(Event::Assigned);
     let mut outgoing = question(lambda, call, instance, deadline);
     let mut reader = Reader::new(RESPONSE_BYTES_MAX);
+    let mut at_once = on_the_spot(lambda, instance, &mut outgoing, &mut reader);
     loop {
         let Instance { wires, log, .. } = &mut *instance;
         let (pump, clock) = (&lambda.logs, &*lambda.clock);
-        let heard = wires.converse(outgoing, &mut reader, log, pump, clock, deadline).await;
+        let heard = match at_once.take() {
+            Some(heard) => heard,
+            None => wires.converse(outgoing, &mut reader, log, pump, clock, deadline).await,
+        };
         outgoing = Outgoing::default();
         let frame = match heard {
             Heard::NotDelivered => return None,
@@ -164,6 +168,29 @@ async fn converse(
             None => return Some(ended(lambda, instance, Heard::DeadlinePassed).await),
         }
     }
+}
+
+/// Has this thread itself wait a moment for the answer, if the function is known to be quick.
+fn on_the_spot(
+    lambda: &Lambda,
+    instance: &mut Instance,
+    outgoing: &mut Outgoing,
+    reader: &mut Reader,
+) -> Option<Heard> {
+    // Other threads run blocking work and other tasks beside this one; only a shard's own is ours to hold.
+    if shard::current().is_none() || !instance.version.pace.is_quick() {
+        return None;
+    }
+    instance.keep_here(true);
+    let Instance { wires, log, version, .. } = &mut *instance;
+    let heard = wires.converse_at_once(outgoing, reader, log, &*lambda.clock);
+    if heard.is_some() {
+        version.pace.hit();
+    } else {
+        version.pace.miss();
+        instance.keep_here(false);
+    }
+    heard
 }
 
 /// Takes what a runtime in its turn said; gives the ending when that is one.

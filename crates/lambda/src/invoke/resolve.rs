@@ -17,6 +17,7 @@ use uuid::Uuid;
 use crate::{
     Error, FunctionTarget, Lambda,
     limits::{SNAPSHOTS_MAX, VERSIONS_KEPT_MAX},
+    pace::Pace,
     record::{self, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, POLICIES, VERSIONS},
     target::{FunctionKey, KeyRef},
 };
@@ -63,6 +64,8 @@ pub(crate) struct Version {
     /// Environments of one deployment stand for each other.
     pub(crate) deployment: Uuid,
     pub(crate) configuration: Configuration,
+    /// Whether calls are waited for on the spot.
+    pub(crate) pace: Arc<Pace>,
 }
 
 impl Version {
@@ -75,7 +78,8 @@ impl Version {
         let deployment = Uuid::try_parse(&configuration.deployment)
             .map_err(|_| Error::Internal("a stored deployment has no id"))?;
         let name = number.map_or_else(|| "$LATEST".to_owned(), |number| number.to_string());
-        Ok(Self { key, number, name, deployment, configuration: configuration.clone() })
+        let (configuration, pace) = (configuration.clone(), Arc::default());
+        Ok(Self { key, number, name, deployment, configuration, pace })
     }
 
     /// What `X-Amz-Executed-Version` and the log say: `$LATEST` or the number.

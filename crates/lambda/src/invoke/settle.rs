@@ -23,7 +23,7 @@ pub(crate) async fn settle(lambda: &Lambda, call: &Invocation, exchanged: Exchan
         _ => error_type.as_deref().map_or(Status::Success, Status::Error),
     };
     let now = lambda.clock.now();
-    let memory_peak_bytes = instance.measure();
+    let memory_peak_bytes = instance.measure_after(duration);
     let init = instance.init.take();
     let memory_mb = instance.version.configuration.memory_mb;
     let (payload, failed) = answer(call, ending, timeout_s);

@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     Case { name: "load::the_account_limit", body: account_limit },
     Case { name: "load::a_bystander_is_served", body: bystander },
     Case { name: "load::shards_take_from_each_other", body: shards },
+    Case { name: "load::quick_and_slow_calls", body: quick_and_slow },
     Case { name: "load::warm_calls", body: warm },
 ];
 
@@ -38,7 +39,7 @@ fn on_shard(
     shard: usize,
     calls: Vec<Invocation>,
 ) -> Vec<Result<Value, Error>> {
-    gatemill_lambda::enter_shard(shard);
+    gatemill_lambda::enter_shard(shard, None);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let tasks: Vec<_> = calls
@@ -163,6 +164,30 @@ fn shards(world: &World) {
         let answer = thread.join().unwrap().remove(0).unwrap();
         assert_eq!(answer, json!(n), "one environment serves both threads");
     }
+}
+
+/// Calls that are waited for on the spot and calls that are not, in one batch: each has its own answer and its own log,
+/// also where the answer comes in pieces or the output fills its pipe.
+fn quick_and_slow(world: &World) {
+    let code = "import time\ndef handler(e, c):\n    print('n=%d' % e)\n    time.sleep(0.002 * (e % 3 == 0))\n    if \
+                e % 50 == 7:\n        print('#' * 200000)\n        return 'y' * 1000000\n    return e\n";
+    world.create("f", "python3.12", &[("app.py", code)]);
+    let calls = (0..300).map(|n| world.invocation("f", &n.to_string())).collect();
+    let results = on_two_shards(world, calls);
+    let mut numbers = HashSet::new();
+    let mut large = 0;
+    for result in results {
+        match result.unwrap() {
+            Value::String(text) => large += usize::from(text.len() == 1_000_000),
+            number => drop(numbers.insert(number.as_i64().unwrap())),
+        }
+    }
+    assert_eq!((numbers.len(), large), (294, 6));
+    let log = world.log("/aws/lambda/f", |log| log.matches("REPORT R").count() == 300);
+    for n in 0..300 {
+        assert!(log.contains(&format!("n={n}\n")), "{n}");
+    }
+    assert_eq!(log.matches('#').count(), 6 * 200_000);
 }
 
 /// Prints what a warm call takes; asserts nothing about it.

@@ -129,7 +129,7 @@ impl World {
             background.spawn(worker.future);
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        gatemill_lambda::enter_shard(0);
+        gatemill_lambda::enter_shard(0, None);
         let table = lambda.routes();
         Self { lambda, store, logs, clock, dir, table, runtime, background }
     }

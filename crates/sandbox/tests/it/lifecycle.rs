@@ -22,6 +22,7 @@ pub(crate) const CASES: &[Case] = &[
     case("a_dropped_start_leaves_nothing", a_dropped_start_leaves_nothing),
     case("frozen_stands_still", frozen_stands_still),
     case("a_frozen_sandbox_can_be_killed", a_frozen_sandbox_can_be_killed),
+    case("kept_to_a_core_and_let_go", kept_to_a_core_and_let_go),
     case("output_is_complete", output_is_complete),
     case("many_start_at_once", many_start_at_once),
 ];
@@ -217,6 +218,26 @@ fn a_frozen_sandbox_can_be_killed(world: &World) {
     std::thread::sleep(Duration::from_millis(50));
     sandbox.kill();
     assert_eq!(world.wait(&sandbox).status, ExitStatus::Signal(9));
+}
+
+fn kept_to_a_core_and_let_go(world: &World) {
+    let code = "
+child = os.fork() or time.sleep(600)
+while True:
+    os.read(3, 1)
+    both = [os.sched_getaffinity(pid) for pid in (0, child)]
+    os.write(3, bytes(number for one in both for number in (len(one), min(one))))
+";
+    let sandbox = world.start(world.python(code)).unwrap();
+    let ask = || -> [u8; 4] {
+        (&sandbox.channel).write_all(b"?").unwrap();
+        read_some(&sandbox, 4).try_into().unwrap()
+    };
+    let [all, first, ..] = ask();
+    sandbox.keep_to(Some(first.into()));
+    assert_eq!(ask(), [1, first, 1, first]);
+    sandbox.keep_to(None);
+    assert_eq!(ask(), [all, first, all, first]);
 }
 
 fn output_is_complete(world: &World) {
