@@ -11,12 +11,12 @@ def package(**files):
     return package_of({name.replace("__", "."): text for name, text in files.items()})
 
 
-def package_of(files):
+def package_of(files, mode=0o644):
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in files.items():
             info = zipfile.ZipInfo(name)
-            info.external_attr = 0o644 << 16
+            info.external_attr = mode << 16
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, content)
     return buffer.getvalue()

@@ -40,6 +40,7 @@ const STEPS: &[Step] = &[
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["build-essential"]),
     ("curl", &["curl"]),
+    ("go", &["golang-go"]),
     ("javac", &["openjdk-17-jdk-headless"]),
     ("mvn", &["maven"]),
     ("ip", &["iproute2"]),

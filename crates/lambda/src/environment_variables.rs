@@ -1,12 +1,11 @@
 //! The environment variables of a function's process.
 //!
 //! Source: values recorded from AWS in February 2026. Left out, because nothing stands behind them yet: credentials
-//! (functions have no role that could be assumed), `AWS_LAMBDA_RUNTIME_API` (our runtime clients speak frames), and
-//! X-Ray's addresses.
+//! (functions have no role that could be assumed) and X-Ray's addresses.
 
 use std::collections::BTreeMap;
 
-use gatemill_sandbox::runtime::Pack;
+use gatemill_sandbox::{API_ADDRESS, runtime::Pack};
 
 use crate::{LogStream, invoke::resolve::Version, record::LogFormat};
 
@@ -45,8 +44,13 @@ pub(crate) const RESERVED: [&str; 23] = [
 pub(crate) const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 
 /// The whole environment: what the platform sets over what the runtime brings, and the function's own, which may
-/// override only what is not reserved.
-pub(crate) fn of(version: &Version, stream: &LogStream, pack: &Pack) -> Vec<(String, String)> {
+/// override only what is not reserved. `metadata_token` opens the environment's metadata endpoint.
+pub(crate) fn of(
+    version: &Version,
+    stream: &LogStream,
+    pack: &Pack,
+    metadata_token: &str,
+) -> Vec<(String, String)> {
     let configuration = &version.configuration;
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
@@ -65,7 +69,12 @@ pub(crate) fn of(version: &Version, stream: &LogStream, pack: &Pack) -> Vec<(Str
     set("AWS_LAMBDA_LOG_GROUP_NAME", &stream.group);
     set("AWS_LAMBDA_LOG_STREAM_NAME", &stream.stream);
     set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
-    set("AWS_EXECUTION_ENV", &pack.execution_env);
+    if !pack.execution_env.is_empty() {
+        set("AWS_EXECUTION_ENV", &pack.execution_env);
+    }
+    set("AWS_LAMBDA_RUNTIME_API", API_ADDRESS);
+    set("AWS_LAMBDA_METADATA_API", API_ADDRESS);
+    set("AWS_LAMBDA_METADATA_TOKEN", metadata_token);
     set("AWS_REGION", &version.key.region);
     set("AWS_DEFAULT_REGION", &version.key.region);
     set("_HANDLER", &configuration.handler);

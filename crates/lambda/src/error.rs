@@ -90,6 +90,9 @@ pub enum Error {
         /// What is installed.
         installed: String,
     },
+    /// The function's own entry point cannot be started; its caller reads that as a failure of the function.
+    #[error("{}", .0.problem)]
+    Entrypoint(Entrypoint),
     /// A fault of ours; says what was attempted.
     #[error("{0}")]
     Internal(&'static str),
@@ -114,6 +117,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// Why an entry point cannot be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entrypoint {
+    /// `Runtime.InvalidEntrypoint` and its like.
+    pub kind: &'static str,
+    /// In the words of AWS's agent.
+    pub problem: String,
 }
 
 impl Error {
@@ -171,6 +183,7 @@ impl From<Error> for ApiError {
                 return ApiError::new(&errors::TOO_MANY_REQUESTS_EXCEPTION, error.to_string())
                     .with_member("Reason", "ConcurrentInvocationLimitExceeded");
             }
+            Error::Entrypoint(_) => &errors::INVALID_RUNTIME_EXCEPTION,
             Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,
             Error::Draining => &errors::SERVICE_EXCEPTION,
             Error::Internal(_)

@@ -8,7 +8,7 @@ use gatemill_sandbox::{Exit, ExitStatus};
 use gatemill_wire::RequestId;
 use serde::Deserialize;
 
-use crate::start::InitEnd;
+use crate::{error::Entrypoint, runtime_api::extension, start::InitEnd};
 
 /// The type of an exit.
 pub(crate) const EXIT_ERROR: &str = "Runtime.ExitError";
@@ -62,6 +62,24 @@ pub(crate) fn broken(request_id: RequestId) -> (Bytes, String) {
     (document(EXIT_ERROR, &message), message)
 }
 
+/// `RequestId: … Error: …` for an extension that gave up.
+pub(crate) fn extension_message(request_id: RequestId, failure: &extension::Failure) -> String {
+    format!("RequestId: {request_id} Error: {}", failure.message)
+}
+
+/// `RequestId: … Error: …` for an entry point that cannot be started.
+pub(crate) fn entrypoint_message(request_id: RequestId, entrypoint: &Entrypoint) -> String {
+    format!("RequestId: {request_id} Error: {}", entrypoint.problem)
+}
+
+pub(crate) fn entrypoint(request_id: RequestId, entrypoint: &Entrypoint) -> Bytes {
+    document(entrypoint.kind, &entrypoint_message(request_id, entrypoint))
+}
+
+pub(crate) fn extension_failed(request_id: RequestId, failure: &extension::Failure) -> Bytes {
+    document(failure.kind, &extension_message(request_id, failure))
+}
+
 pub(crate) fn response_too_large(max: u64) -> Bytes {
     let message = too_large_message(max);
     // AWS writes this one the other way round.
@@ -82,6 +100,7 @@ pub(crate) fn init_error_type(end: &InitEnd) -> Option<String> {
         InitEnd::Error(document) => Some(declared_type(document)),
         InitEnd::Exited(exit) => Some(exit_type(exit).to_owned()),
         InitEnd::Broken(_) => Some(EXIT_ERROR.to_owned()),
+        InitEnd::ExtensionFailed(failure) => Some(failure.kind.to_owned()),
     }
 }
 

@@ -52,6 +52,8 @@ pub(crate) enum End {
     TimedOut,
     /// It spoke out of turn or nonsense.
     Broken(Garbage),
+    /// An extension gave up.
+    ExtensionFailed,
 }
 
 /// What happens to an environment.
@@ -67,6 +69,8 @@ pub(crate) enum Event {
     DeadlinePassed,
     /// What arrived is no frame.
     Garbage(Garbage),
+    /// An extension gave up.
+    ExtensionFailed,
 }
 
 /// The one transition.
@@ -82,6 +86,7 @@ pub(crate) fn step(state: State, event: Event) -> State {
         (State::Idle, Event::Assigned) => State::Busy,
         (_, Event::Closed) => State::Ended(End::Closed),
         (_, Event::DeadlinePassed) => State::Ended(End::TimedOut),
+        (_, Event::ExtensionFailed) => State::Ended(End::ExtensionFailed),
         (_, Event::Garbage(garbage)) => State::Ended(End::Broken(garbage)),
         (_, Event::Frame(_) | Event::Assigned) => State::Ended(End::Broken(Garbage::Unexpected)),
     }
@@ -294,7 +299,7 @@ mod tests {
                     None => assert!(matches!(next, State::Ended(_)), "{state:?} {kind:?}"),
                 }
             }
-            for event in [Event::Closed, Event::DeadlinePassed] {
+            for event in [Event::Closed, Event::DeadlinePassed, Event::ExtensionFailed] {
                 assert!(matches!(step(state, event), State::Ended(_)));
             }
         }

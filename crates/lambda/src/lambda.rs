@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 
@@ -13,7 +13,8 @@ use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, Served};
 
 use crate::{
-    CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Streaming, Worker,
+    AwsEndpoint, CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Streaming,
+    Worker,
     code_store::CodeStore,
     control,
     flights::Flights,
@@ -128,6 +129,8 @@ pub struct Lambda {
     pub(crate) gauge: Arc<Gauge>,
     pub(crate) logs: LogPump,
     pub(crate) flights: Flights,
+    /// Who answers what functions ask of AWS.
+    pub(crate) aws_endpoint: OnceLock<Arc<dyn AwsEndpoint>>,
     /// Signs the addresses of code. New at every start, which ends the addresses given out before; they live for ten
     /// minutes anyway.
     pub(crate) location_key: [u8; 32],
@@ -164,9 +167,16 @@ impl Lambda {
             gauge: Arc::default(),
             logs: LogPump::new(parts.logs),
             flights: Flights::default(),
+            aws_endpoint: OnceLock::new(),
             location_key,
             settings: parts.settings,
         }))
+    }
+
+    /// Says who answers what functions ask of AWS at the address of their Runtime API; until then it is 404. Only the
+    /// first counts: it is set while the server is put together.
+    pub fn set_aws_endpoint(&self, endpoint: Arc<dyn AwsEndpoint>) {
+        let _ = self.aws_endpoint.set(endpoint);
     }
 
     /// The API: Lambda's route table.

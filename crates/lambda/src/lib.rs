@@ -12,7 +12,8 @@
 //! | `control` | the handlers, the route table |
 //! | `invoke` | the second path, one file per word |
 //! | `answer` | where an answer goes while it is given: whole, or in pieces |
-//! | `instance`, `wires`, `frame` | one environment: its states, its descriptors, the codec |
+//! | `instance`, `wires`, `frame` | one environment: its states, its descriptors, the codec of our clients |
+//! | `runtime_api` | the codec of AWS's clients, and what else processes inside find at its address |
 //! | `pool`, `governor`, `start`, `uid` | idle environments, and making new ones |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code_store`, `zip_intake` | packages on the disk, and zips from strangers |
@@ -25,6 +26,7 @@ mod call;
 mod call_log;
 mod code_store;
 mod control;
+mod entrypoint;
 mod environment_variables;
 mod error;
 mod failure;
@@ -42,6 +44,7 @@ mod pool;
 mod record;
 mod report;
 mod run_to_end;
+mod runtime_api;
 mod shard;
 mod snap_start;
 mod start;
@@ -58,6 +61,7 @@ pub use control::{code::CodeDownloadError, routes::table};
 pub use error::Error;
 pub use lambda::{Lambda, Parts, Settings, Status};
 pub use log_sink::{LogEvent, LogSink, LogStream};
+pub use runtime_api::AwsEndpoint;
 pub use shard::enter_shard;
 pub use target::FunctionTarget;
 pub use worker::Worker;

@@ -62,6 +62,25 @@ pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// The longest error document that a runtime may give for its initialisation.
 pub const INIT_ERROR_BYTES_MAX: usize = RESPONSE_BYTES_MAX;
 
+/// Connections from inside an environment at one time; further ones wait to be accepted.
+pub const API_CONNECTIONS_MAX: usize = 64;
+/// The head of a request from inside: an X-Ray cause of 64 KB is a header.
+pub const API_HEAD_BYTES_MAX: usize = 128 * 1024;
+/// The headers of a request from inside.
+pub const API_HEADERS_MAX: usize = 100;
+/// The line with the size of a chunk, and a field after the last one.
+pub const API_CHUNK_LINE_BYTES_MAX: usize = 128 * 1024;
+/// Of a body that is longer than wanted, so much is read and thrown away before the connection ends.
+pub const API_DISCARD_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// What a client may send ahead while its answer is due.
+pub const API_AHEAD_BYTES_MAX: usize = 16 * 1024;
+/// A request to AWS from inside: an event of 6 MB and what is around it.
+pub const API_ENDPOINT_BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Requests that are being read, of one environment together.
+pub const API_HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Extensions of one environment, as AWS's.
+pub const EXTENSIONS_MAX: usize = 10;
+
 /// One log event; longer lines are cut into several. CloudWatch Logs takes 1 MB, its readers less.
 pub const LOG_EVENT_BYTES_MAX: usize = 256 * 1024;
 /// Log text of one call that is held back before it is passed on while the call still runs.

@@ -12,7 +12,8 @@ use gatemill_wire::{RequestId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    call_log::CallLog, failure, invoke::resolve::Version, record::LogFormat, start::InitEnd,
+    call_log::CallLog, failure, invoke::resolve::Version, record::LogFormat,
+    runtime_api::extension::Extension, start::InitEnd,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -93,8 +94,13 @@ pub(crate) fn runtime_version_arn(region: &str, pack: &Pack) -> String {
 
 pub(crate) fn init_start(log: &mut CallLog, now: Timestamp, version: &Version, pack: &Pack) {
     let arn = runtime_version_arn(&version.key.region, pack);
-    let family: String = pack.name.chars().take_while(char::is_ascii_alphabetic).collect();
-    let runtime = format!("{family}:{}", pack.version);
+    let runtime = match pack.name.strip_prefix("provided.") {
+        Some(system) => format!("provided:{system}"),
+        None => {
+            let family: String = pack.name.chars().take_while(char::is_ascii_alphabetic).collect();
+            format!("{family}:{}", pack.version)
+        }
+    };
     write(
         log,
         now,
@@ -146,6 +152,32 @@ pub(crate) fn init_report(
         (level, "platform.initReport", record)
     };
     write(log, now, version, text, event);
+}
+
+/// An extension whose initialisation is over.
+pub(crate) fn extension(
+    log: &mut CallLog,
+    now: Timestamp,
+    version: &Version,
+    extension: &Extension,
+) {
+    let events: Vec<_> = extension.wants.iter().map(|wanted| wanted.name()).collect();
+    let name = &extension.name;
+    write(
+        log,
+        now,
+        version,
+        || {
+            Some(format!(
+                "EXTENSION\tName: {name}\tState: Ready\tEvents: [{}]\n",
+                events.join(", ")
+            ))
+        },
+        || {
+            let record = json!({ "name": name, "state": "Ready", "events": events });
+            (Level::Info, "platform.extension", record)
+        },
+    );
 }
 
 pub(crate) fn start(log: &mut CallLog, now: Timestamp, request_id: RequestId, version: &Version) {

@@ -4,20 +4,23 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use gatemill_sandbox::{
     Bind, Exit, Spec,
-    runtime::{Fallback, Pack},
+    runtime::{Fallback, Family, Pack},
 };
 use tokio::time::Instant;
 
 use crate::{
-    Error, Invocation, Lambda, LogStream,
+    Error, FunctionTarget, Invocation, Lambda, LogStream,
     call_log::CallLog,
+    entrypoint,
     environment_variables::{self, TASK_ROOT},
     frame::{Body, Garbage, Kind, Reader},
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
     limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
-    report, shard,
-    wires::{Heard, Outgoing, Wires},
+    report,
+    runtime_api::{Facts, extension},
+    shard,
+    wires::{Codec, Heard, Outgoing, Wires},
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -43,6 +46,8 @@ pub(crate) enum InitEnd {
     TimedOut,
     /// The runtime spoke nonsense.
     Broken(Garbage),
+    /// An extension gave up.
+    ExtensionFailed(extension::Failure),
 }
 
 /// The stream of a new environment.
@@ -79,11 +84,17 @@ pub(crate) async fn start(
     limit: Duration,
     opening: Opening<'_>,
 ) -> Result<Started, Error> {
-    let pack = pack(lambda, version)?;
+    let mut pack = pack(lambda, version)?;
     pack.prepared().await.map_err(Error::Runtime)?;
     let code = lambda.code.ensure(&lambda.store, &version.configuration.package).await?;
+    if pack.family == Family::Provided {
+        let mut own = (*pack).clone();
+        own.program = entrypoint::bootstrap(&pack, code.path())?;
+        pack = Arc::new(own);
+    }
     let uid = lambda.uids.take().ok_or(Error::ConcurrencyExceeded)?;
-    let spec = spec(lambda, version, stream, &pack, code.path(), uid.slot());
+    let token = lambda.entropy.uuid().simple().to_string();
+    let spec = spec(lambda, version, stream, &pack, code.path(), uid.slot(), &token);
     let mut log = CallLog::new(Arc::clone(stream));
     match opening {
         Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, &pack),
@@ -95,12 +106,14 @@ pub(crate) async fn start(
         }
     }
     let begun = Instant::now();
-    let sandbox = Arc::new(lambda.sandboxes.start(spec).await.map_err(Error::Sandbox)?);
-    let wires = Wires::register(&sandbox);
+    let sandbox = lambda.sandboxes.start(spec).await;
+    let sandbox = Arc::new(sandbox.map_err(|error| entrypoint::explain(error, &pack))?);
+    let mut wires = Wires::register(&sandbox).map_err(Error::io("watch an environment"))?;
+    wires.open(codec(&pack), facts(lambda, version, token));
     let mut instance = Box::new(Instance {
         version: Arc::clone(version),
         life: Life::new(Arc::clone(&lambda.gauge)),
-        wires: wires.map_err(Error::io("watch an environment"))?,
+        wires,
         shard: shard::current(),
         log,
         init: None,
@@ -115,6 +128,12 @@ pub(crate) async fn start(
     let end = initialise(lambda, &mut instance, begun + limit).await;
     let took = begun.elapsed();
     // Inside a call, initialisation counts as the call's own duration.
+    if matches!(end, InitEnd::Ready) {
+        let Instance { wires, log, version, .. } = &mut *instance;
+        for extension in wires.end_of_init() {
+            report::extension(log, lambda.clock.now(), version, extension);
+        }
+    }
     if matches!((&end, opening), (InitEnd::Ready, Opening::Init)) {
         instance.init = Some(took);
         report::init_report(&mut instance.log, lambda.clock.now(), version, &end, took, "init");
@@ -158,6 +177,11 @@ async fn initialise(lambda: &Lambda, instance: &mut Instance, deadline: Instant)
             instance.killed().await;
             InitEnd::Broken(garbage)
         }
+        Heard::ExtensionFailed(failure) => {
+            instance.life.advance(Event::ExtensionFailed);
+            instance.killed().await;
+            InitEnd::ExtensionFailed(failure)
+        }
     }
 }
 
@@ -191,6 +215,29 @@ fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
     }
 }
 
+/// What the runtime of a pack speaks.
+fn codec(pack: &Pack) -> Codec {
+    if pack.family == Family::Provided { Codec::RuntimeApi } else { Codec::Frames }
+}
+
+/// What processes inside may learn and reach.
+fn facts(lambda: &Lambda, version: &Version, token: String) -> Facts {
+    let key = &version.key;
+    Facts {
+        target: FunctionTarget {
+            account: key.account.clone(),
+            region: key.region.clone(),
+            name: key.name.clone(),
+            qualifier: None,
+        },
+        version: version.name().to_owned(),
+        handler: version.configuration.handler.clone(),
+        token,
+        endpoint: lambda.aws_endpoint.get().cloned(),
+        entropy: Arc::clone(&lambda.entropy),
+    }
+}
+
 fn spec(
     lambda: &Lambda,
     version: &Version,
@@ -198,6 +245,7 @@ fn spec(
     pack: &Pack,
     code: &Path,
     uid: u32,
+    token: &str,
 ) -> Spec {
     let configuration = &version.configuration;
     let binds = pack.binds.iter().map(|(host, inside)| (host.as_path(), inside.as_path()));
@@ -207,7 +255,7 @@ fn spec(
         id: lambda.entropy.uuid().simple().to_string(),
         program: pack.program.clone(),
         args: pack.args_for(configuration.memory_mb),
-        env: environment_variables::of(version, stream, pack),
+        env: environment_variables::of(version, stream, pack, token),
         cwd: TASK_ROOT.into(),
         root: None,
         binds: binds

@@ -26,9 +26,14 @@ use tokio::{
 
 use crate::{
     call_log::CallLog,
-    frame::{Frame, Garbage, Reader},
+    frame::{Frame, Garbage, InvokeMeta, Kind, Reader},
     limits::ON_THE_SPOT,
     log_pump::LogPump,
+    runtime_api::{
+        Api, Facts,
+        extension::{Extension, Failure},
+        stage::{Said, Stage},
+    },
 };
 
 /// What is read at one time. Per thread, so that idle environments hold no buffers.
@@ -48,6 +53,17 @@ pub(crate) struct Wires {
     output: AsyncFd<Output>,
     /// Whether anyone can still write to the output.
     output_open: bool,
+    codec: Codec,
+    pub(crate) api: Api,
+}
+
+/// What the runtime speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Codec {
+    /// Frames over the channel: our own clients.
+    Frames,
+    /// The Runtime API over HTTP: AWS's clients.
+    RuntimeApi,
 }
 
 /// The channel of a sandbox, which owns the descriptor.
@@ -80,6 +96,8 @@ pub(crate) enum Heard {
     NotDelivered,
     DeadlinePassed,
     Garbage(Garbage),
+    /// An extension gave up, and the environment with it.
+    ExtensionFailed(Failure),
 }
 
 /// A question on its way: what stands before the payload, and the payload itself, which is never copied.
@@ -118,12 +136,13 @@ impl Wires {
     /// Registers both with the reactor of this thread.
     pub(crate) fn register(sandbox: &Arc<Sandbox>) -> io::Result<Self> {
         let (channel, output) = (Channel(Arc::clone(sandbox)), Output(Arc::clone(sandbox)));
-        Self::watch(channel, output, true)
+        Self::watch(channel, output, true, Codec::Frames, Api::register(sandbox)?)
     }
 
     /// Moves both to the reactor of this thread.
     pub(crate) fn move_here(self) -> io::Result<Self> {
-        Self::watch(self.channel.into_inner(), self.output.into_inner(), self.output_open)
+        let (channel, output) = (self.channel.into_inner(), self.output.into_inner());
+        Self::watch(channel, output, self.output_open, self.codec, self.api.move_here()?)
     }
 
     #[allow(
@@ -131,12 +150,54 @@ impl Wires {
         reason = "its successor is an unsafe function for descriptors that might be closed while they are watched; \
                   these two are owned by the sandbox, which the watched value itself keeps"
     )]
-    fn watch(channel: Channel, output: Output, output_open: bool) -> io::Result<Self> {
+    fn watch(
+        channel: Channel,
+        output: Output,
+        output_open: bool,
+        codec: Codec,
+        api: Api,
+    ) -> io::Result<Self> {
         Ok(Self {
             channel: AsyncFd::new(channel)?,
             output: AsyncFd::with_interest(output, Interest::READABLE)?,
             output_open,
+            codec,
+            api,
         })
+    }
+
+    /// Begins to serve the APIs inside, now that the function is known.
+    pub(crate) fn open(&mut self, codec: Codec, facts: Facts) {
+        self.codec = codec;
+        self.api.open(facts, codec == Codec::RuntimeApi);
+    }
+
+    /// An invocation, laid out for the runtime's codec; extensions are told of it, too.
+    pub(crate) fn question(&mut self, meta: &InvokeMeta<'_>, payload: Bytes) -> Outgoing {
+        if let Some(stage) = self.api.stage_mut()
+            && stage.extensions.want_invocations()
+        {
+            stage.extensions.announce(meta);
+        }
+        match self.codec {
+            Codec::Frames => Outgoing::new(meta.head(payload.len()), payload),
+            Codec::RuntimeApi => {
+                self.api.offer(meta, payload);
+                Outgoing::default()
+            }
+        }
+    }
+
+    /// Nobody may register or subscribe any more. Gives the extensions that did.
+    pub(crate) fn end_of_init(&mut self) -> &[Extension] {
+        let Some(stage) = self.api.stage_mut() else { return &[] };
+        stage.extensions.close();
+        stage.extensions.all()
+    }
+
+    /// Whether all extensions have done what they were told of.
+    pub(crate) fn extensions_are_done(&self) -> bool {
+        self.api.stage().is_none_or(|stage| stage.extensions.are_done())
     }
 
     /// Asks, and hears one frame. Cancelling leaves the environment unusable: drop it then.
@@ -156,18 +217,24 @@ impl Wires {
         }
         let sleep = tokio::time::sleep_until(deadline);
         tokio::pin!(sleep);
+        let sandbox = Arc::clone(&self.output.get_ref().0);
+        let ended = sandbox.exited();
+        tokio::pin!(ended);
+        let frames = self.codec == Codec::Frames;
+        // READY that has come while extensions are not ready.
+        let mut ready_frame = None;
         let heard = loop {
             if let Err(heard) = self.send(&mut outgoing) {
                 break heard;
             }
-            tokio::select! {
+            let heard = tokio::select! {
                 biased;
                 () = &mut sleep => break Heard::DeadlinePassed,
-                ready = self.channel.readable() => {
+                ready = self.channel.readable(), if frames => {
                     let Ok(mut ready) = ready else { break Heard::Closed };
                     match ready.try_io(|fd| receive(&fd.get_ref().0.channel, reader)) {
-                        Ok(Ok(Some(heard))) => break heard,
-                        Ok(Ok(None)) | Err(_) => {}
+                        Ok(Ok(heard)) => heard,
+                        Err(_) => None,
                         Ok(Err(_)) => break Heard::Closed,
                     }
                 }
@@ -178,13 +245,32 @@ impl Wires {
                     if let Ok(Ok(0) | Err(_)) = read {
                         self.output_open = false;
                     }
+                    None
                 }
                 ready = self.channel.writable(), if !outgoing.is_done() => {
                     if let Ok(mut ready) = ready {
                         // `send` finds out whether it really is.
                         ready.clear_ready();
                     }
+                    None
                 }
+                said = std::future::poll_fn(|cx| self.api.poll(cx)) => match said {
+                    Said::Runtime(kind, body) => Some(Heard::Frame(Frame { kind, body })),
+                    Said::ExtensionFailed(failure) => Some(Heard::ExtensionFailed(failure)),
+                    Said::ExtensionsAsked => ready_frame.take(),
+                },
+                _ = &mut ended, if !frames => break self.died(),
+            };
+            match heard {
+                Some(Heard::Frame(Frame { kind: Kind::Ready, body })) => {
+                    let ready = Heard::Frame(Frame { kind: Kind::Ready, body });
+                    if self.extensions_are_done() {
+                        break ready;
+                    }
+                    ready_frame = Some(ready);
+                }
+                Some(heard) => break heard,
+                None => {}
             }
             if log.is_full() {
                 let events = log.take();
@@ -197,6 +283,12 @@ impl Wires {
         };
         self.drain(log, clock.now());
         heard
+    }
+
+    /// Whether a thread may wait for the channel alone: nothing else has to go on for the answer to come.
+    pub(crate) fn may_answer_at_once(&self) -> bool {
+        let told = |stage: &Stage| stage.extensions.want_invocations();
+        self.codec == Codec::Frames && !self.api.stage().is_some_and(told)
     }
 
     /// Asks, and hears one frame if it comes within [`ON_THE_SPOT`]; this thread sleeps meanwhile. `None` when it did
@@ -270,10 +362,64 @@ impl Wires {
         }
     }
 
+    /// Waits until all extensions have done what the last invocation gave them to do. `None` then, else what came instead.
+    pub(crate) async fn linger(
+        &mut self,
+        log: &mut CallLog,
+        pump: &LogPump,
+        clock: &dyn Clock,
+        deadline: Instant,
+    ) -> Option<Heard> {
+        let sleep = tokio::time::sleep_until(deadline);
+        let sandbox = Arc::clone(&self.output.get_ref().0);
+        let ended = sandbox.exited();
+        tokio::pin!(sleep, ended);
+        let heard = loop {
+            if self.extensions_are_done() {
+                break None;
+            }
+            tokio::select! {
+                biased;
+                () = &mut sleep => break Some(Heard::DeadlinePassed),
+                said = std::future::poll_fn(|cx| self.api.poll(cx)) => {
+                    if let Said::ExtensionFailed(failure) = said {
+                        break Some(Heard::ExtensionFailed(failure));
+                    }
+                }
+                ready = self.output.readable(), if self.output_open => {
+                    let read = ready.map(|mut ready| ready.try_io(|fd| {
+                        read_output(&fd.get_ref().0.output, log, clock.now())
+                    }));
+                    if let Err(_) | Ok(Ok(Ok(0) | Err(_))) = read {
+                        self.output_open = false;
+                    }
+                }
+                _ = &mut ended => break Some(Heard::Closed),
+            }
+            if log.is_full() {
+                let events = log.take();
+                pump.push(log.stream(), events).await;
+            }
+        };
+        self.drain(log, clock.now());
+        heard
+    }
+
+    /// A runtime that speaks the Runtime API ended.
+    fn died(&self) -> Heard {
+        let has_taken = self.api.stage().is_none_or(Stage::has_taken);
+        if has_taken { Heard::Closed } else { Heard::NotDelivered }
+    }
+
     /// Whether nothing arrived since the last answer. What a runtime says unasked, and that it died meanwhile, must not
     /// become the answer to the next question. The read that finds nothing also tells the reactor so, which the wait for
     /// the answer would have to do else.
+    ///
+    /// A runtime that speaks the Runtime API asks for its next invocation meanwhile; there only its end counts.
     pub(crate) fn is_quiet(&self) -> bool {
+        if self.codec == Codec::RuntimeApi {
+            return !self.channel.get_ref().0.has_ended();
+        }
         let read = self.channel.try_io(Interest::READABLE, |fd| {
             let mut byte = [0];
             (&fd.0.channel).read(&mut byte)

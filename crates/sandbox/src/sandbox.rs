@@ -70,6 +70,11 @@ impl Sandbox {
         }
     }
 
+    /// Whether it is known to have ended.
+    pub fn has_ended(&self) -> bool {
+        self.exit.borrow().is_some()
+    }
+
     /// Without a cgroup, each side saw what it saw when it looked.
     fn with_peak_seen(&self, exit: Exit) -> Exit {
         let seen = self.peak_seen.load(Ordering::Relaxed);

@@ -17,7 +17,9 @@ use crate::{
     frame::{Body, Frame, Garbage, InvokeMeta, Kind, Reader},
     instance::{Event, Instance, State},
     limits::{RESPONSE_BYTES_MAX, STREAM_BYTES_MAX},
-    report, shard,
+    report,
+    runtime_api::extension,
+    shard,
     start::{self, InitEnd, Started},
     wires::{Heard, Outgoing},
 };
@@ -45,6 +47,8 @@ pub(crate) enum Ending {
     TimedOut,
     Exited(Exit),
     Broken(Garbage),
+    /// An extension gave up.
+    ExtensionFailed(extension::Failure),
     /// Initialisation, done again inside the call, failed.
     InitFailed(InitEnd),
 }
@@ -178,7 +182,8 @@ fn on_the_spot(
     reader: &mut Reader,
 ) -> Option<Heard> {
     // Other threads run blocking work and other tasks beside this one; only a shard's own is ours to hold.
-    if shard::current().is_none() || !instance.version.pace.is_quick() {
+    let is_quick = instance.version.pace.is_quick() && instance.wires.may_answer_at_once();
+    if shard::current().is_none() || !is_quick {
         return None;
     }
     instance.keep_here(true);
@@ -232,6 +237,11 @@ async fn ended(lambda: &Lambda, instance: &mut Instance, heard: Heard) -> Ending
             instance.killed().await;
             Ending::Broken(garbage)
         }
+        Heard::ExtensionFailed(failure) => {
+            instance.life.advance(Event::ExtensionFailed);
+            instance.killed().await;
+            Ending::ExtensionFailed(failure)
+        }
         Heard::Frame(_) | Heard::NotDelivered => Ending::Broken(Garbage::Unexpected),
     }
 }
@@ -239,7 +249,7 @@ async fn ended(lambda: &Lambda, instance: &mut Instance, heard: Heard) -> Ending
 fn question(
     lambda: &Lambda,
     call: &Invocation,
-    instance: &Instance,
+    instance: &mut Instance,
     deadline: Instant,
 ) -> Outgoing {
     let left = deadline.saturating_duration_since(Instant::now());
@@ -262,7 +272,7 @@ fn question(
         cognito_identity: "",
         tenant_id: call.tenant_id.as_deref().unwrap_or(""),
     };
-    Outgoing::new(meta.head(payload.len()), payload)
+    instance.wires.question(&meta, payload)
 }
 
 /// A trace of its own for a call that brings none, not sampled. Made from the request id, which is random enough.

@@ -12,6 +12,7 @@ pub(crate) mod stream;
 
 use std::sync::Arc;
 
+use self::{exchange::Exchanged, resolve::Version};
 use crate::{
     Error, Invocation, Lambda, Outcome, answer::Answer, limits::REPLACEMENTS_MAX,
     run_to_end::run_to_end,
@@ -33,11 +34,27 @@ async fn run(
     answer.of_version(version.name());
     let _permit = admit::admit(lambda, &version, call)?;
     for _ in 0..REPLACEMENTS_MAX {
-        let placed = place::place(lambda, &version).await?;
-        if let Some(exchanged) = exchange::exchange(lambda, call, &version, placed, answer).await? {
-            return Ok(settle::settle(lambda, call, exchanged).await);
+        match attempt(lambda, call, &version, answer).await {
+            Ok(Some(exchanged)) => return Ok(settle::settle(lambda, call, exchanged).await),
+            Ok(None) => {}
+            // The function's fault, so an outcome.
+            Err(Error::Entrypoint(entrypoint)) => {
+                return Ok(settle::refused(lambda, call, &version, &entrypoint).await);
+            }
+            Err(error) => return Err(error),
         }
         // The environment had died while it was idle and took nothing of the call: another one.
     }
     Err(Error::Internal("environments died before they took the call"))
+}
+
+/// One environment, and the exchange with it; `None` when it died before it took the call.
+async fn attempt(
+    lambda: &Arc<Lambda>,
+    call: &Invocation,
+    version: &Arc<Version>,
+    answer: &mut Answer,
+) -> Result<Option<Exchanged>, Error> {
+    let placed = place::place(lambda, version).await?;
+    exchange::exchange(lambda, call, version, placed, answer).await
 }

@@ -1,39 +1,161 @@
 //! Settle: the end of the log, the environment back to its pool or to its end, the outcome to the caller.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
 use gatemill_sandbox::Exit;
+use gatemill_wire::RequestId;
+use tokio::time::Instant;
 
-use super::exchange::{Ending, Exchanged};
+use super::{
+    exchange::{Ending, Exchanged},
+    resolve::Version,
+};
 use crate::{
-    Invocation, Lambda, Outcome, failure,
-    instance::{Instance, State},
+    Invocation, Lambda, Outcome,
+    call_log::CallLog,
+    error::Entrypoint,
+    failure,
+    instance::{Event, Instance, State},
     record::LogFormat,
     report::{self, Report, Status},
-    start::InitEnd,
+    start::{self, InitEnd},
+    wires::Heard,
 };
 
+/// What is left to be said of a call once its answer is known.
+struct Closing {
+    request_id: RequestId,
+    duration: Duration,
+    /// Bytes of the answer.
+    produced: usize,
+    timed_out: bool,
+    error_type: Option<String>,
+}
+
 /// Ends a call.
-pub(crate) async fn settle(lambda: &Lambda, call: &Invocation, exchanged: Exchanged) -> Outcome {
+pub(crate) async fn settle(
+    lambda: &Arc<Lambda>,
+    call: &Invocation,
+    exchanged: Exchanged,
+) -> Outcome {
     let Exchanged { mut instance, ending, duration, passed_on } = exchanged;
     let timeout_s = instance.version.configuration.timeout_s;
     explain(lambda, call, &mut instance, &ending);
     let error_type = error_type(&ending);
-    let status = match &ending {
-        Ending::TimedOut | Ending::InitFailed(InitEnd::TimedOut) => Status::Timeout,
-        _ => error_type.as_deref().map_or(Status::Success, Status::Error),
-    };
-    let now = lambda.clock.now();
-    let memory_peak_bytes = instance.measure_after(duration);
-    let init = instance.init.take();
-    let memory_mb = instance.version.configuration.memory_mb;
+    let timed_out = matches!(ending, Ending::TimedOut | Ending::InitFailed(InitEnd::TimedOut));
     let (payload, failed) = answer(call, ending, timeout_s);
+    let produced = passed_on + payload.len();
+    let closing =
+        Closing { request_id: call.request_id, duration, produced, timed_out, error_type };
+    let executed_version = instance.version.name().to_owned();
+    let function_error = failed.then_some("Unhandled");
+    let log_tail = if instance.life.state() == State::Idle && !instance.wires.extensions_are_done()
+    {
+        let rest = linger(Arc::clone(lambda), instance, closing);
+        // The caller's answer waits for no extension; only the end of the log does.
+        if call.log_tail {
+            rest.await
+        } else {
+            tokio::spawn(rest);
+            None
+        }
+    } else {
+        close(lambda, instance, closing).await
+    };
+    Outcome { payload, function_error, executed_version, log_tail }
+}
+
+/// A call that no environment could begin: the function's entry point cannot be started.
+pub(crate) async fn refused(
+    lambda: &Lambda,
+    call: &Invocation,
+    version: &Version,
+    entrypoint: &Entrypoint,
+) -> Outcome {
+    let now = lambda.clock.now();
+    let mut log = CallLog::new(start::log_stream(lambda, version));
+    if call.log_tail {
+        log.begin_tail();
+    }
+    let kind = entrypoint.kind;
+    report::start(&mut log, now, call.request_id, version);
+    if matches!(version.configuration.logging.format, LogFormat::Text) {
+        let message = failure::entrypoint_message(call.request_id, entrypoint);
+        log.line(now, format!("{message}\n{kind}\n"));
+    }
+    let payload = failure::entrypoint(call.request_id, entrypoint);
     let report = Report {
         request_id: call.request_id,
-        duration,
+        duration: Duration::ZERO,
+        init: None,
+        memory_mb: version.configuration.memory_mb,
+        memory_peak_bytes: 0,
+        produced: payload.len(),
+        status: Status::Error(kind),
+    };
+    report::end(&mut log, now, version, &report);
+    let log_tail = log.take_tail().map(Bytes::from);
+    let events = log.take();
+    lambda.logs.push(log.stream(), events).await;
+    let executed_version = version.name().to_owned();
+    Outcome { payload, function_error: Some("Unhandled"), executed_version, log_tail }
+}
+
+/// Lets the extensions finish what the invocation gave them to do; the environment serves nobody else meanwhile, and what
+/// they take counts as the call's.
+async fn linger(
+    lambda: Arc<Lambda>,
+    mut instance: Box<Instance>,
+    mut closing: Closing,
+) -> Option<Bytes> {
+    // A stop of the server waits for them, too.
+    let _flight = lambda.flights.board();
+    let now = Instant::now();
+    let begun = now.checked_sub(closing.duration).unwrap_or(now);
+    let deadline = begun + Duration::from_secs(instance.version.configuration.timeout_s.into());
+    let Instance { wires, log, .. } = &mut *instance;
+    let heard = wires.linger(log, &lambda.logs, &*lambda.clock, deadline).await;
+    match heard {
+        None => {}
+        Some(Heard::DeadlinePassed) => {
+            instance.life.advance(Event::DeadlinePassed);
+            closing.timed_out = true;
+        }
+        Some(Heard::ExtensionFailed(failed)) => {
+            instance.life.advance(Event::ExtensionFailed);
+            closing.error_type = Some(failed.kind.to_owned());
+        }
+        Some(_) => {
+            instance.life.advance(Event::Closed);
+            let exit = instance.buried(lambda.clock.now()).await;
+            closing.error_type = Some(failure::exit_type(&exit).to_owned());
+        }
+    }
+    if instance.life.state() != State::Idle {
+        instance.killed().await;
+    }
+    closing.duration = begun.elapsed();
+    close(&lambda, instance, closing).await
+}
+
+/// The end of the log, and the environment back to its pool. Gives the end of the log where it was asked for.
+async fn close(lambda: &Lambda, mut instance: Box<Instance>, closing: Closing) -> Option<Bytes> {
+    let status = match &closing.error_type {
+        _ if closing.timed_out => Status::Timeout,
+        Some(kind) => Status::Error(kind),
+        None => Status::Success,
+    };
+    let now = lambda.clock.now();
+    let memory_peak_bytes = instance.measure_after(closing.duration);
+    let init = instance.init.take();
+    let report = Report {
+        request_id: closing.request_id,
+        duration: closing.duration,
         init,
-        memory_mb,
+        memory_mb: instance.version.configuration.memory_mb,
         memory_peak_bytes,
-        produced: passed_on + payload.len(),
+        produced: closing.produced,
         status,
     };
     let Instance { log, version, .. } = &mut *instance;
@@ -41,10 +163,8 @@ pub(crate) async fn settle(lambda: &Lambda, call: &Invocation, exchanged: Exchan
     let log_tail = instance.log.take_tail().map(Bytes::from);
     let events = instance.log.take();
     lambda.logs.push(instance.log.stream(), events).await;
-    let executed_version = instance.version.name().to_owned();
     put_back(lambda, instance);
-    let function_error = failed.then_some("Unhandled");
-    Outcome { payload, function_error, executed_version, log_tail }
+    log_tail
 }
 
 /// Keeps an environment that can run another call of a function that still runs this deployment.
@@ -87,6 +207,9 @@ fn explain(lambda: &Lambda, call: &Invocation, instance: &mut Instance, ending: 
             failure::timed_out_line(&now.iso8601_millis(), id, timeout_s)
         }
         Ending::Exited(exit) | Ending::InitFailed(InitEnd::Exited(exit)) => exit_line(exit),
+        Ending::ExtensionFailed(failed) | Ending::InitFailed(InitEnd::ExtensionFailed(failed)) => {
+            format!("{}\n{}\n", failure::extension_message(id, failed), failed.kind)
+        }
         Ending::Broken(garbage) | Ending::InitFailed(InitEnd::Broken(garbage)) => {
             tracing::warn!(function = %instance.version.key, %garbage, "a runtime broke the protocol");
             let (_, message) = failure::broken(id);
@@ -103,6 +226,7 @@ fn error_type(ending: &Ending) -> Option<String> {
         Ending::TooLarge { .. } => Some(failure::RESPONSE_TOO_LARGE.to_owned()),
         Ending::Exited(exit) => Some(failure::exit_type(exit).to_owned()),
         Ending::Broken(_) => Some(failure::EXIT_ERROR.to_owned()),
+        Ending::ExtensionFailed(failed) => Some(failed.kind.to_owned()),
         Ending::InitFailed(end) => failure::init_error_type(end),
     }
 }
@@ -121,6 +245,9 @@ fn answer(call: &Invocation, ending: Ending, timeout_s: u32) -> (Bytes, bool) {
             failure::exited(id, &exit)
         }
         Ending::Broken(_) | Ending::InitFailed(InitEnd::Broken(_)) => failure::broken(id).0,
+        Ending::ExtensionFailed(failed) | Ending::InitFailed(InitEnd::ExtensionFailed(failed)) => {
+            failure::extension_failed(id, &failed)
+        }
     };
     (document, true)
 }

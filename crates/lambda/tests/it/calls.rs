@@ -96,10 +96,11 @@ fn context(world: &World) {
         ("_HANDLER", "app.handler"),
         ("LAMBDA_TASK_ROOT", "/var/task"),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+        ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
     ] {
         assert_eq!(env.get(name).and_then(Value::as_str), Some(value), "{name}");
     }
-    for absent in ["AWS_ACCESS_KEY_ID", "AWS_LAMBDA_RUNTIME_API", "AWS_SESSION_TOKEN"] {
+    for absent in ["AWS_ACCESS_KEY_ID", "AWS_SESSION_TOKEN"] {
         assert_eq!(env.get(absent), None);
     }
     let (unqualified, _) = world.json("f", "{}");

@@ -94,7 +94,7 @@ pub(super) fn files(family: Family) -> &'static [File] {
         Family::Java => JAVA,
         Family::Nodejs => NODEJS,
         Family::Python => PYTHON,
-        Family::Ruby => &[],
+        Family::Provided | Family::Ruby => &[],
     }
 }
 

@@ -15,6 +15,8 @@ pub enum Family {
     Python,
     /// Ruby (MRI); released by minor version.
     Ruby,
+    /// None: the function brings its own program (`provided.*`).
+    Provided,
 }
 
 /// A version of a language. Releases, which identifiers stand for, have no patch.
@@ -30,7 +32,7 @@ pub struct Version {
 }
 
 impl Family {
-    /// All of them.
+    /// All that have interpreters.
     pub(super) const ALL: [Self; 5] =
         [Self::Dotnet, Self::Java, Self::Nodejs, Self::Python, Self::Ruby];
 
@@ -42,6 +44,7 @@ impl Family {
             Self::Nodejs => "nodejs",
             Self::Python => "python",
             Self::Ruby => "ruby",
+            Self::Provided => "provided",
         }
     }
 
@@ -76,11 +79,15 @@ impl Family {
             Self::Nodejs => format!("nodejs{major}.x"),
             Self::Python => format!("python{major}.{minor}"),
             Self::Ruby => format!("ruby{major}.{minor}"),
+            Self::Provided => "provided".to_owned(),
         }
     }
 }
 
 impl Version {
+    /// Of what has none.
+    pub(super) const NONE: Self = Self { major: 0, minor: 0, patch: 0, by_major: true };
+
     const fn by_major(major: u32) -> Self {
         Self { major, minor: 0, patch: 0, by_major: true }
     }

@@ -65,6 +65,9 @@ impl fmt::Display for Warning {
     }
 }
 
+/// The identifiers that need no interpreter.
+const PROVIDED: [&str; 2] = ["provided.al2", "provided.al2023"];
+
 /// No interpreter on this machine can run the runtime that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("runtime {requested} is not installed; installed are: {}", list(.installed))]
@@ -84,6 +87,8 @@ fn list(installed: &[String]) -> String {
 pub struct Runtimes {
     /// What is installed, by version.
     packs: Arc<BTreeMap<(Family, Version), Arc<Pack>>>,
+    /// What needs no interpreter: `provided.al2` and its like.
+    provided: Arc<Vec<Arc<Pack>>>,
     /// For every known identifier without an interpreter: the nearest one under that name.
     nearest: Arc<BTreeMap<&'static str, (Arc<Pack>, Warning)>>,
 }
@@ -109,7 +114,11 @@ impl Runtimes {
             }
             let build = match interpreter.family {
                 Family::Java => java.clone(),
-                Family::Dotnet | Family::Nodejs | Family::Python | Family::Ruby => None,
+                Family::Dotnet
+                | Family::Nodejs
+                | Family::Provided
+                | Family::Python
+                | Family::Ruby => None,
             };
             if build.is_none() && interpreter.family == Family::Java {
                 tracing::warn!(program = %interpreter.program.display(),
@@ -138,7 +147,8 @@ impl Runtimes {
                 nearest.insert(identifier.name, (Arc::new(pack.named(identifier)), warning));
             }
         }
-        Self { packs: Arc::new(packs), nearest: Arc::new(nearest) }
+        let provided = PROVIDED.iter().map(|name| Arc::new(Pack::provided(name))).collect();
+        Self { packs: Arc::new(packs), provided: Arc::new(provided), nearest: Arc::new(nearest) }
     }
 
     /// The pack for a runtime identifier such as `python3.12`.
@@ -154,7 +164,8 @@ impl Runtimes {
         name: &str,
         fallback: Fallback,
     ) -> Result<(Arc<Pack>, Option<Warning>), NoSuchRuntime> {
-        if let Some(pack) = self.packs.values().find(|pack| pack.name == name) {
+        let mut packs = self.packs.values().chain(self.provided.iter());
+        if let Some(pack) = packs.find(|pack| pack.name == name) {
             return Ok((Arc::clone(pack), None));
         }
         match (fallback, self.nearest.get(name)) {
@@ -165,7 +176,7 @@ impl Runtimes {
         }
     }
 
-    /// Everything that is installed, families together, oldest version first.
+    /// Every interpreter, families together, oldest version first.
     #[must_use]
     pub fn list(&self) -> Vec<Arc<Pack>> {
         self.packs.values().cloned().collect()

@@ -47,12 +47,7 @@ pub struct Pack {
 impl Pack {
     pub(super) fn new(interpreter: &Interpreter, clients: &Clients, build: Option<Build>) -> Self {
         let Interpreter { family, version, program, prefix } = interpreter;
-        let mut binds: Vec<(PathBuf, PathBuf)> = SYSTEM
-            .iter()
-            .map(PathBuf::from)
-            .filter(|directory| directory.is_dir())
-            .map(|directory| (directory.clone(), directory))
-            .collect();
+        let mut binds = system_binds();
         let inside = if prefix.starts_with("/usr") {
             prefix.clone()
         } else {
@@ -93,6 +88,34 @@ impl Pack {
         }
     }
 
+    /// The pack of functions that bring their own program: the system's directories and nothing else. The program is the
+    /// function's `bootstrap`, which the caller looks for.
+    pub(super) fn provided(name: &str) -> Self {
+        let mut env = environment(Family::Provided, Version::NONE, Path::new("/usr"));
+        env.retain(|(name, _)| name != "PATH" && name != "LD_LIBRARY_PATH");
+        for (name, value) in [
+            ("PATH", "/usr/local/bin:/usr/bin/:/bin:/opt/bin"),
+            (
+                "LD_LIBRARY_PATH",
+                "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib",
+            ),
+        ] {
+            env.push((name.to_owned(), value.to_owned()));
+        }
+        Self {
+            name: name.to_owned(),
+            family: Family::Provided,
+            version: Version::NONE,
+            program: "/var/task/bootstrap".into(),
+            args: Vec::new(),
+            binds: system_binds(),
+            // AWS does not set it there.
+            execution_env: String::new(),
+            env,
+            build: None,
+        }
+    }
+
     /// The same interpreter under another identifier, for which it stands in.
     pub(super) fn named(&self, identifier: &Identifier) -> Self {
         Self {
@@ -118,7 +141,7 @@ impl Pack {
                 format!("-XX:MaxHeapSize={}m", share(85)),
                 format!("-XX:ReservedCodeCacheSize={}m", share(5).max(CODE_CACHE_MB_MIN)),
             ],
-            Family::Dotnet | Family::Python | Family::Ruby => Vec::new(),
+            Family::Dotnet | Family::Provided | Family::Python | Family::Ruby => Vec::new(),
         };
         sizes.into_iter().chain(self.args.iter().cloned()).collect()
     }
@@ -157,7 +180,7 @@ fn arguments(interpreter: &Interpreter) -> Vec<String> {
         Family::Nodejs => own(&["--max-http-header-size=81920"]),
         // Packages of whoever runs the server are no business of a function's.
         Family::Python => own(&["-s"]),
-        Family::Dotnet | Family::Ruby => Vec::new(),
+        Family::Dotnet | Family::Provided | Family::Ruby => Vec::new(),
     };
     args.push(match interpreter.family {
         Family::Dotnet => client("gatemill-runtime.dll"),
@@ -165,8 +188,15 @@ fn arguments(interpreter: &Interpreter) -> Vec<String> {
         Family::Nodejs => client("bootstrap.js"),
         Family::Python => client("bootstrap.py"),
         Family::Ruby => client("bootstrap.rb"),
+        Family::Provided => client("bootstrap"),
     });
     args
+}
+
+/// The system's directories that are there.
+fn system_binds() -> Vec<(PathBuf, PathBuf)> {
+    let directories = SYSTEM.iter().map(PathBuf::from).filter(|directory| directory.is_dir());
+    directories.map(|directory| (directory.clone(), directory)).collect()
 }
 
 /// What of an interpreter's own tree appears inside, at [`LANGUAGE_DIRECTORY`].
@@ -178,6 +208,7 @@ fn language_binds(interpreter: &Interpreter) -> Vec<(PathBuf, PathBuf)> {
         Family::Dotnet => &["dotnet", "host", "shared"],
         Family::Java => &["bin", "lib", "conf", "jre", "release"],
         Family::Python | Family::Ruby => &["bin", "lib", "lib64"],
+        Family::Provided => &[],
     };
     let mut binds: Vec<_> = parts
         .iter()
@@ -190,7 +221,7 @@ fn language_binds(interpreter: &Interpreter) -> Vec<(PathBuf, PathBuf)> {
     let library = match family {
         Family::Python => format!("lib/libpython{major}.{minor}.so.1.0"),
         Family::Ruby => format!("lib/libruby.so.{major}.{minor}"),
-        Family::Dotnet | Family::Java | Family::Nodejs => return binds,
+        Family::Dotnet | Family::Java | Family::Nodejs | Family::Provided => return binds,
     };
     let library = prefix.join(library);
     if library.is_file() {

@@ -122,7 +122,7 @@ fn ask(candidate: &Candidate) -> std::io::Result<Option<Interpreter>> {
         Family::Nodejs => command.args(["-p", ASK_NODEJS]),
         Family::Ruby => command.args(["--disable=gems", "-e", ASK_RUBY]),
         // These are read from their trees.
-        Family::Dotnet | Family::Java => return Ok(None),
+        Family::Dotnet | Family::Java | Family::Provided => return Ok(None),
     };
     let Some(answer) = output(&mut command, limits::PROBE)? else { return Ok(None) };
     let mut lines = answer.lines();

@@ -18,7 +18,7 @@ pub(super) fn interpreters(candidate: &Candidate) -> Vec<Interpreter> {
     match candidate.family {
         Family::Java => java(program).into_iter().collect(),
         Family::Dotnet => dotnet(&program),
-        Family::Nodejs | Family::Python | Family::Ruby => Vec::new(),
+        Family::Nodejs | Family::Provided | Family::Python | Family::Ruby => Vec::new(),
     }
 }
 
