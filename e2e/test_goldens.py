@@ -142,7 +142,7 @@ def zeros(match):
 def exchanges(python):
     server = Server().start()
     recorder = Recorder(server)
-    lambda_exchanges(recorder.client("lambda"), python)
+    lambda_exchanges(recorder.client("lambda"), server.client("lambda", key="444444444444"), python)
     gateway_exchanges(recorder.client("apigatewayv2"))
     logs_exchanges(recorder.client("logs"))
     recorder.client("sts").get_caller_identity()
@@ -155,7 +155,16 @@ def refused(call, **arguments):
         call(**arguments)
 
 
-def lambda_exchanges(functions, python):
+def provisioned(aside, **version):
+    """Waits by a client whose exchanges are not kept, so that the one that is kept is of READY environments."""
+    for _ in range(200):
+        if aside.get_provisioned_concurrency_config(**version)["Status"] == "READY":
+            return
+        time.sleep(0.05)
+    raise AssertionError("no provisioned environment got ready")
+
+
+def lambda_exchanges(functions, aside, python):
     made = dict(FunctionName="golden", Runtime=python, Role=ROLE, Handler="app.handler", Code={"ZipFile": package()})
     functions.create_function(**made, Description="says hello", Timeout=5, MemorySize=256, Tags={"team": "blue"},
                               Environment={"Variables": {"COLOUR": "blue"}}, EphemeralStorage={"Size": 1024})
@@ -177,6 +186,19 @@ def lambda_exchanges(functions, python):
     functions.publish_version(FunctionName="golden", Description="first")
     refused(functions.publish_version, FunctionName="golden", RevisionId="0")
     functions.list_versions_by_function(FunctionName="golden", MaxItems=1)
+    functions.put_function_concurrency(FunctionName="golden", ReservedConcurrentExecutions=5)
+    refused(functions.put_function_concurrency, FunctionName="golden", ReservedConcurrentExecutions=901)
+    functions.get_function_concurrency(FunctionName="golden")
+    version = dict(FunctionName="golden", Qualifier="1")
+    refused(functions.get_provisioned_concurrency_config, **version)
+    functions.put_provisioned_concurrency_config(**version, ProvisionedConcurrentExecutions=1)
+    provisioned(aside, **version)
+    functions.get_provisioned_concurrency_config(**version)
+    functions.list_provisioned_concurrency_configs(FunctionName="golden")
+    functions.delete_provisioned_concurrency_config(**version)
+    functions.put_function_concurrency(FunctionName="golden", ReservedConcurrentExecutions=0)
+    refused(functions.invoke, FunctionName="golden")
+    functions.delete_function_concurrency(FunctionName="golden")
     functions.add_permission(FunctionName="golden", StatementId="api", Action="lambda:InvokeFunction",
                              Principal="apigateway.amazonaws.com", SourceArn="arn:aws:execute-api:us-east-1:444444444444:a/*")
     functions.get_policy(FunctionName="golden")

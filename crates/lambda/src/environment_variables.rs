@@ -68,7 +68,7 @@ pub(crate) fn of(
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory);
     set("AWS_LAMBDA_LOG_GROUP_NAME", &stream.group);
     set("AWS_LAMBDA_LOG_STREAM_NAME", &stream.stream);
-    set("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand");
+    set("AWS_LAMBDA_INITIALIZATION_TYPE", version.initialization.as_str());
     if !pack.execution_env.is_empty() {
         set("AWS_EXECUTION_ENV", &pack.execution_env);
     }

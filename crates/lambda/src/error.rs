@@ -4,7 +4,12 @@
 //! faults of ours, whose text stays in the log.
 
 use gatemill_api::lambda::errors;
-use gatemill_wire::{ApiError, error::common};
+use gatemill_wire::{
+    ApiError,
+    error::{ErrorShape, common},
+};
+
+use crate::load::{RETRY_AFTER, Throttle};
 
 /// Why an operation or a call was refused, or failed by our fault.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +78,15 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
-    /// The account's concurrency is used up.
+    /// A call is one too many, or comes too early.
     #[error("Rate Exceeded.")]
-    ConcurrencyExceeded,
+    Throttled(Throttle),
+    /// There is no provisioned concurrency of that version.
+    #[error("No Provisioned Concurrency Config found for this function")]
+    NotProvisioned,
+    /// A change of concurrency that is not possible; AWS answers some of them without their type.
+    #[error("{0}")]
+    Concurrency(String),
     /// A part of AWS's interface that this version does not have. Says which.
     #[error("{0}")]
     NotBuilt(String),
@@ -160,6 +171,14 @@ impl Error {
     }
 }
 
+/// `InvalidParameterValueException` without its `Type`, as recorded of the operations on concurrency.
+static UNTYPED_INVALID_PARAMETER_VALUE: ErrorShape = ErrorShape {
+    code: "InvalidParameterValueException",
+    status: 400,
+    message_member: Some("message"),
+    typed: false,
+};
+
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let shape = match &error {
@@ -179,11 +198,14 @@ impl From<Error> for ApiError {
             }
             Error::CodeStorage => &errors::CODE_STORAGE_EXCEEDED_EXCEPTION,
             Error::PolicyTooLong { .. } => &errors::POLICY_LENGTH_EXCEEDED_EXCEPTION,
-            Error::ConcurrencyExceeded => {
+            Error::Throttled(throttle) => {
                 return ApiError::new(&errors::TOO_MANY_REQUESTS_EXCEPTION, error.to_string())
-                    .with_member("Reason", "ConcurrentInvocationLimitExceeded");
+                    .with_member("Reason", throttle.reason())
+                    .with_header("Retry-After", RETRY_AFTER.as_secs().to_string());
             }
             Error::Entrypoint(_) => &errors::INVALID_RUNTIME_EXCEPTION,
+            Error::NotProvisioned => &errors::PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION,
+            Error::Concurrency(_) => &UNTYPED_INVALID_PARAMETER_VALUE,
             Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,
             Error::Draining => &errors::SERVICE_EXCEPTION,
             Error::Internal(_)

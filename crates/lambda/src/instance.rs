@@ -21,6 +21,7 @@ use crate::{
     frame::{Garbage, Kind},
     invoke::resolve::Version,
     limits::{EXIT_GRACE, MEMORY_MB_PER_CPU, MEMORY_READING_AGE, MEMORY_READING_CALL},
+    provisioned::Seat,
     shard,
     uid::UidSlot,
     wires::Wires,
@@ -170,6 +171,8 @@ pub(crate) struct Instance {
     /// What initialisation took, until the first call's report says it.
     pub(crate) init: Option<Duration>,
     pub(crate) idle_since: Instant,
+    /// Its place among the provisioned environments of its version, if it is one.
+    pub(crate) seat: Option<Seat>,
     /// The highest memory use that is known.
     pub(crate) memory_peak: u64,
     /// When it was read last.

@@ -2,7 +2,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -20,10 +23,12 @@ use crate::{
     flights::Flights,
     governor::Governor,
     instance::Gauge,
-    invoke::{self, admit::Admission, resolve::Snapshots},
+    invoke::{self, resolve::Snapshots},
     limits,
+    load::Loads,
     log_pump::LogPump,
     pool::Pool,
+    provisioned::Groups,
     uid::Uids,
     worker,
 };
@@ -109,6 +114,14 @@ pub struct Status {
     pub busy: usize,
     /// Calls between their begin and their answer.
     pub calls_in_flight: usize,
+    /// Environments of provisioned concurrency that are initialised.
+    pub provisioned: usize,
+    /// Calls that were refused with 429, since the server began.
+    pub throttled: u64,
+    /// Calls that ran in environments of provisioned concurrency.
+    pub provisioned_calls: u64,
+    /// Calls that found all of their version's provisioned environments occupied.
+    pub spilled_over: u64,
 }
 
 /// Functions and their life.
@@ -122,7 +135,8 @@ pub struct Lambda {
     pub(crate) settings: Settings,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) code: CodeStore,
-    pub(crate) admission: Admission,
+    pub(crate) loads: Arc<Loads>,
+    pub(crate) provisioned: Arc<Groups>,
     pub(crate) governor: Governor,
     pub(crate) pool: Pool,
     pub(crate) uids: Uids,
@@ -151,6 +165,8 @@ impl Lambda {
         let code = CodeStore::open(&parts.code_dir)?;
         let mut location_key = [0; 32];
         parts.entropy.fill(&mut location_key);
+        let loads = Arc::new(Loads::new(parts.settings.account_concurrency));
+        let provisioned = Arc::new(Groups::default());
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
             store: parts.store,
@@ -158,9 +174,10 @@ impl Lambda {
             runtimes: parts.runtimes,
             clock: parts.clock,
             entropy: parts.entropy,
-            snapshots: Arc::default(),
+            snapshots: Arc::new(Snapshots::new(Arc::clone(&loads), Arc::clone(&provisioned))),
             code,
-            admission: Admission::default(),
+            loads,
+            provisioned,
             governor: Governor::new(parts.settings.starts_at_once),
             pool: Pool::new(parts.settings.shards, parts.settings.idle_memory_max),
             uids: Uids::default(),
@@ -263,6 +280,7 @@ impl Lambda {
     /// end.
     pub async fn reset(&self) {
         self.snapshots.clear();
+        self.loads.clear();
         drop(self.pool.remove(|_| true));
         self.logs.flush().await;
         worker::sweep_code(self).await;
@@ -275,6 +293,17 @@ impl Lambda {
     /// What is going on now.
     pub fn status(&self) -> Status {
         let (initialising, idle, busy) = self.gauge.read();
-        Status { initialising, idle, busy, calls_in_flight: self.flights.count() }
+        let count = |tally: &AtomicU64| tally.load(Ordering::Relaxed);
+        let tallies = self.loads.tallies();
+        Status {
+            initialising,
+            idle,
+            busy,
+            calls_in_flight: self.flights.count(),
+            provisioned: self.provisioned.ready(),
+            throttled: count(&tallies.throttled),
+            provisioned_calls: count(&tallies.provisioned),
+            spilled_over: count(&tallies.spilled_over),
+        }
     }
 }

@@ -15,6 +15,7 @@
 //! | `instance`, `wires`, `frame` | one environment: its states, its descriptors, the codec of our clients |
 //! | `runtime_api` | the codec of AWS's clients, and what else processes inside find at its address |
 //! | `pool`, `governor`, `start`, `uid` | idle environments, and making new ones |
+//! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code_store`, `zip_intake` | packages on the disk, and zips from strangers |
 //! | `record`, `target`, `limits`, `error` | what is stored, names, bounds, errors |
@@ -22,6 +23,7 @@
 //! What it does not do: it listens on nothing, checks no signature, stores no log line, and isolates nothing itself.
 
 mod answer;
+mod bucket;
 mod call;
 mod call_log;
 mod code_store;
@@ -37,10 +39,13 @@ mod instance;
 mod invoke;
 mod lambda;
 pub mod limits;
+mod load;
 mod log_pump;
 mod log_sink;
 mod pace;
 mod pool;
+mod provisioned;
+mod provisioned_worker;
 mod record;
 mod report;
 mod run_to_end;
@@ -60,6 +65,7 @@ pub use call::{Invocation, Outcome};
 pub use control::{code::CodeDownloadError, routes::table};
 pub use error::Error;
 pub use lambda::{Lambda, Parts, Settings, Status};
+pub use load::Throttle;
 pub use log_sink::{LogEvent, LogSink, LogStream};
 pub use runtime_api::AwsEndpoint;
 pub use shard::enter_shard;

@@ -127,6 +127,22 @@ pub const MEMORY_MB_PER_CPU: u32 = 1_769;
 pub const SNAPSHOTS_MAX: usize = 65_536;
 /// Published versions of one function whose snapshots are kept in memory.
 pub const VERSIONS_KEPT_MAX: usize = 1_024;
+/// Concurrency that has to be left for functions that reserve none.
+pub const UNRESERVED_MIN: u32 = 100;
+/// Requests a second that a function takes for each call that it may run at one time.
+pub const REQUESTS_PER_CONCURRENCY: u64 = 10;
+/// Environments that a function may have made at once.
+pub const ENVIRONMENTS_BURST: u64 = 1_000;
+/// Environments that a function may have made in a second once it used up its burst: 1,000 in ten seconds.
+pub const ENVIRONMENTS_PER_SECOND: u64 = 100;
+/// Initialisation of provisioned environments, where the function's timeout is not longer.
+pub const PROVISIONED_INIT: Duration = Duration::from_secs(130);
+/// Provisioned environments of one version that are made at one time; the start governor may give less.
+pub const PROVISIONED_STARTS_AT_ONCE: u32 = 16;
+/// How long a version whose initialisation failed waits until provisioned environments are tried again; doubled each time.
+pub const PROVISIONED_RETRY: Duration = Duration::from_secs(1);
+/// The longest such wait.
+pub const PROVISIONED_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Deployments that one worker unpacks at one time.
 pub const DEPLOYMENTS_AT_ONCE: usize = 2;
 /// Published versions that are made runnable at one time; a snapshot may take minutes.

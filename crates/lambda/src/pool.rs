@@ -45,6 +45,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Memory that counts against the budget: provisioned environments are kept whatever they hold.
+fn evictable_bytes(instance: &Instance) -> u64 {
+    if instance.seat.is_some() { 0 } else { instance.memory_peak }
+}
+
 impl Pool {
     pub(crate) fn new(shards: usize, budget: u64) -> Self {
         Self {
@@ -76,7 +81,7 @@ impl Pool {
             }
             found
         })?;
-        self.held.fetch_sub(found.memory_peak, Ordering::Relaxed);
+        self.held.fetch_sub(evictable_bytes(&found), Ordering::Relaxed);
         Some(found)
     }
 
@@ -94,7 +99,7 @@ impl Pool {
             };
         }
         instance.idle_since = Instant::now();
-        let (deployment, bytes) = (instance.version.deployment, instance.memory_peak);
+        let (deployment, bytes) = (instance.version.deployment, evictable_bytes(&instance));
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         lock(&self.shards[self.here()]).entry(deployment).or_default().push_back(instance);
         if before.saturating_add(bytes) > self.budget {
@@ -157,7 +162,7 @@ impl Pool {
             }
             idle.retain(|_, of_deployment| !of_deployment.is_empty());
         }
-        let freed = removed.iter().map(|instance| instance.memory_peak).sum();
+        let freed = removed.iter().map(|instance| evictable_bytes(instance)).sum();
         self.held.fetch_sub(freed, Ordering::Relaxed);
         removed
     }
@@ -165,12 +170,15 @@ impl Pool {
     /// Takes out the environments that idled for too long, and the oldest ones while all together hold more memory than
     /// the budget.
     pub(crate) fn expire(&self, now: Instant, idle_max: Duration) -> Vec<Boxed> {
-        let mut removed =
-            self.remove(|instance| now.duration_since(instance.idle_since) >= idle_max);
+        let evictable = |instance: &Instance| instance.seat.is_none();
+        let mut removed = self.remove(|instance| {
+            evictable(instance) && now.duration_since(instance.idle_since) >= idle_max
+        });
         let mut held: Vec<(Instant, u64)> = Vec::new();
         for shard in &self.shards {
             let idle = lock(shard);
-            held.extend(idle.values().flatten().map(|one| (one.idle_since, one.memory_peak)));
+            let evictable = idle.values().flatten().filter(|one| evictable(one));
+            held.extend(evictable.map(|one| (one.idle_since, one.memory_peak)));
         }
         let mut total: u64 = held.iter().map(|(_, bytes)| bytes).sum();
         held.sort_unstable();
@@ -183,7 +191,8 @@ impl Pool {
             cut = Some(since);
         }
         if let Some(cut) = cut {
-            removed.extend(self.remove(|instance| instance.idle_since <= cut));
+            removed
+                .extend(self.remove(|instance| evictable(instance) && instance.idle_since <= cut));
         }
         removed
     }

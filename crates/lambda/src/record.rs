@@ -28,6 +28,11 @@ pub(crate) const VERSION_WORK: Table<Mark> = Table::new("lambda-version-work");
 /// The last version number that a function gave, by account, region and name. Outlives the function: numbers are
 /// never given again.
 pub(crate) const VERSION_NUMBERS: Table<NumberRecord> = Table::new("lambda-version-numbers");
+/// Reserved concurrency by account, region and name.
+pub(crate) const RESERVED: Table<ReservedRecord> = Table::new("lambda-reserved-concurrency");
+/// Provisioned concurrency by account, region, name and version.
+pub(crate) const PROVISIONED: Table<ProvisionedRecord> =
+    Table::new("lambda-provisioned-concurrency");
 /// Resource policies by account, region, name and qualifier (empty for none).
 pub(crate) const POLICIES: Table<PolicyRecord> = Table::new("lambda-policies");
 
@@ -144,6 +149,11 @@ pub(crate) struct Package {
     pub(crate) bytes: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// A mark in an index: its key says everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mark {}
@@ -158,9 +168,33 @@ pub(crate) struct UsageRecord {
     pub(crate) functions: u64,
     /// Bytes of all zips, as AWS counts them.
     pub(crate) code_bytes: u64,
+    /// Concurrency that is not for everybody: of each function what it reserved, or else what it provisioned.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) allotted: u64,
 }
 
 impl Record for UsageRecord {
+    const VERSION: u8 = 1;
+}
+
+/// The concurrency that a function has reserved: its own, and not more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ReservedRecord {
+    pub(crate) executions: u32,
+}
+
+impl Record for ReservedRecord {
+    const VERSION: u8 = 1;
+}
+
+/// How many environments of a version are kept initialised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProvisionedRecord {
+    pub(crate) executions: u32,
+    pub(crate) last_modified_ms: i64,
+}
+
+impl Record for ProvisionedRecord {
     const VERSION: u8 = 1;
 }
 

@@ -110,8 +110,14 @@ fn a_version_is_still_what_latest_is() {
 #[test]
 fn the_smaller_ones() {
     assert_eq!(encode(&Mark {}).unwrap(), golden("{}"));
-    let usage = UsageRecord { functions: 2, code_bytes: 44 };
+    let usage = UsageRecord { functions: 2, code_bytes: 44, allotted: 0 };
     assert_eq!(encode(&usage).unwrap(), golden(r#"{"functions":2,"code_bytes":44}"#));
+    let text = r#"{"functions":2,"code_bytes":44,"allotted":7}"#;
+    assert_eq!(encode(&UsageRecord { allotted: 7, ..usage }).unwrap(), golden(text));
+    assert_eq!(encode(&ReservedRecord { executions: 0 }).unwrap(), golden(r#"{"executions":0}"#));
+    let provisioned = ProvisionedRecord { executions: 3, last_modified_ms: 1_795_379_214_123 };
+    let text = r#"{"executions":3,"last_modified_ms":1795379214123}"#;
+    assert_eq!(encode(&provisioned).unwrap(), golden(text));
     let policy = PolicyRecord {
         revision_id: "r".into(),
         statements: vec![StatementRecord { sid: "s".into(), json: "{}".into() }],

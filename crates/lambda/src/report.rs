@@ -12,8 +12,12 @@ use gatemill_wire::{RequestId, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
-    call_log::CallLog, failure, invoke::resolve::Version, record::LogFormat,
-    runtime_api::extension::Extension, start::InitEnd,
+    call_log::CallLog,
+    failure,
+    invoke::resolve::{Initialization, Version},
+    record::LogFormat,
+    runtime_api::extension::Extension,
+    start::InitEnd,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -108,7 +112,7 @@ pub(crate) fn init_start(log: &mut CallLog, now: Timestamp, version: &Version, p
         || Some(format!("INIT_START Runtime Version: {runtime}\tRuntime Version ARN: {arn}\n")),
         || {
             let record = json!({
-                "initializationType": "on-demand", "phase": "init", "runtimeVersion": runtime,
+                "initializationType": version.initialization.as_str(), "phase": "init", "runtimeVersion": runtime,
                 "runtimeVersionArn": arn, "functionName": version.key.name,
                 "functionVersion": version.name(),
             });
@@ -136,14 +140,20 @@ pub(crate) fn init_report(
         let ms = millis(took);
         let kind = error_type.as_ref().map(|kind| format!("\tError Type: {kind}"));
         let kind = kind.unwrap_or_default();
-        (status != "success").then(|| {
+        // A good one is told where no call's report will tell it.
+        let told = status != "success" || version.initialization != Initialization::OnDemand;
+        told.then(|| {
             format!("INIT_REPORT Init Duration: {ms} ms\tPhase: {phase}\tStatus: {status}{kind}\n")
         })
     };
     let event = || {
-        let level = if status == "success" { Level::Debug } else { Level::Warn };
+        let level = match (status, version.initialization) {
+            ("success", Initialization::OnDemand) => Level::Debug,
+            ("success", Initialization::Provisioned) => Level::Info,
+            _ => Level::Warn,
+        };
         let mut record = json!({
-            "initializationType": "on-demand", "phase": phase, "status": status,
+            "initializationType": version.initialization.as_str(), "phase": phase, "status": status,
             "metrics": { "durationMs": rounded(took) },
         });
         if let Some(kind) = &error_type {

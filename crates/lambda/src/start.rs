@@ -17,6 +17,7 @@ use crate::{
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
     limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
+    load::Throttle,
     report,
     runtime_api::{Facts, extension},
     shard,
@@ -92,7 +93,7 @@ pub(crate) async fn start(
         own.program = entrypoint::bootstrap(&pack, code.path())?;
         pack = Arc::new(own);
     }
-    let uid = lambda.uids.take().ok_or(Error::ConcurrencyExceeded)?;
+    let uid = lambda.uids.take().ok_or(Error::Throttled(Throttle::Account))?;
     let token = lambda.entropy.uuid().simple().to_string();
     let spec = spec(lambda, version, stream, &pack, code.path(), uid.slot(), &token);
     let mut log = CallLog::new(Arc::clone(stream));
@@ -118,6 +119,7 @@ pub(crate) async fn start(
         log,
         init: None,
         idle_since: begun,
+        seat: None,
         memory_peak: 0,
         measured_at: begun,
         core: None,

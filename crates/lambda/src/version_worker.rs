@@ -95,7 +95,8 @@ async fn prepare(lambda: &Arc<Lambda>, key: &FunctionKey, number: u64) -> Result
     let configuration = &record.configuration;
     lambda.code.ensure(&lambda.store, &configuration.package).await?;
     if configuration.snap_start {
-        let version = Version::new(key.clone(), Some(number), configuration)?;
+        let load = lambda.loads.of(&lambda.store, key)?;
+        let version = Version::new(key.clone(), Some(number), configuration, load)?;
         snap_start::prepare_snapshot(lambda, &Arc::new(version)).await?;
     }
     Ok(())

@@ -12,6 +12,7 @@ use crate::{
     Error, Lambda,
     control::function,
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE},
+    provisioned_worker,
     record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, VERSIONS, WORK},
     target::FunctionKey,
     version_worker,
@@ -41,10 +42,11 @@ impl std::fmt::Debug for Worker {
 }
 
 pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
-    let [a, b, c, d, e] = std::array::from_fn(|_| Arc::clone(lambda));
+    let [a, b, c, d, e, f] = std::array::from_fn(|_| Arc::clone(lambda));
     vec![
         Worker { name: "lambda-deployments", future: Box::pin(deployments(a)) },
         Worker { name: "lambda-versions", future: Box::pin(version_worker::run(e)) },
+        Worker { name: "lambda-provisioned", future: Box::pin(provisioned_worker::run(f)) },
         Worker { name: "lambda-environments", future: Box::pin(environments(b)) },
         Worker { name: "lambda-packages", future: Box::pin(packages(c)) },
         Worker { name: "lambda-logs", future: Box::pin(async move { d.logs.run().await }) },

@@ -104,7 +104,11 @@ fn functions(server: &Server) -> Value {
             "initialising": status.initialising,
             "idle": status.idle,
             "busy": status.busy,
+            "provisioned": status.provisioned,
         },
+        "throttledCalls": status.throttled,
+        "provisionedCalls": status.provisioned_calls,
+        "spilledOverCalls": status.spilled_over,
     })
 }
 

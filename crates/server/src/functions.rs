@@ -50,7 +50,7 @@ fn call_error(error: Error) -> CallError {
         Error::FunctionNotFound(_) | Error::OtherRegion { .. } | Error::NotFound(_) => {
             CallError::NotFound
         }
-        Error::ConcurrencyExceeded => CallError::Throttled,
+        Error::Throttled(_) => CallError::Throttled,
         Error::EventTooLarge { .. } => CallError::TooLarge,
         other => {
             let error = gatemill_wire::ApiError::from(other);

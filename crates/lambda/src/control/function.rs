@@ -9,7 +9,7 @@ use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    code, configuration, reference, unbuilt, version,
+    code, concurrency, configuration, reference, unbuilt, version,
     view::{self, Named},
 };
 use crate::{
@@ -97,6 +97,7 @@ pub(crate) async fn get(
     let (key, qualifier) = (target.key().to_owned(), target.qualifier);
     let version::Found { record, number } = version::find(lambda, &key, qualifier.as_ref())?;
     let named = Named { version: number, qualifier: qualifier.as_ref() };
+    let reserved = lambda.store.read(|tx| concurrency::reserved_of(tx, &key))?;
     let location = code::location(lambda, cx, &key, &record.configuration.package);
     Ok(api::GetFunctionResponse {
         configuration: Some(view::configuration(lambda, &key, &record, named)),
@@ -105,6 +106,8 @@ pub(crate) async fn get(
             location: Some(location),
             ..Default::default()
         }),
+        concurrency: reserved
+            .map(|reserved| api::Concurrency { reserved_concurrent_executions: Some(reserved) }),
         tags: Some(record.tags).filter(|tags| !tags.is_empty()),
         ..Default::default()
     })
@@ -212,7 +215,13 @@ fn all_versions(
     Ok(found)
 }
 
-pub(crate) fn bad_marker() -> Error {
+/// The version number in the marker of a page of versions.
+pub(crate) fn number_of_marker(marker: &str) -> Result<u64, Error> {
+    let number = pagination::key(marker).and_then(|bytes| bytes.try_into().ok());
+    number.map(u64::from_be_bytes).ok_or_else(bad_marker)
+}
+
+fn bad_marker() -> Error {
     Error::InvalidParameter("The pagination token is not valid.".to_owned())
 }
 
@@ -244,7 +253,7 @@ pub(crate) async fn delete(
             return delete_version(lambda, &key, *number, target.arn()).await;
         }
     }
-    let snapshots = Arc::clone(&lambda.snapshots);
+    let (snapshots, loads) = (Arc::clone(&lambda.snapshots), Arc::clone(&lambda.loads));
     lambda
         .store
         .write(move |tx| {
@@ -252,6 +261,8 @@ pub(crate) async fn delete(
                 return Err(Error::FunctionNotFound(key.arn(None)));
             };
             version::remove_all(tx, &key)?;
+            concurrency::remove_reserved(tx, &key)?;
+            concurrency::tell_on_commit(tx, &loads, &key)?;
             FUNCTIONS.delete(tx, &key.record())?;
             WORK.delete(tx, &key.record())?;
             for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {
@@ -277,13 +288,15 @@ async fn delete_version(
     number: u64,
     arn: String,
 ) -> Result<api::DeleteFunctionResponse, Error> {
-    let (key, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
+    let key = key.clone();
+    let (snapshots, loads) = (Arc::clone(&lambda.snapshots), Arc::clone(&lambda.loads));
     lambda
         .store
         .write(move |tx| {
             if !version::remove(tx, &key, number)? {
                 return Err(Error::FunctionNotFound(arn.clone()));
             }
+            concurrency::tell_on_commit(tx, &loads, &key)?;
             forget_on_commit(tx, &snapshots, &key);
             Ok(())
         })
@@ -469,6 +482,7 @@ pub(crate) fn count(
     let old = USAGE.get(tx, &place)?.unwrap_or_default();
     let new = UsageRecord {
         functions: old.functions.saturating_add_signed(functions),
+        allotted: old.allotted,
         code_bytes: (old.code_bytes + code_added).saturating_sub(code_removed),
     };
     if new.code_bytes > CODE_STORAGE_BYTES_MAX && new.code_bytes > old.code_bytes {

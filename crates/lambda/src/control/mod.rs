@@ -5,6 +5,7 @@
 
 pub(crate) mod account;
 pub(crate) mod code;
+pub(crate) mod concurrency;
 pub(crate) mod configuration;
 pub(crate) mod function;
 pub(crate) mod invoke;

@@ -3,7 +3,9 @@
 use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
-use super::{account, code, configuration, function, invoke, permission, stream, version};
+use super::{
+    account, code, concurrency, configuration, function, invoke, permission, stream, version,
+};
 use crate::{Error, Lambda};
 
 /// Which operation is served by which handler.
@@ -18,6 +20,13 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::UpdateFunctionConfiguration>(configuration::update)
         .on::<api::PublishVersion>(version::publish)
         .on::<api::ListVersionsByFunction>(version::list)
+        .on::<api::PutFunctionConcurrency>(concurrency::put)
+        .on::<api::GetFunctionConcurrency>(concurrency::get)
+        .on::<api::DeleteFunctionConcurrency>(concurrency::delete)
+        .on::<api::PutProvisionedConcurrencyConfig>(concurrency::put_provisioned)
+        .on::<api::GetProvisionedConcurrencyConfig>(concurrency::get_provisioned)
+        .on::<api::ListProvisionedConcurrencyConfigs>(concurrency::list_provisioned)
+        .on::<api::DeleteProvisionedConcurrencyConfig>(concurrency::delete_provisioned)
         .on::<api::AddPermission>(permission::add)
         .on::<api::RemovePermission>(permission::remove)
         .on::<api::GetPolicy>(permission::get)

@@ -10,7 +10,7 @@ use gatemill_store::{Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    function, reference,
+    concurrency, function, reference,
     view::{self, Named},
 };
 use crate::{
@@ -168,6 +168,7 @@ pub(crate) fn add(
 pub(crate) fn remove(tx: &mut Write, key: &FunctionKey, number: u64) -> Result<bool, Error> {
     let place = version_key(key, number);
     let Some(version) = VERSIONS.get(tx, &place)? else { return Ok(false) };
+    concurrency::remove_provisioned(tx, key, number)?;
     VERSIONS.delete(tx, &place)?;
     VERSION_WORK.delete(tx, &place)?;
     POLICIES.delete(tx, &record::policy_key(key, &number.to_string()))?;
@@ -228,14 +229,7 @@ pub(crate) async fn list(
 ) -> Result<api::ListVersionsByFunctionResponse, Error> {
     let info = api::ListVersionsByFunction::INFO;
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
-    let after = match &request.marker {
-        None => None,
-        Some(marker) => {
-            let number = pagination::key(marker).and_then(|bytes| bytes.try_into().ok());
-            let number = number.map(u64::from_be_bytes);
-            Some(number.ok_or_else(function::bad_marker)?)
-        }
-    };
+    let after = request.marker.as_deref().map(function::number_of_marker).transpose()?;
     let limit = function::page_size(request.max_items);
     let versions = lambda.store.read(|tx| {
         let Some(latest) = FUNCTIONS.get(tx, &key.record())? else {

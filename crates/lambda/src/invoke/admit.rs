@@ -1,57 +1,16 @@
-//! Admit: what may run now. The event is checked here, and the account's concurrency.
+//! Admit: what may run now. The event is checked here, and then the [`load`](crate::load) of function and account.
 //!
-//! Over the limit a call is refused at once and never queued.
-
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+//! Over a limit a call is refused at once and never queued.
 
 use serde::de::IgnoredAny;
 
 use super::resolve::Version;
-use crate::{Error, Invocation, Lambda, limits::EVENT_BYTES_MAX};
+use crate::{Error, Invocation, limits::EVENT_BYTES_MAX, load::Permit};
 
-/// The running calls of every account.
-#[derive(Debug, Default)]
-pub(crate) struct Admission {
-    running: papaya::HashMap<String, Arc<AtomicU32>>,
-}
-
-/// One running call of an account.
-#[derive(Debug)]
-pub(crate) struct Permit(Arc<AtomicU32>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Admission {
-    fn enter(&self, account: &str, limit: u32) -> Result<Permit, Error> {
-        let running = self.running.pin();
-        let count = match running.get(account) {
-            Some(count) => count,
-            None => running.get_or_insert_with(account.to_owned(), Arc::default),
-        };
-        let entered = count
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| (n < limit).then_some(n + 1));
-        match entered {
-            Ok(_) => Ok(Permit(Arc::clone(count))),
-            Err(_) => Err(Error::ConcurrencyExceeded),
-        }
-    }
-}
-
-/// Checks the event and takes a place in the account's concurrency.
-pub(crate) fn admit(
-    lambda: &Lambda,
-    version: &Version,
-    call: &Invocation,
-) -> Result<Permit, Error> {
+/// Checks the event, and takes a place for the call.
+pub(crate) fn admit(version: &Version, call: &Invocation) -> Result<Permit, Error> {
     check_event(&call.payload)?;
-    lambda.admission.enter(&version.key.account, lambda.settings.account_concurrency)
+    version.load.enter(version.group.as_ref()).map_err(Error::Throttled)
 }
 
 /// Whether an event is JSON of an allowed size. One pass; the bytes themselves go to the runtime untouched.
@@ -105,16 +64,5 @@ mod tests {
         );
         let deep = "[".repeat(100_000);
         assert!(check_event(deep.as_bytes()).is_err());
-    }
-
-    #[test]
-    fn accounts_have_limits_of_their_own() {
-        let admission = Admission::default();
-        let first = admission.enter("a", 2).unwrap();
-        let _second = admission.enter("a", 2).unwrap();
-        assert!(matches!(admission.enter("a", 2), Err(Error::ConcurrencyExceeded)));
-        assert!(admission.enter("b", 2).is_ok());
-        drop(first);
-        assert!(admission.enter("a", 2).is_ok());
     }
 }

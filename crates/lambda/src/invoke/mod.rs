@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use self::{exchange::Exchanged, resolve::Version};
 use crate::{
-    Error, Invocation, Lambda, Outcome, answer::Answer, limits::REPLACEMENTS_MAX,
+    Error, Invocation, Lambda, Outcome, answer::Answer, limits::REPLACEMENTS_MAX, load::Permit,
     run_to_end::run_to_end,
 };
 
@@ -32,9 +32,9 @@ async fn run(
     let _flight = lambda.flights.board()?;
     let version = resolve::resolve(lambda, &call.target).await?;
     answer.of_version(version.name());
-    let _permit = admit::admit(lambda, &version, call)?;
+    let permit = admit::admit(&version, call)?;
     for _ in 0..REPLACEMENTS_MAX {
-        match attempt(lambda, call, &version, answer).await {
+        match attempt(lambda, call, &version, &permit, answer).await {
             Ok(Some(exchanged)) => return Ok(settle::settle(lambda, call, exchanged).await),
             Ok(None) => {}
             // The function's fault, so an outcome.
@@ -53,8 +53,9 @@ async fn attempt(
     lambda: &Arc<Lambda>,
     call: &Invocation,
     version: &Arc<Version>,
+    permit: &Permit,
     answer: &mut Answer,
 ) -> Result<Option<Exchanged>, Error> {
-    let placed = place::place(lambda, version).await?;
+    let placed = place::place(lambda, version, permit).await?;
     exchange::exchange(lambda, call, version, placed, answer).await
 }

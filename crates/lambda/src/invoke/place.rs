@@ -13,6 +13,7 @@ use crate::{
     governor::StartSlot,
     instance::Instance,
     limits::PLACE_WAIT,
+    load::Permit,
     shard,
     start::{self, InitEnd},
 };
@@ -25,8 +26,18 @@ pub(crate) enum Placed {
     Failed(Arc<LogStream>),
 }
 
-/// Finds or makes an environment.
-pub(crate) async fn place(lambda: &Arc<Lambda>, version: &Arc<Version>) -> Result<Placed, Error> {
+/// Finds or makes an environment. A call that has a provisioned one gets that; it may have died just now, and then the call
+/// is placed as all others are.
+pub(crate) async fn place(
+    lambda: &Arc<Lambda>,
+    version: &Arc<Version>,
+    permit: &Permit,
+) -> Result<Placed, Error> {
+    if let Some(group) = permit.provisioned()
+        && let Some(instance) = idle(lambda, group.version())?
+    {
+        return Ok(Placed::Ready(instance));
+    }
     if let Some(instance) = idle(lambda, version)? {
         return Ok(Placed::Ready(instance));
     }
@@ -66,6 +77,7 @@ async fn make_or_take(
     if let Some(instance) = idle(lambda, version)? {
         return Ok(Placed::Ready(instance));
     }
+    let mut growth = version.load.grow().map_err(Error::Throttled)?;
     // Every environment goes to whoever waited longest, so the one that was made for this call may have gone to another,
     // which then left without making its own: then this call makes the next.
     loop {
@@ -74,12 +86,14 @@ async fn make_or_take(
             instance = &mut freed => return handed(instance),
             slot = lambda.governor.slot(version.deployment) => slot,
         };
+        growth.used();
         let mut starting = begin(lambda, version, slot);
         tokio::select! {
             biased;
             instance = &mut freed => return handed(instance),
             made = &mut starting => match made {
-                Ok(Ok(Made::Given)) => {}
+                // Whoever got it leaves its own leave unused.
+                Ok(Ok(Made::Given)) => growth = version.load.grow().map_err(Error::Throttled)?,
                 Ok(Ok(Made::Failed(stream))) => return Ok(Placed::Failed(stream)),
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(Error::Internal("starting an environment panicked")),

@@ -10,15 +10,19 @@ use std::{
 };
 
 use gatemill_iam as iam;
-use gatemill_store::Store;
+use gatemill_store::{Digest, Store};
 use gatemill_wire::Qualifier;
 use uuid::Uuid;
 
 use crate::{
     Error, FunctionTarget, Lambda,
     limits::{SNAPSHOTS_MAX, VERSIONS_KEPT_MAX},
+    load::{Load, Loads},
     pace::Pace,
-    record::{self, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, POLICIES, VERSIONS},
+    provisioned::{Group, Groups},
+    record::{
+        self, Configuration, FUNCTIONS, Lifecycle, POLICIES, PROVISIONED, RESERVED, VERSIONS,
+    },
     target::{FunctionKey, KeyRef},
 };
 
@@ -63,9 +67,36 @@ pub(crate) struct Version {
     name: String,
     /// Environments of one deployment stand for each other.
     pub(crate) deployment: Uuid,
+    /// The deployment that the record names; that of provisioned environments is derived from it.
+    origin: Uuid,
     pub(crate) configuration: Configuration,
     /// Whether calls are waited for on the spot.
     pub(crate) pace: Arc<Pace>,
+    /// What brings its environments into being.
+    pub(crate) initialization: Initialization,
+    /// The load of the function, all of its versions together.
+    pub(crate) load: Arc<Load>,
+    /// Its provisioned environments.
+    pub(crate) group: Option<Arc<Group>>,
+}
+
+/// What brings an environment into being.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Initialization {
+    /// A call that finds no other.
+    OnDemand,
+    /// Provisioned concurrency, before any call.
+    Provisioned,
+}
+
+impl Initialization {
+    /// AWS's word for it, in the environment variable and the log.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::OnDemand => "on-demand",
+            Self::Provisioned => "provisioned-concurrency",
+        }
+    }
 }
 
 impl Version {
@@ -74,12 +105,33 @@ impl Version {
         key: FunctionKey,
         number: Option<u64>,
         configuration: &Configuration,
+        load: Arc<Load>,
     ) -> Result<Self, Error> {
         let deployment = Uuid::try_parse(&configuration.deployment)
             .map_err(|_| Error::Internal("a stored deployment has no id"))?;
         let name = number.map_or_else(|| "$LATEST".to_owned(), |number| number.to_string());
-        let (configuration, pace) = (configuration.clone(), Arc::default());
-        Ok(Self { key, number, name, deployment, configuration, pace })
+        Ok(Self {
+            key,
+            number,
+            name,
+            deployment,
+            origin: deployment,
+            configuration: configuration.clone(),
+            initialization: Initialization::OnDemand,
+            load,
+            group: None,
+            pace: Arc::default(),
+        })
+    }
+
+    /// The same version for environments that come into being otherwise, and are kept apart from the others.
+    pub(crate) fn initialised_by(&self, initialization: Initialization) -> Self {
+        Self {
+            deployment: derived(self.origin, initialization.as_str()),
+            initialization,
+            group: None,
+            ..self.clone()
+        }
     }
 
     /// What `X-Amz-Executed-Version` and the log say: `$LATEST` or the number.
@@ -94,9 +146,18 @@ impl Version {
     }
 }
 
+/// A deployment that is another one's for the environments of this kind.
+fn derived(deployment: Uuid, kind: &str) -> Uuid {
+    let digest = Digest::of(format!("{deployment} {kind}").as_bytes());
+    let (id, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
+    uuid::Builder::from_random_bytes(*id).into_uuid()
+}
+
 /// The snapshots in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Snapshots {
+    loads: Arc<Loads>,
+    groups: Arc<Groups>,
     map: papaya::HashMap<FunctionKey, Arc<Function>>,
     /// Held while one is filled or dropped: a snapshot that was read before a commit can then never be put in place
     /// after that commit dropped it.
@@ -104,6 +165,10 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
+    pub(crate) fn new(loads: Arc<Loads>, groups: Arc<Groups>) -> Self {
+        Self { loads, groups, map: papaya::HashMap::new(), filling: Mutex::default() }
+    }
+
     /// The snapshot of a function; `None` when there is no such function.
     pub(crate) fn get(
         &self,
@@ -114,7 +179,7 @@ impl Snapshots {
             return Ok(Some(Arc::clone(found)));
         }
         let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(function) = read(store, key)? else { return Ok(None) };
+        let Some(function) = self.read(store, key)? else { return Ok(None) };
         let function = Arc::new(function);
         let map = self.map.pin();
         if map.len() >= SNAPSHOTS_MAX {
@@ -141,11 +206,17 @@ impl Snapshots {
         }
         let owned = key.to_owned();
         let place = record::version_key(&owned, number);
-        let Some(version) = store.read(|tx| Ok::<_, Error>(VERSIONS.get(tx, &place)?))? else {
-            return Ok(None);
-        };
+        let (version, provisioned) = store
+            .read(|tx| Ok::<_, Error>((VERSIONS.get(tx, &place)?, PROVISIONED.get(tx, &place)?)))?;
+        let Some(version) = version else { return Ok(None) };
         let serving = match version.serving() {
-            Some(runs) => Serving::Version(Arc::new(Version::new(owned, Some(number), runs)?)),
+            Some(runs) => {
+                let load = self.loads.of(store, &owned)?;
+                let mut version = Version::new(owned, Some(number), runs, load)?;
+                version.group =
+                    provisioned.map(|wanted| self.groups.of(&version, number, wanted.executions));
+                Serving::Version(Arc::new(version))
+            }
             None if version.lifecycle == Lifecycle::Creating => Serving::Pending,
             None => Serving::Failed,
         };
@@ -169,12 +240,52 @@ impl Snapshots {
         }
     }
 
+    /// What runs of a published version that is runnable; `None` when it is not.
+    pub(crate) fn runnable(
+        &self,
+        store: &Store,
+        key: &FunctionKey,
+        number: u64,
+    ) -> Result<Option<Arc<Version>>, Error> {
+        Ok(match self.published(store, key.by_ref(), number)? {
+            Some(Serving::Version(version)) => Some(version),
+            Some(Serving::Pending | Serving::Failed) | None => None,
+        })
+    }
+
     /// Whether what runs under this version's name is this very deployment still.
     pub(crate) fn is_current(&self, store: &Store, version: &Version) -> Result<bool, Error> {
         Ok(match self.serving(store, version.key.by_ref(), version.number)? {
-            Some(Serving::Version(current)) => current.deployment == version.deployment,
+            Some(Serving::Version(current)) => current.origin == version.origin,
             Some(Serving::Pending | Serving::Failed) | None => false,
         })
+    }
+
+    fn read(&self, store: &Store, key: KeyRef<'_>) -> Result<Option<Function>, Error> {
+        let place = key.record();
+        let (function, reserved, policies) = store.read(|tx| {
+            let function = FUNCTIONS.get(tx, &place)?;
+            let policies = POLICIES.scan(tx, &place, None, usize::MAX)?;
+            Ok::<_, Error>((function, RESERVED.get(tx, &place)?, policies))
+        })?;
+        let Some(function) = function else { return Ok(None) };
+        let key = key.to_owned();
+        let load = self.loads.of(store, &key)?;
+        load.reserve(reserved.map(|reserved| reserved.executions));
+        let policies = policies.iter().map(|(place, policy)| {
+            let qualifier = record::policy_qualifier(place).unwrap_or_default();
+            Ok((qualifier, crate::control::permission::document(policy)?))
+        });
+        let latest = match function.serving() {
+            Some(runs) => Serving::Version(Arc::new(Version::new(key, None, runs, load)?)),
+            None if function.lifecycle == Lifecycle::Creating => Serving::Pending,
+            None => Serving::Failed,
+        };
+        Ok(Some(Function {
+            latest,
+            published: papaya::HashMap::new(),
+            policies: policies.collect::<Result<_, Error>>()?,
+        }))
     }
 
     /// Forgets a function: its records changed.
@@ -188,32 +299,6 @@ impl Snapshots {
         let _filling = self.filling.lock().unwrap_or_else(PoisonError::into_inner);
         self.map.pin().clear();
     }
-}
-
-fn read(store: &Store, key: KeyRef<'_>) -> Result<Option<Function>, Error> {
-    let place = key.record();
-    let (function, policies) = store.read(|tx| {
-        let function = FUNCTIONS.get(tx, &place)?;
-        Ok::<_, Error>((function, POLICIES.scan(tx, &place, None, usize::MAX)?))
-    })?;
-    let Some(function) = function else { return Ok(None) };
-    let policies = policies.iter().map(|(place, policy)| {
-        let qualifier = record::policy_qualifier(place).unwrap_or_default();
-        Ok((qualifier, crate::control::permission::document(policy)?))
-    });
-    Ok(Some(Function {
-        latest: latest(key.to_owned(), &function)?,
-        published: papaya::HashMap::new(),
-        policies: policies.collect::<Result<_, Error>>()?,
-    }))
-}
-
-fn latest(key: FunctionKey, function: &FunctionRecord) -> Result<Serving, Error> {
-    Ok(match function.serving() {
-        Some(runs) => Serving::Version(Arc::new(Version::new(key, None, runs)?)),
-        None if function.lifecycle == Lifecycle::Creating => Serving::Pending,
-        None => Serving::Failed,
-    })
 }
 
 /// Finds what runs for a target.

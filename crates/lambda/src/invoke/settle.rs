@@ -178,7 +178,8 @@ fn is_current(lambda: &Lambda, instance: &Instance) -> bool {
     if lambda.flights.is_draining() {
         return false;
     }
-    lambda.snapshots.is_current(&lambda.store, &instance.version).unwrap_or(false)
+    let wanted = instance.seat.as_ref().is_none_or(|seat| seat.group().wants_back());
+    wanted && lambda.snapshots.is_current(&lambda.store, &instance.version).unwrap_or(false)
 }
 
 /// Writes into the log why the platform ended a call.

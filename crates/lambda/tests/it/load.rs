@@ -99,7 +99,7 @@ fn account_limit(world: &World) {
     world.create("f", "python3.12", &[("app.py", code)]);
     let calls = (0..12).map(|n| world.invocation("f", &n.to_string())).collect();
     let results = on_two_shards(world, calls);
-    let refused = results.iter().filter(|result| matches!(result, Err(Error::ConcurrencyExceeded)));
+    let refused = results.iter().filter(|result| matches!(result, Err(Error::Throttled(_))));
     assert_eq!(refused.count(), 8);
     let (status, answer) = {
         let response = world.run(async {

@@ -9,6 +9,7 @@
 
 mod api;
 mod calls;
+mod concurrency;
 mod failures;
 mod lifecycle;
 mod load;
@@ -48,6 +49,7 @@ fn main() -> ExitCode {
         failures::CASES,
         lifecycle::CASES,
         versions::CASES,
+        concurrency::CASES,
         load::CASES,
     ];
     let mut failed = 0;
@@ -70,7 +72,9 @@ fn run(case: &Case, sandboxes: &world::Ground) -> bool {
             "failures::slow_initialisation" => settings.init_timeout = Duration::from_millis(500),
             "load::the_account_limit" => settings.account_concurrency = 4,
             "lifecycle::memory_of_idle_environments" => settings.idle_memory_max = 70 << 20,
-            "lifecycle::idle_environments_end" => settings.idle_max = Duration::from_millis(400),
+            "concurrency::provisioned_outlives_idleness" | "lifecycle::idle_environments_end" => {
+                settings.idle_max = Duration::from_millis(400)
+            }
             _ => {}
         });
         (case.body)(&world);
