@@ -43,6 +43,9 @@ pub enum Error {
         /// The key whose secret it is.
         access_key_id: String,
     },
+    /// A role, a name or a lifetime that no session can have.
+    #[error("a session cannot have this role, name or lifetime")]
+    NotASession,
     /// The cryptographic library refused.
     #[error("a secret could not be encrypted")]
     Encrypt,
@@ -62,6 +65,7 @@ impl From<Error> for ApiError {
             | Error::NotAKey { .. }
             | Error::KeyFileMissing { .. }
             | Error::WrongKey { .. }
+            | Error::NotASession
             | Error::Encrypt
             | Error::TooManyKeys
             | Error::Store(_) => ApiError::internal(&common::INTERNAL_FAILURE, error),

@@ -4,15 +4,16 @@
 //! account, any other the default one. In [`Mode::Serve`] the access keys are records, their secrets encrypted at
 //! rest, and the first start makes those of the account's root.
 //!
-//! This version knows roots alone: a root may do everything in its own account, since every handler acts in the
-//! caller's account, and nobody else may do anything. Users, roles and policies are not built; their operations
-//! answer 501.
+//! This version knows roots, who may do everything in their own account, since every handler acts in the caller's account,
+//! and the sessions of roles that functions run with. A role is a name: what roles may do is one setting,
+//! [`RoleAccess`]. Users, stored roles and policies are not built; their operations answer 501.
 //!
 //! A lookup reads memory and never the store.
 //!
 //! | module | what it holds |
 //! |---|---|
 //! | `records`, `seal` | access keys as stored, and their secrets at rest |
+//! | `sessions` | the short-lived credentials of roles |
 //! | `sts` | the handler of `GetCallerIdentity` |
 //! | `error`, [`limits`] | what can go wrong; every bound |
 
@@ -20,6 +21,7 @@ mod error;
 pub mod limits;
 mod records;
 mod seal;
+mod sessions;
 mod sts;
 
 use std::{collections::HashMap, fmt, path::Path, sync::Arc};
@@ -28,15 +30,17 @@ use gatemill_api::sts as api;
 use gatemill_store::{Key, Store};
 use gatemill_wire::{
     ApiError, Authorizer, Blob, Caller, Credential, Credentials, Cx, Entropy, OperationInfo,
-    Served, Table, Verification, arn::is_account, error::common,
+    Presented, Served, Table, Timestamp, Unusable, Verification, arn::is_account, error::common,
 };
 
 pub use error::Error;
+pub use sessions::{RoleSession, SessionCredentials};
 
 use crate::{
     limits::ACCESS_KEYS_MAX,
     records::{ACCESS_KEYS, AccessKeyRecord},
     seal::SealingKey,
+    sessions::{Sessions, session_arn_start},
 };
 
 /// Whose calls are accepted.
@@ -60,6 +64,15 @@ impl Mode {
             Self::Dev { default_account: account } | Self::Serve { account } => account,
         }
     }
+}
+
+/// What roles may do. There are no policies of roles yet, so it is one word for all of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoleAccess {
+    /// Nothing but ask who they are.
+    None,
+    /// Everything in their account.
+    Account,
 }
 
 /// The credentials of an account's root, made at the first start. The secret is shown once and cannot be read back.
@@ -86,6 +99,8 @@ impl fmt::Debug for NewRootCredentials {
 pub struct Identity {
     mode: Mode,
     keys: HashMap<String, Credential>,
+    sessions: Sessions,
+    roles: RoleAccess,
 }
 
 impl fmt::Debug for Identity {
@@ -105,6 +120,7 @@ impl Identity {
     pub async fn open(
         store: &Store,
         mode: Mode,
+        roles: RoleAccess,
         entropy: &dyn Entropy,
         data_dir: &Path,
     ) -> Result<(Arc<Self>, Option<NewRootCredentials>), Error> {
@@ -112,7 +128,9 @@ impl Identity {
             return Err(Error::NotAnAccount { account: mode.account().to_owned() });
         }
         let Mode::Serve { account } = &mode else {
-            return Ok((Arc::new(Self { mode, keys: HashMap::new() }), None));
+            let sealing = sealing_key(data_dir, entropy, true)?;
+            let sessions = Sessions::new(&sealing);
+            return Ok((Arc::new(Self { mode, keys: HashMap::new(), sessions, roles }), None));
         };
         let mut stored = stored_keys(store)?;
         let sealing = sealing_key(data_dir, entropy, stored.is_empty())?;
@@ -126,7 +144,21 @@ impl Identity {
             .into_iter()
             .map(|(id, key)| credential(id, &key, &sealing))
             .collect::<Result<_, _>>()?;
-        Ok((Arc::new(Self { mode, keys }), new))
+        let sessions = Sessions::new(&sealing);
+        Ok((Arc::new(Self { mode, keys, sessions, roles }), new))
+    }
+
+    /// Begins a session of a role, for a function to run with.
+    ///
+    /// # Errors
+    /// [`Error::NotASession`] when the role, the name or the lifetime cannot be one's.
+    pub fn begin_session(
+        &self,
+        session: &RoleSession<'_>,
+        now: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<SessionCredentials, Error> {
+        self.sessions.begin(session, now, entropy)
     }
 
     /// The operations of the Security Token Service and their handlers.
@@ -141,13 +173,19 @@ pub fn table() -> Table<Identity, Error> {
 }
 
 impl Credentials for Identity {
-    fn find(&self, access_key_id: &str) -> Option<Credential> {
+    fn find(&self, presented: Presented<'_>) -> Result<Credential, Unusable> {
+        let access_key_id = presented.access_key_id;
+        if self.sessions.made(access_key_id) {
+            return self.sessions.find(presented);
+        }
         let Mode::Dev { default_account } = &self.mode else {
-            return self.keys.get(access_key_id).cloned();
+            // A key for good has no session, so a token that comes with it is somebody else's.
+            let key = self.keys.get(access_key_id).filter(|_| presented.session_token.is_none());
+            return key.cloned().ok_or(Unusable::Unknown);
         };
         let account =
             if is_account(access_key_id) { access_key_id } else { default_account.as_str() };
-        Some(Credential {
+        Ok(Credential {
             caller: root(account, access_key_id),
             verification: Verification::AnySignature,
         })
@@ -160,6 +198,11 @@ impl Authorizer for Identity {
         if is_account(&caller.account) && caller.arn == root_arn(&caller.account) {
             return Ok(());
         }
+        if caller.arn.starts_with(&session_arn_start(&caller.account))
+            && (self.roles == RoleAccess::Account || operation.action == WHO_AM_I)
+        {
+            return Ok(());
+        }
         Err(ApiError::new(
             &common::ACCESS_DENIED,
             format!(
@@ -169,6 +212,9 @@ impl Authorizer for Identity {
         ))
     }
 }
+
+/// The one action that needs no permission.
+const WHO_AM_I: &str = "sts:GetCallerIdentity";
 
 fn root_arn(account: &str) -> String {
     format!("arn:aws:iam::{account}:root")

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
-use gatemill_wire::Entropy;
+use gatemill_wire::{Entropy, sigv4::hmac_sha256};
 
 use crate::{Error, limits::KEY_FILE_BYTES};
 
@@ -19,7 +19,10 @@ pub(crate) const KEY_FILE: &str = "identity.key";
 const NEW_KEY_FILE: &str = "identity.key.new";
 
 /// The key that secrets are encrypted with.
-pub(crate) struct SealingKey(LessSafeKey);
+pub(crate) struct SealingKey {
+    aead: LessSafeKey,
+    bytes: [u8; KEY_FILE_BYTES],
+}
 
 impl SealingKey {
     /// Reads the key file; `None` when there is none.
@@ -46,9 +49,21 @@ impl SealingKey {
         Self::new(&bytes).ok_or(Error::NotAKey { path })
     }
 
-    fn new(bytes: &[u8]) -> Option<Self> {
-        let key = (bytes.len() == KEY_FILE_BYTES).then(|| UnboundKey::new(&AES_256_GCM, bytes))?;
-        key.ok().map(LessSafeKey::new).map(Self)
+    pub(crate) fn new(bytes: &[u8]) -> Option<Self> {
+        let bytes = <[u8; KEY_FILE_BYTES]>::try_from(bytes).ok()?;
+        let key = UnboundKey::new(&AES_256_GCM, &bytes).ok()?;
+        Some(Self { aead: LessSafeKey::new(key), bytes })
+    }
+
+    /// Key material for another purpose, which says nothing about this key.
+    pub(crate) fn derive(&self, purpose: &str) -> [u8; KEY_FILE_BYTES] {
+        let derived = hmac_sha256(&self.bytes, purpose.as_bytes());
+        derived.try_into().expect("an HMAC-SHA256 has 32 bytes")
+    }
+
+    /// A key for another purpose.
+    pub(crate) fn derived(&self, purpose: &str) -> Self {
+        Self::new(&self.derive(purpose)).expect("a derived key has the right length")
     }
 
     /// Encrypts a secret for the place that `context` names.
@@ -63,7 +78,7 @@ impl SealingKey {
         entropy.fill(&mut nonce);
         let mut sealed = secret.as_bytes().to_vec();
         let aad = Aad::from(context.as_bytes());
-        self.0
+        self.aead
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), aad, &mut sealed)
             .map_err(|_| Error::Encrypt)?;
         Ok([nonce.as_slice(), &sealed].concat())
@@ -75,7 +90,7 @@ impl SealingKey {
         let mut text = sealed.to_vec();
         let aad = Aad::from(context.as_bytes());
         let nonce = Nonce::assume_unique_for_key(*nonce);
-        let opened = self.0.open_in_place(nonce, aad, &mut text).ok()?;
+        let opened = self.aead.open_in_place(nonce, aad, &mut text).ok()?;
         String::from_utf8(opened.to_vec()).ok()
     }
 }

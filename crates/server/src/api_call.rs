@@ -79,8 +79,9 @@ async fn run(server: &Arc<Server>, arrival: Arrival, request: Request<Bytes>) ->
 
 /// Whether the access key that signed is one of ours. The signature itself is checked with the body.
 fn is_known(server: &Server, parts: &Parts) -> bool {
+    let now = server.clock.now();
     Claim::read(parts)
-        .is_ok_and(|claim| server.front.credentials.find(&claim.access_key_id).is_some())
+        .is_ok_and(|claim| server.front.credentials.find(claim.presented(now)).is_ok())
 }
 
 /// A share of the memory for bodies, for a body that may be large.

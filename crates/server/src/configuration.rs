@@ -80,6 +80,12 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) resolvers: Option<Vec<Ipv4Addr>>,
 
+    /// What functions may do with the credentials of their role in AWS's APIs of this server: roles have no policies yet
+    /// [default: account in dev, none in serve]
+    #[arg(long, value_name = "ACCESS", env = "GATEMILL_FUNCTION_ACCESS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) function_access: Option<FunctionAccess>,
+
     /// Further directories to look for interpreters in, such as /opt/python3.13/bin
     #[arg(
         long,
@@ -183,6 +189,16 @@ impl EgressPolicy {
     }
 }
 
+/// What functions may do in AWS's APIs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FunctionAccess {
+    /// Nothing but ask who they are
+    None,
+    /// Everything in their own account
+    Account,
+}
+
 /// The two ways in which the server runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -200,6 +216,14 @@ impl Mode {
         match self {
             Self::Dev => EgressPolicy::All,
             Self::Serve => EgressPolicy::None,
+        }
+    }
+
+    /// What functions may do in AWS's APIs where nothing is said. In dev everybody may do everything anyway.
+    fn function_access(self) -> FunctionAccess {
+        match self {
+            Self::Dev => FunctionAccess::Account,
+            Self::Serve => FunctionAccess::None,
         }
     }
 
@@ -240,6 +264,8 @@ pub(crate) struct Configuration {
     pub(crate) egress_pool: Pool,
     /// Their name servers; none means this host's.
     pub(crate) resolvers: Vec<Ipv4Addr>,
+    /// What functions may do in AWS's APIs.
+    pub(crate) function_access: FunctionAccess,
     /// Where else interpreters are looked for.
     pub(crate) runtime_dir: Vec<PathBuf>,
     /// Whether an address that is not loopback is allowed.
@@ -289,6 +315,7 @@ impl Settings {
             egress: self.egress.or(lower.egress),
             egress_pool: self.egress_pool.or(lower.egress_pool),
             resolvers: self.resolvers.or(lower.resolvers),
+            function_access: self.function_access.or(lower.function_access),
             runtime_dir: self.runtime_dir.or(lower.runtime_dir),
             insecure_public: self.insecure_public.or(lower.insecure_public),
             threads: self.threads.or(lower.threads),
@@ -339,6 +366,7 @@ impl Settings {
             egress_asked: self.egress.is_some(),
             egress_pool,
             resolvers,
+            function_access: self.function_access.unwrap_or(mode.function_access()),
             runtime_dir: self.runtime_dir.unwrap_or_default(),
             insecure_public,
             threads,

@@ -27,7 +27,7 @@ fn every_setting_of_the_file_wins_over_a_lower_one() {
                log-level = \"warn\"\nisolation = \"process\"\nruntime-dir = [\"/opt\"]\n\
                insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5\n\
                concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\n\
-               egress = \"internet\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"";
+               egress = \"internet\"\nfunction-access = \"account\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"";
     let all = file(all).unwrap();
     assert_eq!(all.clone().over(Settings::default()), all);
     assert_eq!(Settings::default().over(all.clone()), all);

@@ -9,7 +9,7 @@ use std::{
 };
 
 use gatemill_gateway::Gateway;
-use gatemill_identity::{Identity, NewRootCredentials};
+use gatemill_identity::{Identity, NewRootCredentials, RoleAccess};
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
 use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Sandboxes};
@@ -18,7 +18,7 @@ use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Tabl
 
 use crate::{
     clock::{SystemClock, SystemEntropy},
-    configuration::{Configuration, IsolationClass, Mode},
+    configuration::{Configuration, FunctionAccess, IsolationClass, Mode},
     egress,
     error::Error,
     functions::GatewayFunctions,
@@ -253,7 +253,11 @@ async fn open_identity(
         Mode::Serve => gatemill_identity::Mode::Serve { account },
     };
     let dir = &configuration.data_dir;
-    Identity::open(store, mode, entropy, dir)
+    let roles = match configuration.function_access {
+        FunctionAccess::None => RoleAccess::None,
+        FunctionAccess::Account => RoleAccess::Account,
+    };
+    Identity::open(store, mode, roles, entropy, dir)
         .await
         .map_err(|source| Error::Identity { dir: dir.clone(), source })
 }

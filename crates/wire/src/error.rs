@@ -126,6 +126,8 @@ pub mod common {
     pub static INVALID_SIGNATURE: ErrorShape = shape("InvalidSignatureException", 403);
     /// An access key that nobody has.
     pub static UNRECOGNIZED_CLIENT: ErrorShape = shape("UnrecognizedClientException", 403);
+    /// The credentials of a session that is over.
+    pub static EXPIRED_TOKEN: ErrorShape = shape("ExpiredTokenException", 403);
     /// The caller may not do this.
     pub static ACCESS_DENIED: ErrorShape = ErrorShape {
         code: "AccessDeniedException",

@@ -49,7 +49,8 @@ pub use function_ref::{FunctionRef, Qualifier};
 pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};
 pub use routes::{Routes, Served, Table};
 pub use serve::{
-    Arrival, Authorizer, Credential, Credentials, Front, Recorder, Verification, serve,
+    Arrival, Authorizer, Credential, Credentials, Front, Presented, Recorder, Unusable,
+    Verification, serve,
 };
 pub use shape::{Kind, Location, Member, Shape, TimestampFormat};
 pub use time::{EpochSeconds, Iso8601, Timestamp};

@@ -71,10 +71,33 @@ pub struct Credential {
     pub verification: Verification,
 }
 
+/// What a request says of the key that it was signed with.
+#[derive(Debug, Clone, Copy)]
+pub struct Presented<'a> {
+    /// The id of the key.
+    pub access_key_id: &'a str,
+    /// What belongs to the key of a session.
+    pub session_token: Option<&'a str>,
+    /// When the request arrived.
+    pub now: Timestamp,
+}
+
+/// Why a key is not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unusable {
+    /// Nobody has it, or its session token is missing or another one.
+    Unknown,
+    /// Its session is over.
+    Expired,
+}
+
 /// Finds access keys.
 pub trait Credentials: Send + Sync {
-    /// The key with this id, if there is one.
-    fn find(&self, access_key_id: &str) -> Option<Credential>;
+    /// The key that was presented.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    fn find(&self, presented: Presented<'_>) -> Result<Credential, Unusable>;
 }
 
 /// Decides whether a caller may use an operation.
@@ -262,12 +285,16 @@ fn authenticate(
     parts: &Parts,
     body: &Bytes,
 ) -> Result<Caller, ApiError> {
-    let Some(credential) = front.credentials.find(&claim.access_key_id) else {
-        return Err(ApiError::new(
+    let credential = front.credentials.find(claim.presented(now)).map_err(|why| match why {
+        Unusable::Unknown => ApiError::new(
             &common::UNRECOGNIZED_CLIENT,
             "The security token included in the request is invalid.",
-        ));
-    };
+        ),
+        Unusable::Expired => ApiError::new(
+            &common::EXPIRED_TOKEN,
+            "The security token included in the request is expired",
+        ),
+    })?;
     if let Some(region) = front.region.as_ref().filter(|region| **region != claim.region) {
         return Err(signature_error(&SignatureError::Scope(format!(
             "Credential should be scoped to a valid region, not '{}'. This server is '{region}'.",

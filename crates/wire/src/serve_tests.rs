@@ -9,13 +9,14 @@ use crate::test_service::{self, Fixed, NOW, SECRET, caller, request, run, sign};
 struct Keys;
 
 impl Credentials for Keys {
-    fn find(&self, access_key_id: &str) -> Option<Credential> {
-        let verification = match access_key_id {
+    fn find(&self, presented: Presented<'_>) -> Result<Credential, Unusable> {
+        let verification = match presented.access_key_id {
+            "ASIAEXPIRED" => return Err(Unusable::Expired),
             "AKIDEXAMPLE" => Verification::Secret(SECRET.to_owned()),
             key if crate::arn::is_account(key) => Verification::AnySignature,
-            _ => return None,
+            _ => return Err(Unusable::Unknown),
         };
-        Some(Credential { caller: caller(access_key_id), verification })
+        Ok(Credential { caller: caller(presented.access_key_id), verification })
     }
 }
 
@@ -329,6 +330,8 @@ fn a_panic_of_a_handler_is_an_answer_and_a_record() {
 
 #[test]
 fn debug_shows_no_secret() {
-    let credential = Keys.find("AKIDEXAMPLE").unwrap();
+    let credential = Keys
+        .find(Presented { access_key_id: "AKIDEXAMPLE", session_token: None, now: NOW })
+        .unwrap();
     assert!(!format!("{credential:?}").contains(SECRET));
 }

@@ -16,7 +16,7 @@ use aws_lc_rs::{digest, hmac};
 use http::{HeaderMap, request::Parts};
 
 use crate::{
-    Timestamp,
+    Presented, Timestamp,
     limits::{PRESIGNED_SECONDS_MAX, SIGNATURE_WINDOW_MS},
     percent,
 };
@@ -218,6 +218,12 @@ impl Claim {
             session_token: session_token.map(str::to_owned),
             expires_s,
         })
+    }
+
+    /// The key of the claim, as it is looked up.
+    pub fn presented(&self, now: Timestamp) -> Presented<'_> {
+        let (access_key_id, session_token) = (&self.access_key_id, self.session_token.as_deref());
+        Presented { access_key_id, session_token, now }
     }
 
     /// Checks the time of the signature against ours.

@@ -9,7 +9,7 @@ use std::sync::{
 
 use aws_lc_rs::{digest, hmac};
 use bytes::Bytes;
-use gatemill_identity::{Identity, Mode, NewRootCredentials};
+use gatemill_identity::{Identity, Mode, NewRootCredentials, RoleAccess};
 use gatemill_store::Store;
 use gatemill_wire::{
     ApiError, Arrival, Entropy, Front, OperationInfo, Recorder, RequestId, Timestamp, serve,
@@ -40,7 +40,9 @@ async fn front(mode: Mode) -> (Front, Option<NewRootCredentials>) {
     let dir = tempfile::tempdir().unwrap();
     let entropy = Counting(AtomicU8::new(1));
     let (identity, new) =
-        Identity::open(&Store::memory(), mode, &entropy, dir.path()).await.unwrap();
+        Identity::open(&Store::memory(), mode, RoleAccess::None, &entropy, dir.path())
+            .await
+            .unwrap();
     let front = Front {
         services: vec![identity.routes()],
         credentials: Arc::clone(&identity) as _,

@@ -10,7 +10,7 @@ use gatemill_logs::{Event, Logs};
 use gatemill_store::Store;
 use gatemill_wire::{
     ApiError, Arrival, Authorizer, Caller, Clock, Credential, Credentials, Cx, Entropy, Front,
-    OperationInfo, Recorder, RequestId, Timestamp, Verification, serve,
+    OperationInfo, Presented, Recorder, RequestId, Timestamp, Unusable, Verification, serve,
 };
 use http::Request;
 use serde_json::{Value, json};
@@ -47,14 +47,15 @@ impl Entropy for Mixing {
 struct Anyone;
 
 impl Credentials for Anyone {
-    fn find(&self, access_key_id: &str) -> Option<Credential> {
+    fn find(&self, presented: Presented<'_>) -> Result<Credential, Unusable> {
+        let access_key_id = presented.access_key_id;
         let caller = Caller {
             account: access_key_id.to_owned(),
             arn: format!("arn:aws:iam::{access_key_id}:root"),
             user_id: access_key_id.to_owned(),
             access_key_id: access_key_id.to_owned(),
         };
-        Some(Credential { caller, verification: Verification::AnySignature })
+        Ok(Credential { caller, verification: Verification::AnySignature })
     }
 }
 

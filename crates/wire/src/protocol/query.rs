@@ -152,6 +152,7 @@ fn query_code(code: &'static str) -> &'static str {
         "IncompleteSignatureException" => "IncompleteSignature",
         "InvalidSignatureException" => "SignatureDoesNotMatch",
         "UnrecognizedClientException" => "InvalidClientTokenId",
+        "ExpiredTokenException" => "ExpiredToken",
         "AccessDeniedException" => "AccessDenied",
         "ValidationException" => "ValidationError",
         "UnknownOperationException" => "InvalidAction",
