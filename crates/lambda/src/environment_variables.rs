@@ -1,13 +1,12 @@
 //! The environment variables of a function's process.
 //!
-//! Source: values recorded from AWS in February 2026. Left out, because nothing stands behind them yet: credentials
-//! (functions have no role that could be assumed) and X-Ray's addresses.
+//! Source: values recorded from AWS in February 2026. Left out, because nothing stands behind them yet: X-Ray's addresses.
 
 use std::collections::BTreeMap;
 
 use gatemill_sandbox::{API_ADDRESS, runtime::Pack};
 
-use crate::{LogStream, invoke::resolve::Version, record::LogFormat};
+use crate::{LogStream, RoleCredentials, invoke::resolve::Version, record::LogFormat, role};
 
 /// Where the function's code is.
 pub(crate) const TASK_ROOT: &str = "/var/task";
@@ -50,6 +49,7 @@ pub(crate) fn of(
     stream: &LogStream,
     pack: &Pack,
     metadata_token: &str,
+    credentials: Option<&RoleCredentials>,
 ) -> Vec<(String, String)> {
     let configuration = &version.configuration;
     let mut all: BTreeMap<String, String> = BTreeMap::new();
@@ -83,6 +83,11 @@ pub(crate) fn of(
     if let LogFormat::Json { application, .. } = &configuration.logging.format {
         set("AWS_LAMBDA_LOG_FORMAT", "JSON");
         set("AWS_LAMBDA_LOG_LEVEL", application);
+    }
+    if let Some(credentials) = credentials {
+        for (name, value) in role::variables(credentials, &configuration.runtime) {
+            set(name, &value);
+        }
     }
     all.into_iter().collect()
 }

@@ -20,7 +20,9 @@ use crate::{
     code_store::Unpacked,
     frame::{Garbage, Kind},
     invoke::resolve::Version,
-    limits::{EXIT_GRACE, MEMORY_MB_PER_CPU, MEMORY_READING_AGE, MEMORY_READING_CALL},
+    limits::{
+        ENVIRONMENT_AGE_MAX, EXIT_GRACE, MEMORY_MB_PER_CPU, MEMORY_READING_AGE, MEMORY_READING_CALL,
+    },
     provisioned::Seat,
     shard,
     uid::UidSlot,
@@ -168,6 +170,8 @@ pub(crate) struct Instance {
     /// The shard whose reactor owns the wires; `None` when no shard's thread does.
     pub(crate) shard: Option<usize>,
     pub(crate) log: CallLog,
+    /// When its sandbox was started or taken.
+    pub(crate) born: Instant,
     /// What initialisation took, until the first call's report says it.
     pub(crate) init: Option<Duration>,
     pub(crate) idle_since: Instant,
@@ -187,6 +191,11 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
+    /// Whether it is given no further call, because its credentials end.
+    pub(crate) fn is_old(&self, now: Instant) -> bool {
+        now.duration_since(self.born) >= ENVIRONMENT_AGE_MAX
+    }
+
     /// Reads the memory high-water mark.
     pub(crate) fn measure(&mut self) -> u64 {
         self.memory_peak = self.memory_peak.max(self.sandbox.memory_peak_bytes());

@@ -16,8 +16,8 @@ use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, Served};
 
 use crate::{
-    AwsEndpoint, CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Streaming,
-    Worker,
+    AwsEndpoint, CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Roles,
+    Streaming, Worker,
     code_store::CodeStore,
     control,
     flights::Flights,
@@ -145,6 +145,8 @@ pub struct Lambda {
     pub(crate) flights: Flights,
     /// Who answers what functions ask of AWS.
     pub(crate) aws_endpoint: OnceLock<Arc<dyn AwsEndpoint>>,
+    /// Who gives functions the credentials of their roles.
+    pub(crate) roles: OnceLock<Arc<dyn Roles>>,
     /// Signs the addresses of code. New at every start, which ends the addresses given out before; they live for ten
     /// minutes anyway.
     pub(crate) location_key: [u8; 32],
@@ -185,6 +187,7 @@ impl Lambda {
             logs: LogPump::new(parts.logs),
             flights: Flights::default(),
             aws_endpoint: OnceLock::new(),
+            roles: OnceLock::new(),
             location_key,
             settings: parts.settings,
         }))
@@ -194,6 +197,12 @@ impl Lambda {
     /// first counts: it is set while the server is put together.
     pub fn set_aws_endpoint(&self, endpoint: Arc<dyn AwsEndpoint>) {
         let _ = self.aws_endpoint.set(endpoint);
+    }
+
+    /// Says who gives functions the credentials of their roles; until then they have none. Only the first counts: it is set
+    /// while the server is put together.
+    pub fn set_roles(&self, roles: Arc<dyn Roles>) {
+        let _ = self.roles.set(roles);
     }
 
     /// The API: Lambda's route table.

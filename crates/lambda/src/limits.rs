@@ -115,6 +115,10 @@ pub const PLACE_WAIT: Duration = Duration::from_secs(120);
 pub const EXIT_GRACE: Duration = Duration::from_millis(500);
 /// How often a call that lost its environment before it was delivered is placed again.
 pub const REPLACEMENTS_MAX: usize = 3;
+/// How long the credentials of a function's role are good.
+pub const ROLE_CREDENTIALS_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
+/// How long after its start an environment is given further calls: its credentials outlast the longest of them.
+pub const ENVIRONMENT_AGE_MAX: Duration = Duration::from_secs(11 * 60 * 60);
 /// Processes and threads of an environment.
 pub const PROCESSES_MAX: u32 = 1_024;
 /// Open files of a process.

@@ -18,7 +18,7 @@ use crate::{
     invoke::resolve::Version,
     limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
     load::Throttle,
-    report,
+    report, role,
     runtime_api::{Facts, extension},
     shard,
     wires::{Codec, Heard, Outgoing, Wires},
@@ -118,6 +118,7 @@ pub(crate) async fn start(
         shard: shard::current(),
         log,
         init: None,
+        born: begun,
         idle_since: begun,
         seat: None,
         memory_peak: 0,
@@ -250,6 +251,7 @@ fn spec(
     token: &str,
 ) -> Spec {
     let configuration = &version.configuration;
+    let credentials = role::credentials(lambda, version);
     let binds = pack.binds.iter().map(|(host, inside)| (host.as_path(), inside.as_path()));
     let binds = binds.chain([(code, Path::new(TASK_ROOT))]);
     let proportional = configuration.memory_mb.saturating_mul(1000) / MEMORY_MB_PER_CPU;
@@ -257,7 +259,7 @@ fn spec(
         id: lambda.entropy.uuid().simple().to_string(),
         program: pack.program.clone(),
         args: pack.args_for(configuration.memory_mb),
-        env: environment_variables::of(version, stream, pack, token),
+        env: environment_variables::of(version, stream, pack, token, credentials.as_ref()),
         cwd: TASK_ROOT.into(),
         root: None,
         binds: binds

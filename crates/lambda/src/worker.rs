@@ -143,6 +143,7 @@ async fn environments(lambda: Arc<Lambda>) {
             tracing::debug!(environments = expired.len(), "idle environments end");
         }
         drop(expired);
+        drop(lambda.pool.remove(|instance| instance.is_old(now)));
         let changed = async {
             tokio::select! {
                 () = functions.changed() => {}

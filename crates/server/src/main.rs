@@ -7,7 +7,7 @@
 //! | `cli`, `configuration`, `commands` | what can be said, what then holds, what is done |
 //! | `wiring` | how the server is put together, and the way back |
 //! | `listener`, `dispatch`, `own_host`, `api_call`, `admin` | a request, from the socket to a service |
-//! | `functions`, `log_lines` | what one service is for another |
+//! | `functions`, `roles`, `log_lines` | what one service is for another |
 //! | `egress` | what functions reach of the network |
 //! | `supervisor`, `recorder`, `in_flight` | background work, what is counted, what a stop waits for |
 //! | `demo` | the example, deployed through the server's own API |
@@ -33,6 +33,7 @@ mod machine;
 mod output;
 mod own_host;
 mod recorder;
+mod roles;
 mod runtimes;
 mod server;
 mod signals;

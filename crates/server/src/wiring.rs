@@ -28,6 +28,7 @@ use crate::{
     log_lines::FunctionLogs,
     machine,
     recorder::CallRecorder,
+    roles::FunctionRoles,
     runtimes,
     server::Server,
     supervisor::{Supervisor, Work, Worker},
@@ -139,6 +140,11 @@ impl Running {
         });
         let dir = &configuration.data_dir;
         let lambda = lambda.map_err(|source| Error::Lambda { dir: dir.clone(), source })?;
+        lambda.set_roles(Arc::new(FunctionRoles {
+            identity: Arc::clone(&identity),
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        }));
         let gateway = Gateway::new(gatemill_gateway::Parts {
             store: store.clone(),
             functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),

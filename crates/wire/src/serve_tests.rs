@@ -184,6 +184,15 @@ fn an_unknown_key_is_refused() {
 }
 
 #[test]
+fn a_session_that_is_over_is_told() {
+    check_error(
+        |service| sign(make(service, "well"), ("ASIAEXPIRED", SECRET), ("us-east-1", service)),
+        (403, "ExpiredTokenException", "ExpiredToken"),
+        |_| "The security token included in the request is expired".to_owned(),
+    );
+}
+
+#[test]
 fn pieces_of_a_signature_are_refused() {
     check_error(
         |service| {

@@ -175,7 +175,7 @@ fn put_back(lambda: &Lambda, instance: Box<Instance>) {
 }
 
 fn is_current(lambda: &Lambda, instance: &Instance) -> bool {
-    if lambda.flights.is_draining() {
+    if lambda.flights.is_draining() || instance.is_old(tokio::time::Instant::now()) {
         return false;
     }
     let wanted = instance.seat.as_ref().is_none_or(|seat| seat.group().wants_back());
