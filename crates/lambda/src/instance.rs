@@ -181,6 +181,14 @@ pub(crate) struct Instance {
     pub(crate) memory_peak: u64,
     /// When it was read last.
     pub(crate) measured_at: Instant,
+    /// What making it took, for the decision whom to evict.
+    pub(crate) start: Duration,
+    /// Calls that it ran.
+    pub(crate) uses: u32,
+    /// What it was worth when it got idle; see [`eviction`](crate::eviction).
+    pub(crate) worth: f64,
+    /// Whether its processes are stopped.
+    pub(crate) frozen: bool,
     /// The core that its processes keep to, for as long as its calls are waited for on the spot.
     pub(crate) core: Option<usize>,
     // Last, so that everything above is gone before the process tree is killed and its uid may be another's.
@@ -227,6 +235,22 @@ impl Instance {
         if core != self.core {
             self.sandbox.keep_to(core);
             self.core = core;
+        }
+    }
+
+    /// Stops its processes: it has no call, and what it does without one is nobody's.
+    pub(crate) fn freeze(&mut self) {
+        if !self.frozen {
+            self.frozen = true;
+            self.sandbox.freeze();
+        }
+    }
+
+    /// Lets them go on.
+    pub(crate) fn thaw(&mut self) {
+        if self.frozen {
+            self.frozen = false;
+            self.sandbox.thaw();
         }
     }
 

@@ -31,6 +31,7 @@ mod control;
 mod entrypoint;
 mod environment_variables;
 mod error;
+mod eviction;
 mod failure;
 mod flights;
 mod frame;

@@ -99,6 +99,11 @@ pub const ON_THE_SPOT: Duration = Duration::from_micros(200);
 pub const SPOT_PAUSE_MIN: u32 = 8;
 /// The same after many such calls in a row.
 pub const SPOT_PAUSE_MAX: u32 = 1_024;
+/// How long an environment has no call before its processes are frozen. A busy one never is: freezing and thawing cost
+/// more than a small call.
+pub const FREEZE_AFTER: Duration = Duration::from_millis(50);
+/// Environments that are frozen while a shard's pool is held.
+pub const FREEZE_AT_ONCE: usize = 32;
 /// How old a reading of an environment's memory may be for the report of a call that was short itself.
 pub const MEMORY_READING_AGE: Duration = Duration::from_millis(10);
 /// How short such a call is: in this time a process can touch a few megabytes at most.

@@ -1,5 +1,7 @@
 //! Idle environments, and the calls that wait for one.
 //!
+//! One that idles for a moment is frozen, and thawed before it is given out again.
+//!
 //! Idle environments are kept by the shard whose reactor owns their sockets, the most recently used first. A shard's lock
 //! is its own thread's nearly always; others take it only when they have none of their own. A call that waits is
 //! handed the first environment of its deployment that gets free, whether it was started for it or not.
@@ -8,7 +10,7 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -19,12 +21,30 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::{instance::Instance, shard};
+use crate::{
+    eviction::{self, Candidate},
+    instance::Instance,
+    limits::{FREEZE_AFTER, FREEZE_AT_ONCE},
+    shard,
+};
 
 /// Boxed, so that handing one on moves a pointer.
 pub(crate) type Boxed = Box<Instance>;
 
-type Idle = HashMap<Uuid, VecDeque<Boxed>>;
+/// The idle environments of one shard.
+#[derive(Debug, Default)]
+struct Idle {
+    /// By deployment. The one that was used last is at the back, so the frozen ones are at the front.
+    by_deployment: HashMap<Uuid, VecDeque<Boxed>>,
+    /// How many of them run.
+    thawed: usize,
+}
+
+impl Idle {
+    fn all(&self) -> impl Iterator<Item = &Boxed> {
+        self.by_deployment.values().flatten()
+    }
+}
 
 /// The idle environments of all shards.
 #[derive(Debug)]
@@ -39,6 +59,10 @@ pub(crate) struct Pool {
     budget: u64,
     /// Told when they hold more than the budget.
     over_budget: Notify,
+    clock: eviction::Clock,
+    /// Whether the freezer waits for something to freeze.
+    freezer_waits: AtomicBool,
+    to_freeze: Notify,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -59,6 +83,9 @@ impl Pool {
             held: AtomicU64::new(0),
             budget,
             over_budget: Notify::new(),
+            clock: eviction::Clock::default(),
+            freezer_waits: AtomicBool::new(false),
+            to_freeze: Notify::new(),
         }
     }
 
@@ -74,14 +101,14 @@ impl Pool {
         let others = (0..self.shards.len()).filter(|shard| *shard != here);
         let found = std::iter::once(here).chain(others).find_map(|shard| {
             let mut idle = lock(&self.shards[shard]);
-            let of_deployment = idle.get_mut(&deployment)?;
-            let found = of_deployment.pop_back();
-            if of_deployment.is_empty() {
-                idle.remove(&deployment);
-            }
-            found
-        })?;
+            // The entry stays when it gets empty: the environment is back in a moment.
+            let found = idle.by_deployment.get_mut(&deployment)?.pop_back()?;
+            idle.thawed -= usize::from(!found.frozen);
+            Some(found)
+        });
+        let mut found = found?;
         self.held.fetch_sub(evictable_bytes(&found), Ordering::Relaxed);
+        found.thaw();
         Some(found)
     }
 
@@ -100,8 +127,17 @@ impl Pool {
         }
         instance.idle_since = Instant::now();
         let (deployment, bytes) = (instance.version.deployment, evictable_bytes(&instance));
+        instance.worth = self.clock.worth(instance.uses, instance.start, instance.memory_peak);
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
-        lock(&self.shards[self.here()]).entry(deployment).or_default().push_back(instance);
+        {
+            let mut idle = lock(&self.shards[self.here()]);
+            idle.thawed += 1;
+            idle.by_deployment.entry(deployment).or_default().push_back(instance);
+        }
+        // After the lock: whoever waits either sees the environment or is seen here.
+        if self.freezer_waits.load(Ordering::SeqCst) {
+            self.to_freeze.notify_one();
+        }
         if before.saturating_add(bytes) > self.budget {
             self.over_budget.notify_one();
         }
@@ -154,46 +190,91 @@ impl Pool {
         let mut removed: Vec<Boxed> = Vec::new();
         for shard in &self.shards {
             let mut idle = lock(shard);
-            for of_deployment in idle.values_mut() {
-                let (go, stay) = of_deployment.drain(..).partition(|instance| unwanted(instance));
-                *of_deployment = stay;
-                let go: VecDeque<_> = go;
-                removed.extend(go);
+            let before = removed.len();
+            for of_deployment in idle.by_deployment.values_mut() {
+                if of_deployment.iter().any(|instance| unwanted(instance)) {
+                    let (go, stay) = of_deployment.drain(..).partition(|one| unwanted(one));
+                    *of_deployment = stay;
+                    let go: VecDeque<_> = go;
+                    removed.extend(go);
+                }
             }
-            idle.retain(|_, of_deployment| !of_deployment.is_empty());
+            idle.thawed -= removed[before..].iter().filter(|one| !one.frozen).count();
+            idle.by_deployment.retain(|_, of_deployment| !of_deployment.is_empty());
         }
+        // So that what is told of its end can hear it.
+        removed.iter_mut().for_each(|instance| instance.thaw());
         let freed = removed.iter().map(|instance| evictable_bytes(instance)).sum();
         self.held.fetch_sub(freed, Ordering::Relaxed);
         removed
     }
 
-    /// Takes out the environments that idled for too long, and the oldest ones while all together hold more memory than
-    /// the budget.
+    /// Takes out the environments that idled for too long, and, while all together hold more memory than the budget, those
+    /// that are worth the least.
     pub(crate) fn expire(&self, now: Instant, idle_max: Duration) -> Vec<Boxed> {
         let evictable = |instance: &Instance| instance.seat.is_none();
         let mut removed = self.remove(|instance| {
             evictable(instance) && now.duration_since(instance.idle_since) >= idle_max
         });
-        let mut held: Vec<(Instant, u64)> = Vec::new();
+        let mut candidates = Vec::new();
         for shard in &self.shards {
             let idle = lock(shard);
-            let evictable = idle.values().flatten().filter(|one| evictable(one));
-            held.extend(evictable.map(|one| (one.idle_since, one.memory_peak)));
+            let evictable = idle.all().filter(|instance| evictable(instance));
+            candidates.extend(evictable.map(|instance| candidate(instance)));
         }
-        let mut total: u64 = held.iter().map(|(_, bytes)| bytes).sum();
-        held.sort_unstable();
-        let mut cut = None;
-        for (since, bytes) in held {
-            if total <= self.budget {
-                break;
-            }
-            total -= bytes;
-            cut = Some(since);
-        }
-        if let Some(cut) = cut {
-            removed
-                .extend(self.remove(|instance| evictable(instance) && instance.idle_since <= cut));
+        if let Some(last) = eviction::last_to_go(candidates, self.budget, &self.clock) {
+            removed.extend(
+                self.remove(|instance| evictable(instance) && candidate(instance).goes_with(&last)),
+            );
         }
         removed
     }
+
+    /// Freezes environments as soon as they have idled for [`FREEZE_AFTER`]. Runs for ever.
+    pub(crate) async fn freeze_idle(&self) {
+        loop {
+            let given = self.to_freeze.notified();
+            self.freezer_waits.store(true, Ordering::SeqCst);
+            if self.shards.iter().all(|shard| lock(shard).thawed == 0) {
+                given.await;
+            }
+            self.freezer_waits.store(false, Ordering::SeqCst);
+            tokio::time::sleep(FREEZE_AFTER).await;
+            let now = Instant::now();
+            for shard in &self.shards {
+                while freeze_some(&mut lock(shard), now) {
+                    // Between two portions the shard's own thread gets at its environments.
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
+    }
+}
+
+/// Freezes a portion of what idled long enough; whether there may be more.
+fn freeze_some(idle: &mut Idle, now: Instant) -> bool {
+    let Idle { by_deployment, thawed } = idle;
+    if *thawed == 0 {
+        return false;
+    }
+    let mut room = FREEZE_AT_ONCE;
+    for of_deployment in by_deployment.values_mut() {
+        let first = of_deployment.partition_point(|instance| instance.frozen);
+        for instance in of_deployment.range_mut(first..) {
+            if now.duration_since(instance.idle_since) < FREEZE_AFTER {
+                break;
+            }
+            if room == 0 {
+                return true;
+            }
+            instance.freeze();
+            (room, *thawed) = (room - 1, *thawed - 1);
+        }
+    }
+    false
+}
+
+fn candidate(instance: &Instance) -> Candidate {
+    let Instance { worth, idle_since, memory_peak, .. } = *instance;
+    Candidate { worth, idle_since, bytes: memory_peak }
 }

@@ -124,12 +124,17 @@ pub(crate) async fn start(
         memory_peak: 0,
         measured_at: begun,
         core: None,
+        start: Duration::ZERO,
+        uses: 0,
+        worth: 0.0,
+        frozen: false,
         sandbox,
         _code: code,
         _uid: uid,
     });
     let end = initialise(lambda, &mut instance, begun + limit).await;
     let took = begun.elapsed();
+    instance.start = took;
     // Inside a call, initialisation counts as the call's own duration.
     if matches!(end, InitEnd::Ready) {
         let Instance { wires, log, version, .. } = &mut *instance;

@@ -48,6 +48,10 @@ pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
         Worker { name: "lambda-versions", future: Box::pin(version_worker::run(e)) },
         Worker { name: "lambda-provisioned", future: Box::pin(provisioned_worker::run(f)) },
         Worker { name: "lambda-environments", future: Box::pin(environments(b)) },
+        Worker {
+            name: "lambda-freezer",
+            future: Box::pin(async move { f.pool.freeze_idle().await }),
+        },
         Worker { name: "lambda-packages", future: Box::pin(packages(c)) },
         Worker { name: "lambda-logs", future: Box::pin(async move { d.logs.run().await }) },
     ]

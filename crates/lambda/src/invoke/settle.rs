@@ -168,7 +168,8 @@ async fn close(lambda: &Lambda, mut instance: Box<Instance>, closing: Closing) -
 }
 
 /// Keeps an environment that can run another call of a function that still runs this deployment.
-fn put_back(lambda: &Lambda, instance: Box<Instance>) {
+fn put_back(lambda: &Lambda, mut instance: Box<Instance>) {
+    instance.uses = instance.uses.saturating_add(1);
     if instance.life.state() == State::Idle && is_current(lambda, &instance) {
         lambda.pool.give(instance);
     }
