@@ -70,7 +70,9 @@ pub struct Settings {
     pub starts_at_once: usize,
     /// How long an environment without calls is kept.
     pub idle_max: Duration,
-    /// Memory that idle environments may hold together, in bytes; the oldest go first.
+    /// How long an environment has no call before it is frozen.
+    pub freeze_after: Duration,
+    /// Memory that idle environments may hold together, in bytes; those that are worth the least go first.
     pub idle_memory_max: u64,
     /// Whether another version of a language may run in place of one that is not installed.
     pub nearest_runtime: bool,
@@ -93,6 +95,7 @@ impl Default for Settings {
             account_concurrency: 1_000,
             starts_at_once: 4 * cores,
             idle_max: Duration::from_secs(600),
+            freeze_after: limits::FREEZE_AFTER,
             idle_memory_max: 4 * 1024 * 1024 * 1024,
             nearest_runtime: false,
             cpu_millis_min: 1_000,

@@ -24,7 +24,7 @@ use uuid::Uuid;
 use crate::{
     eviction::{self, Candidate},
     instance::Instance,
-    limits::{FREEZE_AFTER, FREEZE_AT_ONCE},
+    limits::FREEZE_AT_ONCE,
     shard,
 };
 
@@ -230,8 +230,8 @@ impl Pool {
         removed
     }
 
-    /// Freezes environments as soon as they have idled for [`FREEZE_AFTER`]. Runs for ever.
-    pub(crate) async fn freeze_idle(&self) {
+    /// Freezes environments as soon as they have idled for this long. Runs for ever.
+    pub(crate) async fn freeze_idle(&self, after: Duration) {
         loop {
             let given = self.to_freeze.notified();
             self.freezer_waits.store(true, Ordering::SeqCst);
@@ -239,10 +239,10 @@ impl Pool {
                 given.await;
             }
             self.freezer_waits.store(false, Ordering::SeqCst);
-            tokio::time::sleep(FREEZE_AFTER).await;
+            tokio::time::sleep(after).await;
             let now = Instant::now();
             for shard in &self.shards {
-                while freeze_some(&mut lock(shard), now) {
+                while freeze_some(&mut lock(shard), now, after) {
                     // Between two portions the shard's own thread gets at its environments.
                     tokio::task::yield_now().await;
                 }
@@ -252,7 +252,7 @@ impl Pool {
 }
 
 /// Freezes a portion of what idled long enough; whether there may be more.
-fn freeze_some(idle: &mut Idle, now: Instant) -> bool {
+fn freeze_some(idle: &mut Idle, now: Instant, after: Duration) -> bool {
     let Idle { by_deployment, thawed } = idle;
     if *thawed == 0 {
         return false;
@@ -261,7 +261,7 @@ fn freeze_some(idle: &mut Idle, now: Instant) -> bool {
     for of_deployment in by_deployment.values_mut() {
         let first = of_deployment.partition_point(|instance| instance.frozen);
         for instance in of_deployment.range_mut(first..) {
-            if now.duration_since(instance.idle_since) < FREEZE_AFTER {
+            if now.duration_since(instance.idle_since) < after {
                 break;
             }
             if room == 0 {

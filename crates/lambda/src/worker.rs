@@ -42,7 +42,7 @@ impl std::fmt::Debug for Worker {
 }
 
 pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
-    let [a, b, c, d, e, f] = std::array::from_fn(|_| Arc::clone(lambda));
+    let [a, b, c, d, e, f, g] = std::array::from_fn(|_| Arc::clone(lambda));
     vec![
         Worker { name: "lambda-deployments", future: Box::pin(deployments(a)) },
         Worker { name: "lambda-versions", future: Box::pin(version_worker::run(e)) },
@@ -50,7 +50,7 @@ pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
         Worker { name: "lambda-environments", future: Box::pin(environments(b)) },
         Worker {
             name: "lambda-freezer",
-            future: Box::pin(async move { f.pool.freeze_idle().await }),
+            future: Box::pin(async move { g.pool.freeze_idle(g.settings.freeze_after).await }),
         },
         Worker { name: "lambda-packages", future: Box::pin(packages(c)) },
         Worker { name: "lambda-logs", future: Box::pin(async move { d.logs.run().await }) },

@@ -144,7 +144,7 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_seconds: Option<u64>,
 
-    /// Memory that idle execution environments may hold together; the oldest go first [default: 4096]
+    /// Memory that idle execution environments may hold together; those that are cheapest to make again go first [default: 4096]
     #[arg(long, value_name = "MB", env = "GATEMILL_IDLE_MEMORY_MB", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_memory_mb: Option<u64>,

@@ -16,7 +16,7 @@ use crate::{
     answer::{Answer, TooLarge},
     frame::{Body, Frame, Garbage, InvokeMeta, Kind, Reader},
     instance::{Event, Instance, State},
-    limits::{FREEZE_AFTER, RESPONSE_BYTES_MAX, STREAM_BYTES_MAX},
+    limits::{RESPONSE_BYTES_MAX, STREAM_BYTES_MAX},
     report,
     runtime_api::extension,
     shard,
@@ -183,7 +183,7 @@ fn on_the_spot(
 ) -> Option<Heard> {
     // Other threads run blocking work and other tasks beside this one; only a shard's own is ours to hold.
     // And an environment that has just been thawed, as all that idled are, needs a moment for that.
-    let is_warm = instance.idle_since.elapsed() < FREEZE_AFTER;
+    let is_warm = instance.idle_since.elapsed() < lambda.settings.freeze_after;
     let may = shard::current().is_some() && is_warm && instance.wires.may_answer_at_once();
     if !may || !instance.version.pace.is_quick() {
         return None;

@@ -71,6 +71,7 @@ fn run(case: &Case, sandboxes: &world::Ground) -> bool {
         let world = World::new(sandboxes, |settings| match case.name {
             "failures::slow_initialisation" => settings.init_timeout = Duration::from_millis(500),
             "load::the_account_limit" => settings.account_concurrency = 4,
+            "failures::broken_protocol" => settings.freeze_after = Duration::from_secs(60),
             "lifecycle::memory_of_idle_environments" => settings.idle_memory_max = 70 << 20,
             "concurrency::provisioned_outlives_idleness" | "lifecycle::idle_environments_end" => {
                 settings.idle_max = Duration::from_millis(400)
