@@ -3,6 +3,7 @@
 Nothing here waits by the clock: the server says on its first line where it is ready.
 """
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -21,6 +22,19 @@ BINARY = pathlib.Path(os.environ.get("GATEMILL_BINARY", REPOSITORY / "target/rel
 READY_LINE = "Gatemill is ready at "
 
 
+def runtime_directories():
+    """Where interpreters are that no search finds by itself: the .NET of the tests' own Python packages."""
+    found = importlib.util.find_spec("dotnetcore2")
+    if found is None:
+        return []
+    directory = pathlib.Path(found.submodule_search_locations[0]) / "bin"
+    (directory / "dotnet").chmod(0o755)
+    return [directory]
+
+
+RUNTIME_DIRECTORIES = [word for place in runtime_directories() for word in ("--runtime-dir", str(place))]
+
+
 class Server:
     """One server process over one data directory; it can be killed and started again."""
 
@@ -37,7 +51,7 @@ class Server:
         """Starts and reads what it prints up to the line that has `after` in it."""
         log = log or open(self.directory / "server.log", "ab")
         line = [str(BINARY), self.command, "--data-dir", str(self.directory / "data")]
-        line += ["--listen", f"127.0.0.1:{self.port}", *self.arguments]
+        line += ["--listen", f"127.0.0.1:{self.port}", *RUNTIME_DIRECTORIES, *self.arguments]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("AWS_")}
         self.process = subprocess.Popen(
             line, stdout=subprocess.PIPE, stderr=log, text=True, env=environment,
@@ -106,7 +120,8 @@ class Server:
 def runtimes():
     """The runtime identifiers that this host has, by `gatemill runtime list`."""
     listed = subprocess.run(
-        [str(BINARY), "runtime", "list", "--format", "json", "--data-dir", tempfile.mkdtemp(prefix="gatemill-e2e-")],
+        [str(BINARY), "runtime", "list", "--format", "json", "--data-dir", tempfile.mkdtemp(prefix="gatemill-e2e-"),
+         *RUNTIME_DIRECTORIES],
         capture_output=True, text=True, check=True,
     )
     return [runtime["name"] for runtime in json.loads(listed.stdout)]

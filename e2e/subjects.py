@@ -11,7 +11,7 @@ import shutil
 import subprocess
 
 from packages import package_of
-from server import REPOSITORY
+from server import REPOSITORY, runtime_directories
 
 FUNCTIONS = pathlib.Path(__file__).resolve().parent / "functions"
 BUILT = REPOSITORY / "target/ci/subjects"
@@ -91,8 +91,24 @@ def java(with_core=True):
     return package_of({**classes, f"lib/{core.name}": core.read_bytes()} if with_core else classes)
 
 
+def dotnet():
+    """The function's assembly and its Amazon.Lambda.Core, compiled by Mono against the library of the .NET that runs them."""
+
+    def compile_sources(folder):
+        framework = next(runtime_directories()[0].glob("shared/Microsoft.NETCore.App/*"))
+        libraries = [framework / "netstandard.dll", *framework.glob("System*.dll")]
+        options = ["-nostdlib", "-noconfig", "-target:library", *(f"-r:{library}" for library in libraries)]
+        core, subject = folder / "Amazon.Lambda.Core.dll", folder / "Subject.dll"
+        run("mcs", *options, f"-out:{core}", FUNCTIONS / "dotnet/LambdaCore.cs")
+        run("mcs", *options, f"-r:{core}", f"-out:{subject}", FUNCTIONS / "dotnet/Subject.cs")
+
+    return package_of(files_of(once("dotnet", sources("dotnet"), compile_sources)))
+
+
 SUBJECTS = {
     "python": Subject("subject.handler", 128, "ValueError", "stackTrace", lambda: package_of(sources("python"))),
     "nodejs": Subject("subject.handler", 128, "TypeError", "trace", lambda: package_of(sources("nodejs"))),
+    "ruby": Subject("subject.Subject.handler", 128, "Function<ArgumentError>", "stackTrace", lambda: package_of(sources("ruby"))),
+    "dotnet": Subject("Subject::Subject.Function::Handle", 256, "InvalidOperationException", "stackTrace", dotnet),
     "java": Subject("subject.Subject", 256, "java.lang.IllegalStateException", "stackTrace", java),
 }

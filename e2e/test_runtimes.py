@@ -17,7 +17,8 @@ from subjects import SUBJECTS, family, java
 # What can be created in place of releases that AWS has no functions for.
 STANDS_IN_FOR = {"dotnetcore3.1": "dotnet8", "dotnet6": "dotnet8", "dotnet9": "dotnet8", "ruby3.1": "ruby3.2"}
 
-RUNTIMES = list(dict.fromkeys(STANDS_IN_FOR.get(name, name) for name in runtimes() if family(name) in SUBJECTS))
+RUNTIMES = list(dict.fromkeys(STANDS_IN_FOR.get(name, name) for name in runtimes()))
+RUNTIMES = [name for name in RUNTIMES if family(name) in SUBJECTS]
 
 
 def pytest_report_header(config):
@@ -255,6 +256,130 @@ class TestJava:
     def test_logger(self, java_forms):
         tail = java_forms("subject.Forms::logs", {})[2]
         assert "\none\rtwo\n[WARN] a warning\n[TRACE] a trace\n" in tail
+
+
+@pytest.fixture(scope="module")
+def forms(functions):
+    """Calls a handler of a language's subject, which is made at its first call."""
+    made = {}
+
+    def call(runtime, handler, event, **more):
+        if (runtime, handler) not in made:
+            name = made[runtime, handler] = f"form-{len(made)}"
+            subject = SUBJECTS[family(runtime)]
+            create(functions, name, subject.code(), runtime, handler=handler, MemorySize=subject.memory, **more)
+        name = made[runtime, handler]
+        answer = functions.invoke(FunctionName=name, Payload=json.dumps(event).encode(), LogType="Tail")
+        return answer["Payload"].read(), answer.get("FunctionError"), base64.b64decode(answer["LogResult"]).decode()
+
+    return call
+
+
+def expect_error(answer, kind, message):
+    body, error, tail = answer
+    seen = json.loads(body)
+    assert (error, seen["errorType"]) == ("Unhandled", kind), seen
+    assert seen["errorMessage"] == message
+    assert message.split("\n")[0][:60] in tail
+    return seen
+
+
+DOTNETS = [name for name in RUNTIMES if family(name) == "dotnet"]
+
+
+@pytest.mark.parametrize("runtime", DOTNETS)
+class TestDotnet:
+    """The forms of C# handlers."""
+
+    @pytest.mark.parametrize("method, event, expected", [
+        ("Order", {"Id": "o", "Count": 1, "Lines": ["a"]}, {"Id": "o", "Count": 2, "Lines": ["a"]}),
+        ("Copy", {"any": [1, 2]}, {"any": [1, 2]}),
+        ("CopyLater", [1.50], [1.5]),
+    ])
+    def test_forms(self, forms, runtime, method, event, expected):
+        body, error, _ = forms(runtime, f"Subject::Subject.Forms::{method}", event)
+        assert (error, json.loads(body)) == (None, expected)
+
+    def test_static_and_later(self, forms, runtime):
+        body, error, _ = forms(runtime, "Subject::Subject.Forms::Later", {"Id": "o", "Count": 1})
+        assert error is None and json.loads(body)["Id"].startswith("form-")
+
+    @pytest.mark.parametrize("method", ["Nothing", "NothingLater"])
+    def test_methods_that_return_nothing_answer_nothing(self, forms, runtime, method):
+        assert forms(runtime, f"Subject::Subject.Forms::{method}", {})[:2] == (b"", None)
+
+    @pytest.mark.parametrize("handler, kind, message", [
+        ("Subject::Subject.Broken::Handle", "NotSupportedException", "not today"),
+        ("Nowhere::A::B", "LambdaValidationException", (
+            "Could not find the specified handler assembly with the file name 'Nowhere, Culture=neutral, "
+            "PublicKeyToken=null'. The assembly should be located in the root of your uploaded .zip file.")),
+        ("Subject::Subject.Nowhere::B", "LambdaValidationException", (
+            "Unable to load type 'Subject.Nowhere' from assembly 'Subject'.")),
+        ("Subject::Subject.Forms::Absent", "LambdaValidationException", (
+            "Unable to find method 'Absent' in type 'Subject.Forms' from assembly 'Subject': Found no methods matching "
+            "method name 'Absent'.")),
+        ("Subject::Subject.Forms", "LambdaValidationException", (
+            "Invalid lambda function handler: 'Subject::Subject.Forms'. The valid format is 'ASSEMBLY::TYPE::METHOD'.")),
+        ("Subject::Subject.Forms::Twice", "LambdaValidationException", (
+            "The method 'Twice' in type 'Subject.Forms' appears to have a number of overloads. To call this method please "
+            "specify a complete method signature. Possible candidates are:\nSystem.String Twice(System.IO.Stream)\n"
+            "System.String Twice(System.IO.Stream, Amazon.Lambda.Core.ILambdaContext).")),
+        ("Subject::Subject.Forms::Forgotten", "LambdaValidationException", (
+            "The method 'Void Forgotten(System.IO.Stream)' cannot be used as a Lambda Handler because it is an 'async void' "
+            "method. Handler methods cannot be 'async void'. Please specify a method that is not 'async void'.")),
+    ])
+    def test_failures(self, forms, runtime, handler, kind, message):
+        expect_error(forms(runtime, handler, {}), kind, message)
+
+    def test_causes(self, forms, runtime):
+        error = expect_error(forms(runtime, "Subject::Subject.Forms::Fails", {}), "InvalidDataException", "outside")
+        assert [line.split("(")[0] for line in error["stackTrace"]] == ["at Subject.Forms.Fails"]
+        assert (error["cause"]["errorType"], error["cause"]["errorMessage"]) == ("TimeoutException", "inside")
+
+    def test_logger(self, forms, runtime):
+        tail = forms(runtime, "Subject::Subject.Forms::Logs", {})[2]
+        time_and_id = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\t[0-9a-f-]{36}"
+        assert re.search(time_and_id + "\tone\rtwo\n", tail)
+        assert re.search(time_and_id + "\twarn\t2 warnings for x\n", tail)
+        assert re.search(time_and_id + "\tinfo\t1-b\n", tail)
+        assert "not shown" not in tail
+
+
+RUBIES = [name for name in RUNTIMES if family(name) == "ruby"]
+
+
+@pytest.mark.parametrize("runtime", RUBIES)
+class TestRuby:
+    """The forms of Ruby handlers."""
+
+    def test_top_level_method(self, forms, runtime):
+        body, error, _ = forms(runtime, "subject.top_level", {"a": "ä"})
+        assert error is None and json.loads(body)["event"] == {"a": "ä"}
+
+    @pytest.mark.parametrize("handler, kind", [
+        ("nowhere.handler", "Init<LoadError>"),
+        ("missing.handler", "Init<LoadError>"),
+        ("failing.handler", "Init<IOError>"),
+        ("broken.handler", "Init<SyntaxError>"),
+        ("nodot", "Init<ArgumentError>"),
+        ("subject.absent", "Function<NoMethodError>"),
+        ("subject.Absent.handler", "Function<NameError>"),
+        ("subject.unprintable", "Function<JSON::GeneratorError>"),
+    ])
+    def test_failures(self, forms, runtime, handler, kind):
+        body, error, tail = forms(runtime, handler, {})
+        seen = json.loads(body)
+        assert (error, seen["errorType"]) == ("Unhandled", kind), seen
+        assert set(seen) == {"errorMessage", "errorType", "stackTrace"} and kind in tail
+
+    def test_stack(self, forms, runtime):
+        error = expect_error(forms(runtime, "subject.fails", {}), "Function<TypeError>", "outside")
+        assert error["stackTrace"][0].startswith("/var/task/subject.rb:")
+        assert not any("/var/runtime" in frame for frame in error["stackTrace"])
+
+    def test_logger(self, forms, runtime):
+        tail = forms(runtime, "subject.logs", {})[2]
+        assert re.search(r"W, \[\S+ #\d+\]  WARN [0-9a-f-]{36} -- : one\rtwo\n", tail)
 
 
 @pytest.mark.parametrize("name", ["dotnet6", "dotnetcore3.1", "java8", "ruby2.7"])

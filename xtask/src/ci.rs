@@ -42,12 +42,14 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("curl", &["curl"]),
     ("go", &["golang-go"]),
     ("javac", &["openjdk-17-jdk-headless"]),
+    ("mcs", &["mono-mcs"]),
     ("mvn", &["maven"]),
     ("ip", &["iproute2"]),
     ("nft", &["nftables"]),
     ("node", &["nodejs"]),
     ("npm", &["npm"]),
     ("python3", &["python3", "python3-pip", "python3-venv"]),
+    ("ruby", &["ruby"]),
 ];
 
 /// Runs the named steps, or all of them.

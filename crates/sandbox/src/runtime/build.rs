@@ -7,15 +7,18 @@
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
 
-use super::identifier::Family;
+use super::identifier::{Family, Version};
 use super::limits;
 use super::probe::{Interpreter, output};
+use super::search::Search;
+use super::tree::{dotnet_frameworks, names};
 
 /// Why a client could not be compiled. Nothing of it is the function's fault.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +51,16 @@ pub(super) struct Build {
 #[derive(Debug, Clone)]
 enum Recipe {
     Java { sources: PathBuf, javac: PathBuf, has_release: bool },
+    Dotnet { sources: PathBuf, compiler: CSharp, framework: PathBuf },
+}
+
+/// A compiler of C#.
+#[derive(Debug, Clone)]
+enum CSharp {
+    /// Mono's, a program.
+    Mono(PathBuf),
+    /// Of a .NET SDK: an assembly that its `dotnet` runs.
+    Roslyn { dotnet: PathBuf, assembly: PathBuf },
 }
 
 impl fmt::Debug for Build {
@@ -66,6 +79,13 @@ impl Eq for Build {}
 
 /// The file that Java's client is compiled to.
 pub(super) const JAVA_CLIENT: &str = "gatemill-runtime.jar";
+const DOTNET_CLIENT: &str = "gatemill-runtime.dll";
+
+/// The file that .NET's client is compiled to: one for each release, against its own library, since an
+/// older library takes nothing that was compiled against a newer one.
+pub(super) fn dotnet_client(version: Version) -> String {
+    format!("net{}/{DOTNET_CLIENT}", version.major)
+}
 
 impl Build {
     /// Of Java: one jar for all of them, in the oldest class format that is served. `None` when no
@@ -90,6 +110,21 @@ impl Build {
         Some(Self { result, recipe, done: Arc::default() })
     }
 
+    /// Of one .NET. `None` when this machine has no compiler of C#.
+    pub(super) fn dotnet(client: &Path, dotnet: &Interpreter, search: &Search) -> Option<Self> {
+        let result = client.join(dotnet_client(dotnet.version));
+        let compiler = search.find("mcs").map(CSharp::Mono).or_else(|| roslyn(dotnet));
+        let compiler = match compiler {
+            Some(compiler) => compiler,
+            // Compiled by one that is gone.
+            None if result.is_file() => CSharp::Mono(PathBuf::new()),
+            None => return None,
+        };
+        let framework = dotnet_frameworks(&dotnet.prefix).join(dotnet.version.to_string());
+        let recipe = Recipe::Dotnet { sources: client.to_owned(), compiler, framework };
+        Some(Self { result, recipe, done: Arc::default() })
+    }
+
     /// Compiles the client unless that is done. Dropping the future lets a compiler run to its end.
     pub(super) async fn done(&self) -> Result<(), BuildError> {
         self.done.get_or_try_init(|| self.run()).await.copied()
@@ -110,6 +145,8 @@ impl Recipe {
     fn program(&self) -> &Path {
         match self {
             Self::Java { javac, .. } => javac,
+            Self::Dotnet { compiler: CSharp::Mono(mcs), .. } => mcs,
+            Self::Dotnet { compiler: CSharp::Roslyn { assembly, .. }, .. } => assembly,
         }
     }
 }
@@ -121,15 +158,23 @@ fn compile(result: &Path, recipe: &Recipe) -> Result<(), BuildError> {
     let system = |source| BuildError::System { program: recipe.program().to_owned(), source };
     let fresh = result.with_extension(format!("new-{}", std::process::id()));
     remove(&fresh).map_err(system)?;
-    fs::create_dir(&fresh).map_err(system)?;
+    fs::create_dir_all(&fresh).map_err(system)?;
+    // Readable for the functions' users, whatever the server's umask is.
+    let parent = fresh.parent().expect("a file in a directory has a parent");
+    fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).map_err(system)?;
     let begun = std::time::Instant::now();
     let made = match recipe {
         Recipe::Java { sources, javac, has_release } => {
             java(sources, javac, *has_release, &fresh).map_err(system)?
         }
+        Recipe::Dotnet { sources, compiler, framework } => {
+            dotnet(sources, compiler, framework, &fresh).map_err(system)?
+        }
     };
     let outcome = match made {
-        Some(made) => fs::rename(made, result).map_err(system),
+        Some(made) => fs::set_permissions(&made, fs::Permissions::from_mode(0o644))
+            .and_then(|()| fs::rename(made, result))
+            .map_err(system),
         None => Err(BuildError::Compiler { program: recipe.program().to_owned() }),
     };
     remove(&fresh).map_err(system)?;
@@ -160,6 +205,53 @@ fn java(
     let mut command = Command::new(javac.with_file_name("jar"));
     command.arg("cfm").arg(&jar).arg(client.join("manifest.txt")).arg("-C").arg(&classes).arg(".");
     Ok(output(&mut command, limits::BUILD)?.map(|_| jar))
+}
+
+/// The assembly, below `fresh`; `None` when the compiler fails.
+fn dotnet(
+    client: &Path,
+    compiler: &CSharp,
+    framework: &Path,
+    fresh: &Path,
+) -> io::Result<Option<PathBuf>> {
+    let mut command = match compiler {
+        CSharp::Mono(mcs) => Command::new(mcs),
+        CSharp::Roslyn { dotnet, assembly } => {
+            let mut command = Command::new(dotnet);
+            command.arg("exec").arg(assembly);
+            command
+        }
+    };
+    let assembly = fresh.join(DOTNET_CLIENT);
+    let option = |name: &str, path: &Path| format!("-{name}:{}", path.display());
+    command.args(["-nostdlib", "-noconfig", "-optimize+", "-target:exe"]);
+    command.arg(option("out", &assembly));
+    for library in sources(framework, "dll")? {
+        let name = library.file_name().unwrap_or_default().to_string_lossy();
+        // Of the framework's files, those that are the library and not a part of the machine.
+        if name.starts_with("System.") || name == "netstandard.dll" {
+            command.arg(option("reference", &library));
+        }
+    }
+    command.arg(option("reference", &framework.join("Microsoft.Win32.Primitives.dll")));
+    command.args(sources(&client.join("src"), "cs")?);
+    Ok(output(&mut command, limits::BUILD)?.map(|_| assembly))
+}
+
+/// The compiler of the newest SDK beside a .NET.
+fn roslyn(dotnet: &Interpreter) -> Option<CSharp> {
+    let sdks = dotnet.prefix.join("sdk");
+    let mut versions: Vec<_> = names(&sdks)
+        .into_iter()
+        .filter_map(|name| Some((Family::Dotnet.version(&name)?, name)))
+        .collect();
+    versions.sort();
+    let assembly = versions
+        .into_iter()
+        .rev()
+        .map(|(_, name)| sdks.join(name).join("Roslyn/bincore/csc.dll"))
+        .find(|assembly| assembly.is_file())?;
+    Some(CSharp::Roslyn { dotnet: dotnet.program.clone(), assembly })
 }
 
 /// All files with an extension below a directory, in the order of their paths.

@@ -30,6 +30,21 @@ macro_rules! files {
     };
 }
 
+const DOTNET: &[File] = files!("dotnet":
+    "runtimeconfig.json",
+    "src/Assemblies.cs",
+    "src/Assignment.cs",
+    "src/Bootstrap.cs",
+    "src/Channel.cs",
+    "src/Context.cs",
+    "src/Fault.cs",
+    "src/Handler.cs",
+    "src/Invocation.cs",
+    "src/Json.cs",
+    "src/Logs.cs",
+    "src/Serializer.cs",
+);
+
 const JAVA: &[File] = files!("java":
     "manifest.txt",
     "src/com/amazonaws/services/lambda/runtime/Client.java",
@@ -84,17 +99,28 @@ const PYTHON: &[File] = files!("python":
     "gatemill_runtime/marshal.py",
 );
 
+const RUBY: &[File] = files!("ruby":
+    "bootstrap.rb",
+    "gatemill_runtime/channel.rb",
+    "gatemill_runtime/context.rb",
+    "gatemill_runtime/faults.rb",
+    "gatemill_runtime/handler.rb",
+    "gatemill_runtime/logs.rb",
+    "gatemill_runtime/loop.rb",
+);
+
 /// The directory of each family's client, to be bound at `/var/runtime`.
 pub(super) type Clients = BTreeMap<Family, PathBuf>;
 
 /// The files of a family's client.
 pub(super) fn files(family: Family) -> &'static [File] {
     match family {
-        Family::Dotnet => &[],
+        Family::Dotnet => DOTNET,
         Family::Java => JAVA,
         Family::Nodejs => NODEJS,
         Family::Python => PYTHON,
-        Family::Provided | Family::Ruby => &[],
+        Family::Provided => &[],
+        Family::Ruby => RUBY,
     }
 }
 
@@ -106,9 +132,6 @@ pub(super) fn install(root: &Path) -> Result<Clients, Error> {
     let mut clients = Clients::new();
     for family in Family::ALL {
         let files = files(family);
-        if files.is_empty() {
-            continue;
-        }
         let directory = root.join(format!("{}-{:016x}", family.name(), hash(files)));
         if !is_whole(&directory, files) {
             put_in_place(root, &directory, files)

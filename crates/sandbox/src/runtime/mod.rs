@@ -109,20 +109,15 @@ impl Runtimes {
         let java = clients.get(&Family::Java).and_then(|client| Build::java(client, &found));
         let mut packs = BTreeMap::new();
         for interpreter in found {
-            if !clients.contains_key(&interpreter.family) {
-                continue;
-            }
-            let build = match interpreter.family {
-                Family::Java => java.clone(),
-                Family::Dotnet
-                | Family::Nodejs
-                | Family::Provided
-                | Family::Python
-                | Family::Ruby => None,
+            let Some(client) = clients.get(&interpreter.family) else { continue };
+            let (needs_build, build) = match interpreter.family {
+                Family::Java => (true, java.clone()),
+                Family::Dotnet => (true, Build::dotnet(client, &interpreter, search)),
+                Family::Nodejs | Family::Provided | Family::Python | Family::Ruby => (false, None),
             };
-            if build.is_none() && interpreter.family == Family::Java {
+            if needs_build && build.is_none() {
                 tracing::warn!(program = %interpreter.program.display(),
-                    "left out: no JDK here has a compiler (javac) for the runtime client");
+                    "left out: this machine has no compiler (javac, mcs or a .NET SDK) for its client");
                 continue;
             }
             let key = (interpreter.family, interpreter.version.release());

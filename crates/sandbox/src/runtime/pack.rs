@@ -7,7 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::build::{Build, BuildError, JAVA_CLIENT};
+use super::build::{Build, BuildError, JAVA_CLIENT, dotnet_client};
 use super::client::Clients;
 use super::identifier::{Family, Identifier, Version};
 use super::probe::Interpreter;
@@ -17,6 +17,12 @@ const SYSTEM: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "
 
 /// Below this a virtual machine that compiles at all soon stops doing so.
 const CODE_CACHE_MB_MIN: u64 = 16;
+
+/// What Ruby calls the machine in the paths of its own compiled libraries.
+#[cfg(target_arch = "x86_64")]
+const RUBY_PLATFORM: &str = "x86_64-linux";
+#[cfg(target_arch = "aarch64")]
+const RUBY_PLATFORM: &str = "aarch64-linux";
 
 const RUNTIME_DIRECTORY: &str = "/var/runtime";
 const LANGUAGE_DIRECTORY: &str = "/var/lang";
@@ -180,10 +186,17 @@ fn arguments(interpreter: &Interpreter) -> Vec<String> {
         Family::Nodejs => own(&["--max-http-header-size=81920"]),
         // Packages of whoever runs the server are no business of a function's.
         Family::Python => own(&["-s"]),
-        Family::Dotnet | Family::Provided | Family::Ruby => Vec::new(),
+        Family::Dotnet => vec![
+            "exec".to_owned(),
+            "--fx-version".to_owned(),
+            interpreter.version.to_string(),
+            "--runtimeconfig".to_owned(),
+            client("runtimeconfig.json"),
+        ],
+        Family::Provided | Family::Ruby => Vec::new(),
     };
     args.push(match interpreter.family {
-        Family::Dotnet => client("gatemill-runtime.dll"),
+        Family::Dotnet => client(&dotnet_client(interpreter.version)),
         Family::Java => client(JAVA_CLIENT),
         Family::Nodejs => client("bootstrap.js"),
         Family::Python => client("bootstrap.py"),
@@ -230,8 +243,8 @@ fn language_binds(interpreter: &Interpreter) -> Vec<(PathBuf, PathBuf)> {
     binds
 }
 
-fn environment(family: Family, version: Version, prefix: &Path) -> Vec<(String, String)> {
-    let prefix = prefix.display();
+fn environment(family: Family, version: Version, inside: &Path) -> Vec<(String, String)> {
+    let prefix = inside.display();
     let mut env = vec![
         ("PATH", format!("{prefix}/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin")),
         (
@@ -246,6 +259,22 @@ fn environment(family: Family, version: Version, prefix: &Path) -> Vec<(String, 
         ("LAMBDA_RUNTIME_DIR", RUNTIME_DIRECTORY.to_owned()),
         ("LAMBDA_TASK_ROOT", "/var/task".to_owned()),
     ];
+    if family == Family::Dotnet {
+        env.push(("DOTNET_ROOT", prefix.to_string()));
+        // Cultures need ICU, which nothing promises; what a debugger connects to is no function's.
+        env.push(("DOTNET_SYSTEM_GLOBALIZATION_INVARIANT", "1".to_owned()));
+        env.push(("DOTNET_EnableDiagnostics", "0".to_owned()));
+        env.push(("COMPlus_EnableDiagnostics", "0".to_owned()));
+    }
+    if family == Family::Ruby {
+        let api = format!("{}.{}.0", version.major, version.minor);
+        let gems = format!("/var/task/vendor/bundle/ruby/{api}:/opt/ruby/gems/{api}");
+        env.push(("GEM_PATH", gems));
+        // Below `/usr` it finds its own library; elsewhere it looks where it was built to be.
+        let own = format!("{prefix}/lib/ruby/{api}:{prefix}/lib/ruby/{api}/{RUBY_PLATFORM}");
+        let moved = if inside.starts_with("/usr") { String::new() } else { format!(":{own}") };
+        env.push(("RUBYLIB", format!("/var/task:/opt/ruby/lib{moved}")));
+    }
     if family == Family::Nodejs {
         let path = format!(
             "/opt/nodejs/node{}/node_modules:/opt/nodejs/node_modules:\

@@ -70,6 +70,11 @@ impl Search {
         found
     }
 
+    /// The first program of a name, in the same places.
+    pub(super) fn find(&self, name: &str) -> Option<PathBuf> {
+        self.directories().into_iter().map(|place| place.join(name)).find(|path| path.is_file())
+    }
+
     fn directories(&self) -> Vec<PathBuf> {
         let mut all = Vec::new();
         for extra in &self.extra {

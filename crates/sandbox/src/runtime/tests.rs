@@ -182,9 +182,6 @@ fn every_file_of_the_clients_is_carried() {
     }
     for family in Family::ALL {
         let carried = files(family);
-        if carried.is_empty() {
-            continue;
-        }
         let runtimes = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes");
         let root = runtimes.join(family.name());
         let mut there = Vec::new();
@@ -251,6 +248,30 @@ fn java_and_dotnet_are_read_from_their_trees() {
     let args = old.args_for(512);
     assert_eq!(args[..2], ["-XX:MaxHeapSize=435m", "-XX:ReservedCodeCacheSize=25m"]);
     assert_eq!(args.last().unwrap(), "/var/runtime/gatemill-runtime.jar");
+}
+
+#[test]
+fn every_dotnet_of_an_installation_is_found_and_may_stand_in() {
+    let machine = Machine::new();
+    let prefix = machine.directory.path().join("root/usr/share/dotnet");
+    script(&prefix.join("dotnet"), "exit 1");
+    for version in ["3.1.23", "10.0.1", "10.0.0-rc.2", "7.0.0"] {
+        fs::create_dir_all(prefix.join("shared/Microsoft.NETCore.App").join(version)).unwrap();
+    }
+    let search = machine.search();
+    assert_eq!(names(&Runtimes::discover(&search).unwrap()), Vec::<String>::new());
+    // An SDK brings its own compiler.
+    script(&prefix.join("sdk/10.0.100/Roslyn/bincore/csc.dll"), "exit 1");
+    let runtimes = Runtimes::discover(&search).unwrap();
+    assert_eq!(names(&runtimes), ["dotnetcore3.1 3.1.23", "dotnet10 10.0.1"]);
+    assert!(runtimes.resolve("dotnet8", Fallback::No).is_err());
+    let (pack, warning) = runtimes.resolve("dotnet8", Fallback::Nearest).unwrap();
+    assert_eq!(warning.unwrap().used, "dotnet10");
+    assert_eq!(pack.execution_env, "AWS_Lambda_dotnet8");
+    let (old, _) = runtimes.resolve("dotnetcore3.1", Fallback::No).unwrap();
+    let client = "/var/runtime/net3/gatemill-runtime.dll";
+    assert_eq!(old.args[..3], ["exec", "--fx-version", "3.1.23"]);
+    assert_eq!(old.args.last().unwrap(), client);
 }
 
 #[test]

@@ -49,11 +49,11 @@ fn as_table(found: &[Arc<Pack>]) -> String {
                 its directory with --runtime-dir DIR.\n"
             .to_owned();
     }
-    let mut text = format!("{:<12} {:<12} PROGRAM\n", "RUNTIME", "VERSION");
+    let mut text = format!("{:<14} {:<12} PROGRAM\n", "RUNTIME", "VERSION");
     for pack in found {
         let program = pack.on_host(&pack.program);
         let version = pack.version.to_string();
-        writeln!(text, "{:<12} {version:<12} {}", pack.name, program.display())
+        writeln!(text, "{:<14} {version:<12} {}", pack.name, program.display())
             .expect("a String takes everything");
     }
     text

@@ -1,0 +1,1 @@
+raise IOError, 'not today'
