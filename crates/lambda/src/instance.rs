@@ -23,6 +23,7 @@ use crate::{
     limits::{
         ENVIRONMENT_AGE_MAX, EXIT_GRACE, MEMORY_MB_PER_CPU, MEMORY_READING_AGE, MEMORY_READING_CALL,
     },
+    load::TenantEnvironment,
     provisioned::Seat,
     shard,
     uid::UidSlot,
@@ -177,6 +178,8 @@ pub(crate) struct Instance {
     pub(crate) idle_since: Instant,
     /// Its place among the provisioned environments of its version, if it is one.
     pub(crate) seat: Option<Seat>,
+    /// Its place among the environments of single tenants, if it is one.
+    pub(crate) _tenant: Option<TenantEnvironment>,
     /// The highest memory use that is known.
     pub(crate) memory_peak: u64,
     /// When it was read last.

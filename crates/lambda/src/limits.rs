@@ -136,6 +136,12 @@ pub const MEMORY_MB_PER_CPU: u32 = 1_769;
 pub const SNAPSHOTS_MAX: usize = 65_536;
 /// Published versions of one function whose snapshots are kept in memory.
 pub const VERSIONS_KEPT_MAX: usize = 1_024;
+/// The longest id of a tenant.
+pub const TENANT_ID_CHARS_MAX: usize = 256;
+/// Tenants of one version that are kept in memory.
+pub const TENANTS_KEPT_MAX: usize = 16_384;
+/// Environments of functions that isolate tenants, busy and idle together, for each 1,000 of an account's concurrency.
+pub const TENANT_ENVIRONMENTS_PER_1000: u64 = 2_500;
 /// Concurrency that has to be left for functions that reserve none.
 pub const UNRESERVED_MIN: u32 = 100;
 /// Requests a second that a function takes for each call that it may run at one time.

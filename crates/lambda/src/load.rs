@@ -21,6 +21,7 @@ use crate::{
     bucket::{Bucket, Rate},
     limits::{
         ENVIRONMENTS_BURST, ENVIRONMENTS_PER_SECOND, REQUESTS_PER_CONCURRENCY, SNAPSHOTS_MAX,
+        TENANT_ENVIRONMENTS_PER_1000,
     },
     provisioned::{Group, Occupied},
     record::{USAGE, usage_key},
@@ -78,6 +79,9 @@ struct Account {
     running: AtomicU32,
     /// What nobody reserved.
     unreserved: AtomicU32,
+    /// Environments that serve one tenant alone.
+    of_tenants: AtomicU32,
+    of_tenants_max: u32,
 }
 
 /// A function, all of its versions together.
@@ -151,6 +155,8 @@ impl Loads {
         let account = Arc::new(Account {
             running: AtomicU32::new(0),
             unreserved: AtomicU32::new(self.unreserved(allotted)),
+            of_tenants: AtomicU32::new(0),
+            of_tenants_max: of_tenants_max(self.limit),
         });
         accounts.insert(place, Arc::clone(&account));
         Ok(account)
@@ -249,6 +255,19 @@ impl Load {
         }
     }
 
+    /// A place for an environment that serves one tenant alone.
+    ///
+    /// # Errors
+    /// When the account has as many as it may, be they busy or idle.
+    pub(crate) fn tenant_environment(&self) -> Result<TenantEnvironment, Throttle> {
+        if enter(&self.account.of_tenants, self.account.of_tenants_max) {
+            Ok(TenantEnvironment(Arc::clone(&self.account)))
+        } else {
+            bump(&self.tallies.throttled);
+            Err(Throttle::Account)
+        }
+    }
+
     fn too_fast(&self) -> Throttle {
         if self.reserved().is_some() { Throttle::ReservedRate } else { Throttle::Rate }
     }
@@ -313,6 +332,22 @@ impl Drop for Growth {
             load.environments.put_back(ENVIRONMENTS);
         }
     }
+}
+
+/// The place of an environment that serves one tenant alone.
+#[derive(Debug)]
+pub(crate) struct TenantEnvironment(Arc<Account>);
+
+impl Drop for TenantEnvironment {
+    fn drop(&mut self) {
+        self.0.of_tenants.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// How many environments of single tenants an account of this concurrency may have.
+fn of_tenants_max(limit: u32) -> u32 {
+    let max = u64::from(limit) * TENANT_ENVIRONMENTS_PER_1000 / 1_000;
+    u32::try_from(max).unwrap_or(u32::MAX)
 }
 
 /// The time of the longest wait that a 429 asks for.

@@ -90,3 +90,12 @@ async fn environments_come_at_a_rate() {
     tokio::time::advance(Duration::from_secs(60)).await;
     assert_eq!(leave().len(), 1_000, "and no more than a burst is saved up");
 }
+
+#[test]
+fn environments_of_single_tenants_are_counted() {
+    let (_loads, f) = load(2);
+    let all: Vec<_> = std::iter::from_fn(|| f.tenant_environment().ok()).take(100).collect();
+    assert_eq!(all.len(), 5, "2.5 for each call that may run");
+    drop(all);
+    assert!(f.tenant_environment().is_ok());
+}

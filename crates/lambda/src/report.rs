@@ -198,7 +198,10 @@ pub(crate) fn start(log: &mut CallLog, now: Timestamp, request_id: RequestId, ve
         version,
         || Some(format!("START RequestId: {request_id} Version: {name}\n")),
         || {
-            let record = json!({ "requestId": request_id.to_string(), "version": name });
+            let mut record = json!({ "requestId": request_id.to_string(), "version": name });
+            if let Some(tenant) = &version.tenant {
+                record["tenantId"] = json!(tenant);
+            }
             (Level::Info, "platform.start", record)
         },
     );

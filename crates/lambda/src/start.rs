@@ -93,6 +93,8 @@ pub(crate) async fn start(
         own.program = entrypoint::bootstrap(&pack, code.path())?;
         pack = Arc::new(own);
     }
+    let tenant = version.tenant.as_ref().map(|_| version.load.tenant_environment()).transpose();
+    let tenant = tenant.map_err(Error::Throttled)?;
     let uid = lambda.uids.take().ok_or(Error::Throttled(Throttle::Account))?;
     let token = lambda.entropy.uuid().simple().to_string();
     let spec = spec(lambda, version, stream, &pack, code.path(), uid.slot(), &token);
@@ -121,6 +123,7 @@ pub(crate) async fn start(
         born: begun,
         idle_since: begun,
         seat: None,
+        _tenant: tenant,
         memory_peak: 0,
         measured_at: begun,
         core: None,

@@ -149,7 +149,8 @@ pub(crate) fn of_request(
         logging: logging(&default, request.logging_config.as_ref())?,
         package,
         snap_start: wants_snap_start(request.snap_start.as_ref()).unwrap_or(false),
-        per_tenant: false,
+        // The model has no other mode.
+        per_tenant: request.tenancy_config.is_some(),
     };
     check_snap_start(&configuration)?;
     Ok(configuration)

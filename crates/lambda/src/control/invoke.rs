@@ -23,7 +23,7 @@ pub(crate) async fn invoke(
         None | Some("RequestResponse") => {}
         Some("DryRun") => {
             // Whoever may call and names a function that can run is told so.
-            resolve::resolve(lambda, &target).await?;
+            resolve::resolve(lambda, &target).await?.for_tenant(request.tenant_id.as_deref())?;
             return Ok(api::InvocationResponse { status_code: Some(204), ..Default::default() });
         }
         Some(other) => return Err(Error::field_not_built(&format!("InvocationType {other}"))),
@@ -31,7 +31,6 @@ pub(crate) async fn invoke(
     if request.durable_execution_name.is_some() {
         return Err(Error::field_not_built("DurableExecutionName"));
     }
-    check_tenant(request.tenant_id.as_deref())?;
     let call = Invocation {
         target,
         payload: request.payload,
@@ -63,18 +62,6 @@ pub(super) fn trace_id(header: &str) -> Option<&str> {
     let plain = header.bytes().all(|byte| byte.is_ascii_graphic());
     (hex(begin, 8) && hex(random, 24) && plain && header.len() <= TRACE_HEADER_BYTES_MAX)
         .then_some(header)
-}
-
-/// Functions have no tenants yet, so a call that names one is for none of them.
-pub(super) fn check_tenant(tenant_id: Option<&str>) -> Result<(), Error> {
-    match tenant_id {
-        None => Ok(()),
-        Some(_) => Err(Error::InvalidParameter(
-            "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your request and \
-             try again."
-                .to_owned(),
-        )),
-    }
 }
 
 /// Base64 outside, JSON text inside: the runtime gets the text.

@@ -11,7 +11,7 @@ use gatemill_wire::{BrokenOff, Cx, Operation as _, Pieces, Streamed, event_strea
 use serde_json::{Map, Value};
 
 use super::{
-    invoke::{check_tenant, client_context, trace_id},
+    invoke::{client_context, trace_id},
     reference,
 };
 use crate::{Error, Invocation, Lambda, ResponseStream, StreamEnd, StreamEvent, invoke::resolve};
@@ -26,12 +26,11 @@ pub(crate) async fn invoke(
     let info = api::InvokeWithResponseStream::INFO;
     let target = reference::resolve(cx, info, named.0, named.1)?;
     if request.invocation_type.as_deref() == Some("DryRun") {
-        resolve::resolve(lambda, &target).await?;
+        resolve::resolve(lambda, &target).await?.for_tenant(request.tenant_id.as_deref())?;
         let head =
             api::InvokeWithResponseStreamResponse { status_code: Some(204), ..Default::default() };
         return Ok(Streamed { head, events: None });
     }
-    check_tenant(request.tenant_id.as_deref())?;
     let call = Invocation {
         target,
         payload: request.payload,

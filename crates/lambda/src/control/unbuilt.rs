@@ -85,7 +85,6 @@ pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> 
     .check()?;
     refuse("PackageType Image", request.package_type.as_deref() == Some("Image"))?;
     refuse("CodeSigningConfigArn", given(request.code_signing_config_arn.as_ref()))?;
-    refuse("TenancyConfig", request.tenancy_config.is_some())?;
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
     refuse("Code.ImageUri", given(request.code.image_uri.as_ref()))?;
     refuse("Code.SourceKMSKeyArn", given(request.code.source_kms_key_arn.as_ref()))?;

@@ -95,6 +95,9 @@ pub(crate) fn listed(
             .map(|size| api::EphemeralStorage { size }),
         snap_start: Some(snap_start(record, named)),
         runtime_version_config: runtime_version(lambda, key, &configuration.runtime),
+        tenancy_config: configuration
+            .per_tenant
+            .then(|| api::TenancyConfig { tenant_isolation_mode: "PER_TENANT".to_owned() }),
         logging_config: Some(logging(key, &configuration.logging)),
         ..Default::default()
     }

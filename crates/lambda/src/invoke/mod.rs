@@ -31,6 +31,7 @@ async fn run(
 ) -> Result<Outcome, Error> {
     let _flight = lambda.flights.board()?;
     let version = resolve::resolve(lambda, &call.target).await?;
+    let version = version.for_tenant(call.tenant_id.as_deref())?;
     answer.of_version(version.name());
     let permit = admit::admit(&version, call)?;
     for _ in 0..REPLACEMENTS_MAX {

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{
     Error, FunctionTarget, Lambda,
-    limits::{SNAPSHOTS_MAX, VERSIONS_KEPT_MAX},
+    limits::{SNAPSHOTS_MAX, TENANT_ID_CHARS_MAX, TENANTS_KEPT_MAX, VERSIONS_KEPT_MAX},
     load::{Load, Loads},
     pace::Pace,
     provisioned::{Group, Groups},
@@ -78,6 +78,10 @@ pub(crate) struct Version {
     pub(crate) load: Arc<Load>,
     /// Its provisioned environments.
     pub(crate) group: Option<Arc<Group>>,
+    /// Whose calls its environments serve, where they serve one tenant's alone.
+    pub(crate) tenant: Option<String>,
+    /// The same version for each tenant that called.
+    tenants: Arc<papaya::HashMap<String, Arc<Version>>>,
 }
 
 /// What brings an environment into being.
@@ -120,6 +124,8 @@ impl Version {
             initialization: Initialization::OnDemand,
             load,
             group: None,
+            tenant: None,
+            tenants: Arc::default(),
             pace: Arc::default(),
         })
     }
@@ -130,8 +136,52 @@ impl Version {
             deployment: derived(self.origin, initialization.as_str()),
             initialization,
             group: None,
+            tenants: Arc::default(),
             ..self.clone()
         }
+    }
+
+    /// The version that a call for this tenant runs: with environments of the tenant's own where the function isolates
+    /// tenants. Whether a call says whom it is for has to fit the function.
+    pub(crate) fn for_tenant(self: Arc<Self>, tenant: Option<&str>) -> Result<Arc<Self>, Error> {
+        let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
+        let tenant = match (self.configuration.per_tenant, tenant) {
+            (false, None) => return Ok(self),
+            (true, Some(tenant)) => tenant,
+            (false, Some(_)) => {
+                return refused(
+                    "The invoked function is not enabled with tenancy configuration. Remove the tenant ID from your \
+                     request and try again.",
+                );
+            }
+            (true, None) => {
+                return refused(
+                    "The invoked function is enabled with tenancy configuration. Add a valid tenant ID in your request \
+                     and try again.",
+                );
+            }
+        };
+        let tenants = self.tenants.pin();
+        if let Some(known) = tenants.get(tenant) {
+            return Ok(Arc::clone(known));
+        }
+        if !is_tenant(tenant) {
+            return Err(Error::Validation(format!(
+                "1 validation error detected: Value '{}' at 'tenantId' failed to satisfy constraint: Member must satisfy \
+                 regular expression pattern: [a-zA-Z0-9\\._:\\/=+\\-@ ]+",
+                tenant.escape_default()
+            )));
+        }
+        if tenants.len() >= TENANTS_KEPT_MAX {
+            tenants.clear();
+        }
+        let own = Arc::new(Self {
+            deployment: derived(self.origin, &format!("tenant {tenant}")),
+            tenant: Some(tenant.to_owned()),
+            tenants: Arc::default(),
+            ..(*self).clone()
+        });
+        Ok(Arc::clone(tenants.get_or_insert(tenant.to_owned(), own)))
     }
 
     /// What `X-Amz-Executed-Version` and the log say: `$LATEST` or the number.
@@ -144,6 +194,12 @@ impl Version {
         let group = self.configuration.logging.group.clone();
         group.unwrap_or_else(|| format!("/aws/lambda/{}", self.key.name))
     }
+}
+
+/// Whether a text may name a tenant.
+fn is_tenant(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/=+-@ ".contains(&byte);
+    (1..=TENANT_ID_CHARS_MAX).contains(&text.len()) && text.bytes().all(legal)
 }
 
 /// A deployment that is another one's for the environments of this kind.

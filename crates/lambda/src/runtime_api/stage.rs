@@ -299,6 +299,7 @@ fn next_head(meta: &InvokeMeta<'_>, payload_len: usize) -> Bytes {
         ("Lambda-Runtime-Trace-Id", meta.trace_id),
         ("Lambda-Runtime-Client-Context", meta.client_context),
         ("Lambda-Runtime-Cognito-Identity", meta.cognito_identity),
+        ("Lambda-Runtime-Aws-Tenant-Id", meta.tenant_id),
     ];
     let present = fields.iter().filter(|(_, value)| !value.is_empty());
     http1::head(StatusCode::OK, present.map(|(name, value)| (*name, value.as_bytes())), payload_len)

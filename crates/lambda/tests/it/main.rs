@@ -16,6 +16,7 @@ mod load;
 mod packages;
 mod permissions;
 mod streams;
+mod tenants;
 mod versions;
 mod world;
 
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
         failures::CASES,
         lifecycle::CASES,
         versions::CASES,
+        tenants::CASES,
         concurrency::CASES,
         load::CASES,
     ];
@@ -70,7 +72,9 @@ fn run(case: &Case, sandboxes: &world::Ground) -> bool {
     let result = catch_unwind(AssertUnwindSafe(|| {
         let world = World::new(sandboxes, |settings| match case.name {
             "failures::slow_initialisation" => settings.init_timeout = Duration::from_millis(500),
-            "load::the_account_limit" => settings.account_concurrency = 4,
+            "load::the_account_limit" | "tenants::have_a_limit_of_environments" => {
+                settings.account_concurrency = 4
+            }
             "failures::broken_protocol" => settings.freeze_after = Duration::from_secs(60),
             "lifecycle::memory_of_idle_environments" => settings.idle_memory_max = 70 << 20,
             "concurrency::provisioned_outlives_idleness" | "lifecycle::idle_environments_end" => {
