@@ -10,4 +10,4 @@ import sys
 from gatemill_runtime import loop
 
 if __name__ == "__main__":
-    sys.exit(loop.main())
+    sys.exit(loop.main(sys.argv[1:]))

@@ -60,6 +60,12 @@ pub(crate) struct Registration {
 }
 
 impl MemoryEvent {
+    /// The event for one who leaves its registration to another process: what that takes would only cost
+    /// descriptors.
+    pub(crate) fn registered(self) -> Self {
+        Self { registration: None, ..self }
+    }
+
     /// Registers the event, and lets it happen once, because the limit may have been passed before.
     pub(crate) fn register(&self) -> io::Result<()> {
         let Some(registration) = &self.registration else { return Ok(()) };
@@ -103,6 +109,25 @@ impl Cgroup {
     /// writing thread does not.
     pub(crate) fn tasks_files(&self) -> Vec<PathBuf> {
         self.dirs.iter().filter(|d| d.version == 1).map(|d| d.path.join("tasks")).collect()
+    }
+
+    /// The same, opened for writing, for a process that cannot see them.
+    pub(crate) fn open_tasks_files(&self) -> io::Result<Vec<OwnedFd>> {
+        let open = |path| fs::OpenOptions::new().write(true).open(path).map(OwnedFd::from);
+        self.tasks_files().into_iter().map(open).collect()
+    }
+
+    /// Other limits than those that the sandbox was made with.
+    pub(crate) fn limit_again(&self, before: &Spec, spec: &Spec) -> io::Result<()> {
+        for dir in &self.dirs {
+            if dir.version == 1 && dir.controllers.contains(&Controller::Memory) {
+                // The two limits of version 1 must never cross: of higher ones this has to be first.
+                let limit = hard_limit(spec).to_string();
+                let _ = dir.write_if_there("memory.memsw.limit_in_bytes", &limit);
+            }
+            dir.limit_changes(Some(before), spec)?;
+        }
+        Ok(())
     }
 
     /// The version 2 directory in which the first process is made.
@@ -179,11 +204,10 @@ impl Cgroup {
         }
     }
 
-    /// Removes the directories; waits, within bounds, for processes that are still dying.
-    pub(crate) fn remove(&self) {
-        for dir in &self.dirs {
-            remove_dir(&dir.path);
-        }
+    /// Removes the directories. `false` when one is still busy, because processes in it are still dying:
+    /// then this has to be called again.
+    pub(crate) fn remove(&self) -> bool {
+        self.dirs.iter().fold(true, |gone, dir| try_remove_dir(&dir.path) && gone)
     }
 
     fn with(&self, controller: Controller) -> Option<&Dir> {
@@ -201,7 +225,23 @@ impl Cgroup {
 
 impl Dir {
     fn limit(&self, spec: &Spec) -> io::Result<()> {
+        self.limit_changes(None, spec)
+    }
+
+    /// Writes the limits that are not as they were.
+    fn limit_changes(&self, before: Option<&Spec>, spec: &Spec) -> io::Result<()> {
+        let memory = |spec: &Spec| (spec.memory_bytes, spec.tmp_bytes);
+        let cpu = |spec: &Spec| (spec.cpu_millis, spec.cpu_share_millis);
         for controller in &self.controllers {
+            let is_same = before.is_some_and(|before| match controller {
+                Controller::Memory => memory(before) == memory(spec),
+                Controller::Cpu => cpu(before) == cpu(spec),
+                Controller::Pids => before.pids_max == spec.pids_max,
+                Controller::Freezer => true,
+            });
+            if is_same {
+                continue;
+            }
             match (controller, self.version) {
                 (Controller::Memory, 2) => self.limit_memory_v2(spec)?,
                 (Controller::Memory, _) => self.limit_memory_v1(spec)?,
@@ -273,13 +313,16 @@ pub(crate) fn remove_tree(path: &Path) {
 
 fn remove_dir(path: &Path) {
     for _ in 0..limits::CGROUP_REMOVE_TRIES {
-        match fs::remove_dir(path) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-                std::thread::sleep(limits::CGROUP_REMOVE_PAUSE);
-            }
-            _ => return,
+        if try_remove_dir(path) {
+            return;
         }
+        std::thread::sleep(limits::CGROUP_REMOVE_PAUSE);
     }
+}
+
+/// `false` when it is busy. One that cannot be removed otherwise is given up.
+fn try_remove_dir(path: &Path) -> bool {
+    !fs::remove_dir(path).is_err_and(|error| error.raw_os_error() == Some(libc::EBUSY))
 }
 
 fn cpu_quota_us(spec: &Spec) -> u64 {

@@ -105,21 +105,27 @@ fn close_on_exec(fd: RawFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Resource limits. `processes` only where the uid is counted in a user namespace of its own;
-/// elsewhere it would count other functions' processes and the user's.
+/// Resource limits. The one on processes only where the uid is counted in a user namespace of its
+/// own; elsewhere it would count other functions' processes and the user's.
 pub(crate) fn limit_resources(spec: &Spec, processes: bool) -> io::Result<()> {
-    sys::set_limit(libc::RLIMIT_NOFILE, spec.nofile.into())?;
-    // 1 and not 0: 0 does not keep the kernel from handing a core to the host's core dump program,
-    // which would then read what a hostile function wrote; 1 does, and is too short for a file.
-    sys::set_limit(libc::RLIMIT_CORE, 1)?;
-    sys::set_limit(libc::RLIMIT_MEMLOCK, 64 * 1024)?;
-    sys::set_limit(libc::RLIMIT_MSGQUEUE, 0)?;
-    sys::set_limit(libc::RLIMIT_RTPRIO, 0)?;
-    sys::set_limit(libc::RLIMIT_SIGPENDING, 1024)?;
-    if processes {
-        sys::set_limit(libc::RLIMIT_NPROC, spec.pids_max.into())?;
-    }
-    Ok(())
+    let limits = resource_limits(spec);
+    let wanted = limits.iter().filter(|(kind, _)| processes || *kind != libc::RLIMIT_NPROC);
+    wanted.copied().try_for_each(|(kind, value)| sys::set_limit(kind, value))
+}
+
+/// Each resource limit of a program, soft and hard.
+pub(crate) fn resource_limits(spec: &Spec) -> [(libc::__rlimit_resource_t, u64); 7] {
+    [
+        (libc::RLIMIT_NOFILE, spec.nofile.into()),
+        // 1 and not 0: 0 does not keep the kernel from handing a core to the host's core dump program,
+        // which would then read what a hostile function wrote; 1 does, and is too short for a file.
+        (libc::RLIMIT_CORE, 1),
+        (libc::RLIMIT_MEMLOCK, 64 * 1024),
+        (libc::RLIMIT_MSGQUEUE, 0),
+        (libc::RLIMIT_RTPRIO, 0),
+        (libc::RLIMIT_SIGPENDING, 1024),
+        (libc::RLIMIT_NPROC, spec.pids_max.into()),
+    ]
 }
 
 /// From all powers over a user namespace to a plain user without any, for good.
@@ -135,7 +141,12 @@ pub(crate) fn become_plain_user(id: u32) -> io::Result<()> {
 
 /// No `execve` can give a capability any more.
 fn drop_bounding_set() -> io::Result<()> {
-    for capability in 0..64 {
+    limit_bounding_set(&[])
+}
+
+/// No `execve` can give a capability any more but these.
+pub(crate) fn limit_bounding_set(kept: &[libc::c_ulong]) -> io::Result<()> {
+    for capability in (0..64).filter(|capability| !kept.contains(capability)) {
         match sys::prctl(libc::PR_CAPBSET_DROP, capability) {
             // The first that this kernel does not know. All know the first.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) && capability > 0 => break,
@@ -148,7 +159,13 @@ fn drop_bounding_set() -> io::Result<()> {
 /// The second wall behind the mounts: reading and running everywhere, writing in `/tmp`, `/dev/shm`
 /// and to the devices; no abstract socket and no signal leaves the sandbox.
 pub(crate) fn landlock() -> io::Result<()> {
-    let restrict = || -> Result<(), landlock::RulesetError> {
+    let rules = landlock_rules()?;
+    rules.restrict_self().map(|_| ()).map_err(|_| io::Error::from_raw_os_error(libc::EPERM))
+}
+
+/// The rules of [`landlock`], about the root of the calling process.
+pub(crate) fn landlock_rules() -> io::Result<landlock::RulesetCreated> {
+    let make = || -> Result<_, landlock::RulesetError> {
         let read = AccessFs::from_read(ABI::V5);
         let all = AccessFs::from_all(ABI::V5);
         let device = AccessFs::from_file(ABI::V5);
@@ -157,9 +174,9 @@ pub(crate) fn landlock() -> io::Result<()> {
         for (path, access) in [("/", read), ("/tmp", all), ("/dev/shm", all), ("/dev", device)] {
             rules = allow(rules, path, access)?;
         }
-        rules.restrict_self().map(|_| ())
+        Ok(rules)
     };
-    restrict().map_err(|_| io::Error::from_raw_os_error(libc::EPERM))
+    make().map_err(|_| io::Error::from_raw_os_error(libc::EPERM))
 }
 
 fn allow(

@@ -9,7 +9,7 @@
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddrV4};
-use std::os::fd::{AsFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::PathBuf;
 
 use libc::sock_filter;
@@ -20,7 +20,7 @@ use crate::limits;
 use crate::network::Cable;
 use crate::root_fs;
 use crate::socket;
-use crate::spec::Spec;
+use crate::spec::{Spec, Start};
 use crate::step::{At, Failure, Step};
 use crate::sys::{self, Forked};
 
@@ -39,10 +39,14 @@ pub(crate) struct Plan<'a> {
     /// What `/etc/resolv.conf` says.
     pub(crate) resolv_conf: &'a str,
     pub(crate) fds: Descriptors,
+    /// The same as the status in `fds`.
+    pub(crate) status: BorrowedFd<'a>,
     /// Where the server gets its listener from.
     pub(crate) doorway: BorrowedFd<'a>,
     /// Where the init says how the program ended.
     pub(crate) report: RawFd,
+    /// What becomes of the sandbox after it was made.
+    pub(crate) start: Start,
     /// Everything but the `execve`.
     pub(crate) trial: bool,
 }
@@ -56,6 +60,10 @@ pub(crate) enum Ids {
     User { uid: u32, gid: u32 },
 }
 
+/// In the first byte of a record on a fork's status socket: the sandbox waits for its program. The
+/// Landlock rules for it come with the record.
+pub(crate) const WAITS: u8 = 0xFF;
+
 /// How a program ended, in the first byte of the init's record.
 pub(crate) const EXITED: u8 = 1;
 /// See [`EXITED`].
@@ -63,7 +71,11 @@ pub(crate) const SIGNALED: u8 = 2;
 
 /// The init's whole life.
 pub(crate) fn run(plan: &Plan<'_>) -> ! {
-    match prepare(plan).and_then(|()| start_program(plan)) {
+    let begun = prepare(plan).and_then(|()| match plan.start {
+        Start::AtOnce | Start::Parked => start_program(plan).map(Some),
+        Start::Forked { .. } => wait_for_program(plan).map(|()| None),
+    });
+    match begun {
         Ok(program) => {
             // An init that cannot confine itself ends, and the program with it.
             let _ = live(plan, program);
@@ -148,11 +160,26 @@ fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {
                 Ids::User { .. } => (INSIDE_ID, INSIDE_ID),
             };
             write_map(&pid.to_string(), uid, gid).at(Step::UserNamespace)?;
-            root_fs::seal()?;
+            // What is parked is sealed when it has been assigned.
+            if plan.start == Start::AtOnce {
+                root_fs::seal()?;
+            }
             rustix::io::write(&go, &[1]).at(Step::Session)?;
             Ok(pid)
         }
     }
+}
+
+/// Says that the sandbox is ready for a fork of a template.
+fn wait_for_program(plan: &Plan<'_>) -> Result<(), Failure> {
+    let rules = if plan.landlock {
+        confine::landlock_rules().at(Step::Landlock)?.into()
+    } else {
+        None::<OwnedFd>
+    };
+    let rules: Vec<_> = rules.iter().map(AsFd::as_fd).collect();
+    let record = [WAITS, 0, 0, 0, 0, 0, 0, 0];
+    socket::send(plan.status, &record, &rules, true).at(Step::Landlock)
 }
 
 /// Clones the program's process into a user namespace that belongs to the function's uid.
@@ -210,7 +237,7 @@ fn become_program(plan: &Plan<'_>) -> (Failure, RawFd) {
 }
 
 /// The init after the program's start: confined like the program, holding nothing but its report.
-fn live(plan: &Plan<'_>, program: u32) -> Result<(), Failure> {
+fn live(plan: &Plan<'_>, program: Option<u32>) -> Result<(), Failure> {
     const REPORT: RawFd = 3;
     // From here on the status pipe is the program's alone: its end is the `execve`.
     sys::close(plan.fds.status);
@@ -227,11 +254,21 @@ fn live(plan: &Plan<'_>, program: u32) -> Result<(), Failure> {
     // A change of identity had cleared it.
     die_with_parent(REPORT).at(Step::Identity)?;
     sys::set_filter(plan.filter).at(Step::Seccomp)?;
+    let Some(program) = program else { collect_orphans() };
     loop {
         if let Some((kind, value)) = reap(program) {
             confine::report(REPORT, kind, value);
             sys::exit_now(0);
         }
+    }
+}
+
+/// The rest of the life of an init whose program is not its child: sandboxd ends it.
+fn collect_orphans() -> ! {
+    loop {
+        // Blocked since before sandboxd cloned us, so none is missed.
+        let _ = sys::wait_signal(&[libc::SIGCHLD]);
+        while sys::reap_child().is_some() {}
     }
 }
 

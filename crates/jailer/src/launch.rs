@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use libc::sock_filter;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroup::MemoryEvent;
@@ -16,10 +17,11 @@ use crate::limits;
 use crate::network::Cable;
 use crate::seccomp;
 use crate::socket;
-use crate::spec::{Isolation, Spec};
+use crate::spec::{Isolation, Spec, Start};
 use crate::step::{At, Failure, Step};
 use crate::supervisor;
 use crate::sys::{self, Forked};
+use crate::template;
 
 /// What all starts of one sandboxd share.
 pub(crate) struct Launcher {
@@ -39,6 +41,15 @@ pub(crate) struct Launched {
     pub(crate) status: OwnedFd,
     /// Says how the program ended.
     pub(crate) report: OwnedFd,
+    /// Of a fork, the other end of its status socket, which its template has to get.
+    pub(crate) order_end: Option<OwnedFd>,
+}
+
+/// The descriptors of a first process.
+struct Ends<'a> {
+    fds: Descriptors,
+    status: BorrowedFd<'a>,
+    report: i32,
 }
 
 /// How the first process gets into its cgroups.
@@ -92,9 +103,18 @@ impl Launcher {
         gifts: &Gifts,
         cgroup: &Joined<'_>,
         network: &Connected<'_>,
+        start: Start,
         trial: bool,
     ) -> Result<Launched, Failure> {
-        let (status, status_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
+        let (status, status_end) = match start {
+            Start::AtOnce | Start::Parked => pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?,
+            Start::Forked { .. } => {
+                // Who says that it is confined is the process that will be looked at.
+                let (ours, theirs) = socket::pair().at(Step::Prepare)?;
+                set_socket_passcred(&ours, true).at(Step::Prepare)?;
+                (ours, theirs)
+            }
+        };
         let (report, report_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
         for fd in [&status, &report] {
             let flags = fcntl_getfl(fd).at(Step::Prepare)?;
@@ -107,10 +127,14 @@ impl Launcher {
         };
         let report_fd = report_end.as_raw_fd();
         let pid = match self.isolation {
-            Isolation::Sandbox => self.confined(spec, cgroup, network, fds, report_fd, trial)?,
+            Isolation::Sandbox => {
+                let ends = Ends { fds, status: status_end.as_fd(), report: report_fd };
+                self.confined(spec, cgroup, network, &ends, start, trial)?
+            }
             Isolation::Process => plain(spec, cgroup, fds, report_fd, trial)?,
         };
-        Ok(Launched { pid, status, report })
+        let order_end = matches!(start, Start::Forked { .. }).then_some(status_end);
+        Ok(Launched { pid, status, report, order_end })
     }
 
     fn confined(
@@ -118,8 +142,8 @@ impl Launcher {
         spec: &Spec,
         cgroup: &Joined<'_>,
         network: &Connected<'_>,
-        fds: Descriptors,
-        report: i32,
+        ends: &Ends<'_>,
+        start: Start,
         trial: bool,
     ) -> Result<u32, Failure> {
         let plan = init::Plan {
@@ -129,13 +153,15 @@ impl Launcher {
             tasks_files: &cgroup.tasks_files,
             memory_event: cgroup.memory_event,
             mount_point: &self.mount_point,
+            status: ends.status,
             doorway: network.doorway,
             ids: self.ids(spec.uid),
             landlock: self.landlock,
             cable: network.cable.as_ref(),
             resolv_conf: network.resolv_conf,
-            fds,
-            report,
+            fds: ends.fds,
+            report: ends.report,
+            start,
             trial,
         };
         let mut flags = libc::CLONE_NEWPID
@@ -152,10 +178,50 @@ impl Launcher {
         }
     }
 
+    /// Starts a template. It talks to sandboxd over `control`.
+    pub(crate) fn template(
+        &self,
+        spec: &Spec,
+        control: &OwnedFd,
+        cgroup: &Joined<'_>,
+    ) -> Result<Launched, Failure> {
+        let (status, status_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
+        let (report, _) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
+        let flags = fcntl_getfl(&status).at(Step::Prepare)?;
+        fcntl_setfl(&status, flags | OFlags::NONBLOCK).at(Step::Prepare)?;
+        let plan = template::Plan {
+            spec,
+            image: Image::of(spec).at(Step::Request)?,
+            tasks_files: &cgroup.tasks_files,
+            mount_point: &self.mount_point,
+            fds: Descriptors {
+                channel: control.as_raw_fd(),
+                // What it has to complain about is for whoever reads what sandboxd does.
+                output: std::io::stderr().as_raw_fd(),
+                status: status_end.as_raw_fd(),
+            },
+        };
+        let birthplace = cgroup.birthplace.as_ref().map(AsFd::as_fd);
+        match sys::clone_into(template::NAMESPACES, birthplace).at(Step::Clone)? {
+            Forked::Child => template::run(&plan),
+            Forked::Parent(pid) => Ok(Launched { pid, status, report, order_end: None }),
+        }
+    }
+
+    /// What a template is told about a sandbox that is to get a fork of it.
+    pub(crate) fn order(&self, spec: &Spec, tasks: u8, born: bool, ruled: bool) -> Vec<u8> {
+        template::order(spec, self.host_uid(spec.uid), &self.filter, tasks, born, ruled)
+    }
+
+    /// The uid that a program of this slot has on the host, as root.
+    pub(crate) fn host_uid(&self, slot: u32) -> u32 {
+        // Below the overflow that `new` excluded.
+        self.uid_base + slot
+    }
+
     fn ids(&self, slot: u32) -> Ids {
         if self.is_root {
-            // Below the overflow that `new` excluded.
-            Ids::Root { program: self.uid_base + slot, init: self.uid_base + limits::MAX_UID_SLOTS }
+            Ids::Root { program: self.host_uid(slot), init: self.host_uid(limits::MAX_UID_SLOTS) }
         } else {
             Ids::User {
                 uid: rustix::process::geteuid().as_raw(),

@@ -10,6 +10,7 @@
 //! | `spec`, [`protocol`], [`socket`] | what a sandbox shall be, and how it is asked for |
 //! | `sandboxd`, `launch` | the privileged process, and its side of a start |
 //! | `init`, `root_fs`, `confine`, `seccomp` | a sandbox from the inside: its first process, what it sees, its walls |
+//! | `template`, `verify` | a process that is forked into sandboxes, and the look at what comes of it |
 //! | `supervisor` | the first process where there are no walls |
 //! | `network` | what of the network programs reach, and the host's side of it |
 //! | `cgroup`, `memory`, [`process_tree`] | limits, with cgroups and without |
@@ -33,9 +34,11 @@ mod spec;
 mod step;
 mod supervisor;
 mod sys;
+mod template;
+mod verify;
 
 pub use network::{Egress, Network, Pool, PoolError};
-pub use spec::{Bind, Enforced, Invalid, Isolation, Spec};
+pub use spec::{Assignment, Bind, Enforced, Invalid, Isolation, Spec, Start};
 pub use step::{Failure, Step};
 
 /// The first argument with which the program is sandboxd.

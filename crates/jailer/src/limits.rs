@@ -47,6 +47,10 @@ pub const WATCHDOG_PERIOD: Duration = Duration::from_millis(50);
 pub const CGROUP_REMOVE_TRIES: u32 = 200;
 /// See [`CGROUP_REMOVE_TRIES`].
 pub const CGROUP_REMOVE_PAUSE: Duration = Duration::from_millis(5);
+/// Room for orders on the way to a template: of all starts that are under way at once.
+pub const ORDERS_BYTES: i32 = 1024 * 1024;
+/// How many busy cgroups of ended sandboxes sandboxd looks after; further ones are left for the end.
+pub const LEFTOVERS_MAX: usize = 4_096;
 /// How long sandboxd waits for its sandboxes to die when it ends.
 pub const SHUTDOWN_WAIT: Duration = Duration::from_secs(5);
 /// Most processes looked at when a tree is walked through `/proc` (the kernel's usual `pid_max`

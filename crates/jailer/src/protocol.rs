@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use crate::limits;
 use crate::network::{Egress, Network, Pool};
-use crate::spec::{Bind, Enforced, Isolation, Spec};
+use crate::spec::{Assignment, Bind, Enforced, Isolation, Spec, Start};
 use crate::step::{Failure, Step};
 
 /// What the server asks for. A ticket names one start and what became of it; the server counts them.
@@ -34,8 +34,24 @@ pub enum Request {
     Start {
         /// The ticket of this sandbox from here on.
         ticket: u64,
+        /// How it begins.
+        start: Start,
         /// What it shall be.
         spec: Box<Spec>,
+    },
+    /// Start a template: a process that is forked into sandboxes. No descriptors come with it.
+    Template {
+        /// Its ticket.
+        ticket: u64,
+        /// What it sees, runs and may use.
+        spec: Box<Spec>,
+    },
+    /// Make a parked sandbox a function's.
+    Assign {
+        /// Which.
+        ticket: u64,
+        /// What it becomes.
+        assignment: Box<Assignment>,
     },
     /// End the whole tree.
     Kill(u64),
@@ -86,6 +102,11 @@ pub enum Reply {
         /// Why.
         failure: Failure,
     },
+    /// A parked sandbox is the function's now.
+    Assigned {
+        /// Whose.
+        ticket: u64,
+    },
     /// A started sandbox ended; nothing of it is left.
     Exited {
         /// Whose.
@@ -119,15 +140,27 @@ impl Request {
                 out.u32(*uid_base);
                 write_network(&mut out, network);
             }
-            Self::Start { ticket, spec } => {
-                out.u8(1);
-                out.u64(*ticket);
+            Self::Start { ticket, start, spec } => {
+                out.tagged(1, *ticket);
+                match *start {
+                    Start::AtOnce => out.u8(0),
+                    Start::Parked => out.u8(1),
+                    Start::Forked { template } => out.tagged(2, template),
+                }
                 write_spec(&mut out, spec);
             }
             Self::Kill(ticket) => out.tagged(2, *ticket),
             Self::Freeze(ticket) => out.tagged(3, *ticket),
             Self::Thaw(ticket) => out.tagged(4, *ticket),
             Self::Shutdown => out.u8(5),
+            Self::Template { ticket, spec } => {
+                out.tagged(6, *ticket);
+                write_spec(&mut out, spec);
+            }
+            Self::Assign { ticket, assignment } => {
+                out.tagged(7, *ticket);
+                write_assignment(&mut out, assignment);
+            }
         }
         out.finish()
     }
@@ -145,11 +178,25 @@ impl Request {
                 uid_base: input.u32()?,
                 network: read_network(&mut input)?,
             },
-            1 => Self::Start { ticket: input.u64()?, spec: Box::new(read_spec(&mut input)?) },
+            1 => Self::Start {
+                ticket: input.u64()?,
+                start: match input.u8()? {
+                    0 => Start::AtOnce,
+                    1 => Start::Parked,
+                    2 => Start::Forked { template: input.u64()? },
+                    _ => return Err(Malformed),
+                },
+                spec: Box::new(read_spec(&mut input)?),
+            },
             2 => Self::Kill(input.u64()?),
             3 => Self::Freeze(input.u64()?),
             4 => Self::Thaw(input.u64()?),
             5 => Self::Shutdown,
+            6 => Self::Template { ticket: input.u64()?, spec: Box::new(read_spec(&mut input)?) },
+            7 => Self::Assign {
+                ticket: input.u64()?,
+                assignment: Box::new(read_assignment(&mut input)?),
+            },
             _ => return Err(Malformed),
         };
         input.end()?;
@@ -195,6 +242,7 @@ impl Reply {
                 out.u8(u8::from(*oom_killed));
                 out.u64(*memory_peak_bytes);
             }
+            Self::Assigned { ticket } => out.tagged(5, *ticket),
         }
         out.finish()
     }
@@ -225,6 +273,7 @@ impl Reply {
                 oom_killed: input.bool()?,
                 memory_peak_bytes: input.u64()?,
             },
+            5 => Self::Assigned { ticket: input.u64()? },
             _ => return Err(Malformed),
         };
         input.end()?;
@@ -242,10 +291,7 @@ fn write_spec(out: &mut Writer, spec: &Spec) {
     });
     out.path(&spec.cwd);
     out.list(spec.root.as_slice(), |out, root| out.path(root));
-    out.list(&spec.binds, |out, bind| {
-        out.path(&bind.host);
-        out.path(&bind.inside);
-    });
+    write_binds(out, &spec.binds);
     out.u32(spec.uid);
     out.u64(spec.memory_bytes);
     out.u32(spec.cpu_millis);
@@ -263,9 +309,7 @@ fn read_spec(input: &mut Reader<'_>) -> Result<Spec, Malformed> {
         env: input.list(limits::MAX_ENV, |input| Ok((input.str()?, input.str()?)))?,
         cwd: input.path()?,
         root: input.list(1, Reader::path)?.pop(),
-        binds: input.list(limits::MAX_BINDS, |input| {
-            Ok(Bind { host: input.path()?, inside: input.path()? })
-        })?,
+        binds: read_binds(input)?,
         uid: input.u32()?,
         memory_bytes: input.u64()?,
         cpu_millis: input.u32()?,
@@ -298,6 +342,35 @@ fn read_network(input: &mut Reader<'_>) -> Result<Network, Malformed> {
         pool: Pool::new(input.u32()?.into(), input.u8()?).map_err(|_| Malformed)?,
         resolvers: input.list(limits::MAX_RESOLVERS, |input| input.u32().map(Ipv4Addr::from))?,
     })
+}
+
+fn write_assignment(out: &mut Writer, assignment: &Assignment) {
+    write_binds(out, &assignment.binds);
+    out.u64(assignment.memory_bytes);
+    out.u32(assignment.cpu_millis);
+    out.u32(assignment.cpu_share_millis);
+    out.u64(assignment.tmp_bytes);
+}
+
+fn read_assignment(input: &mut Reader<'_>) -> Result<Assignment, Malformed> {
+    Ok(Assignment {
+        binds: read_binds(input)?,
+        memory_bytes: input.u64()?,
+        cpu_millis: input.u32()?,
+        cpu_share_millis: input.u32()?,
+        tmp_bytes: input.u64()?,
+    })
+}
+
+fn write_binds(out: &mut Writer, binds: &[Bind]) {
+    out.list(binds, |out, bind| {
+        out.path(&bind.host);
+        out.path(&bind.inside);
+    });
+}
+
+fn read_binds(input: &mut Reader<'_>) -> Result<Vec<Bind>, Malformed> {
+    input.list(limits::MAX_BINDS, |input| Ok(Bind { host: input.path()?, inside: input.path()? }))
 }
 
 fn write_enforced(out: &mut Writer, enforced: &Enforced) {

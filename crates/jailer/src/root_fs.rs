@@ -70,7 +70,7 @@ const HOSTS: &str = "127.0.0.1 localhost sandbox sandbox.localdomain\n::1 localh
 const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files dns\n";
 
 /// A part of the host that will appear inside.
-struct Source {
+pub(crate) struct Source {
     tree: OwnedFd,
     is_dir: bool,
 }
@@ -80,8 +80,7 @@ struct Source {
 pub(crate) fn enter(spec: &Spec, mount_point: &CStr, resolv_conf: &str) -> Result<(), Failure> {
     let recursive = libc::AT_RECURSIVE;
     sys::mount_setattr(CWD, c"/", recursive, 0, libc::MS_PRIVATE).at(Step::Root)?;
-    let binds: Vec<_> =
-        spec.binds.iter().map(|bind| open(&bind.host)).collect::<io::Result<_>>().at(Step::Bind)?;
+    let binds = open_all(&spec.binds).at(Step::Bind)?;
     let image = spec.root.as_deref().map(ImageTree::open).transpose().at(Step::Root)?;
     let host_etc: &[&str] = if image.is_some() { &[] } else { &HOST_ETC };
     let etc: Vec<_> = host_etc.iter().map(|path| open(Path::new(path)).ok()).collect();
@@ -98,9 +97,7 @@ pub(crate) fn enter(spec: &Spec, mount_point: &CStr, resolv_conf: &str) -> Resul
     if let Some(image) = &image {
         image.attach().at(Step::Root)?;
     }
-    for (Bind { inside, .. }, source) in spec.binds.iter().zip(&binds) {
-        attach(source, inside, RDONLY | NOSUID | NODEV).at(Step::Bind)?;
-    }
+    attach_all(&spec.binds, &binds).at(Step::Bind)?;
     let empty = empty_dir().at(Step::Proc)?;
     proc_fs().at(Step::Proc)?;
     dev(&devices).at(Step::Dev)?;
@@ -116,6 +113,32 @@ pub(crate) fn enter(spec: &Spec, mount_point: &CStr, resolv_conf: &str) -> Resul
         }
     }
     pivot().at(Step::Pivot)
+}
+
+/// In the mount namespace of a sandbox that was parked, of which the calling process is not part: what
+/// the function brings, and the seal. `tmp_bytes` where `/tmp` gets another size.
+pub(crate) fn complete(
+    binds: &[Bind],
+    sources: &[Source],
+    tmp_bytes: Option<u64>,
+) -> Result<(), Failure> {
+    attach_all(binds, sources).at(Step::Bind)?;
+    if let Some(bytes) = tmp_bytes {
+        let flags = libc::MS_REMOUNT | libc::MS_NOSUID | libc::MS_NODEV;
+        tmpfs(c"tmp", flags, &tmp_options(bytes)).at(Step::Tmp)?;
+    }
+    seal()
+}
+
+/// Opens what of the host is to be bound.
+pub(crate) fn open_all(binds: &[Bind]) -> io::Result<Vec<Source>> {
+    binds.iter().map(|bind| open(&bind.host)).collect()
+}
+
+fn attach_all(binds: &[Bind], sources: &[Source]) -> io::Result<()> {
+    let attributes = RDONLY | NOSUID | NODEV;
+    let each = binds.iter().zip(sources);
+    each.into_iter().try_for_each(|(bind, source)| attach(source, &bind.inside, attributes))
 }
 
 /// The last touch: nothing but `/tmp` and `/dev/shm` can be written any more.
@@ -223,11 +246,14 @@ fn dev(devices: &[Source]) -> io::Result<()> {
 
 fn tmp(bytes: u64) -> io::Result<()> {
     fs::create_dir("tmp")?;
+    tmpfs(c"tmp", libc::MS_NOSUID | libc::MS_NODEV, &format!("mode=1777,{}", tmp_options(bytes)))
+}
+
+fn tmp_options(bytes: u64) -> String {
     // A file takes a page at least in any use that matters, so this many inodes suffice; without a
     // limit, empty files would be free.
     let inodes = (bytes / 4096).max(1024);
-    let options = format!("mode=1777,nr_inodes={inodes},size={bytes}");
-    tmpfs(c"tmp", libc::MS_NOSUID | libc::MS_NODEV, &options)
+    format!("nr_inodes={inodes},size={bytes}")
 }
 
 fn etc_files(resolv_conf: &str) -> io::Result<()> {

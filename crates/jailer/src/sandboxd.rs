@@ -16,17 +16,22 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, Controller, Hierarchies, MemoryEvent};
-use crate::init::{EXITED, SIGNALED};
 use crate::launch::{Connected, Gifts, Joined, Launched, Launcher};
 use crate::limits;
 use crate::memory::MemoryWatch;
 use crate::network::{Cable, Network, Uplink};
 use crate::process_tree;
-use crate::protocol::{ExitStatus, Reply, Request};
+use crate::protocol::{Reply, Request};
 use crate::socket;
-use crate::spec::{Bind, Enforced, Isolation, Spec};
+use crate::spec::{Bind, Enforced, Isolation, Spec, Start};
 use crate::step::{At, Failure, Step};
 use crate::sys;
+use forked::{Fork, ForkGifts};
+use living::{Living, Origin};
+
+mod assign;
+mod forked;
+mod living;
 
 /// Tickets of the server are counted from 1; the trial is ours.
 const TRIAL: u64 = 0;
@@ -61,23 +66,8 @@ struct Sandboxd {
     by_pid: HashMap<u32, u64>,
     /// Whose memory is to be looked at again.
     watched: HashSet<u64>,
-}
-
-struct Living {
-    pid: u32,
-    /// Until the program was exec'd.
-    status: Option<OwnedFd>,
-    report: OwnedFd,
-    cgroup: Cgroup,
-    /// Its own, where it reaches the network.
-    address: Option<Ipv4Addr>,
-    about_to_exec: bool,
-    /// It was killed, and is to be left alone to die.
-    ending: bool,
-    failure: Option<Failure>,
-    memory: MemoryWatch,
-    /// Where the kernel tells that the memory limit was passed.
-    memory_event: Option<MemoryEvent>,
+    /// Cgroups of ended sandboxes that were still busy, and how often they were tried.
+    leftovers: Vec<(Cgroup, u32)>,
 }
 
 /// The socket to the server, which is our standard input at first: moved out of the way, so that no
@@ -155,6 +145,7 @@ impl Sandboxd {
             living: HashMap::new(),
             by_pid: HashMap::new(),
             watched: HashSet::new(),
+            leftovers: Vec::new(),
         })
     }
 
@@ -208,7 +199,8 @@ impl Sandboxd {
         let (channel, output) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Prepare)?;
         let (_listener, doorway) = socket::pair().at(Step::Prepare)?;
-        self.launch(TRIAL, &spec, &Gifts { channel, output, doorway }, true)?;
+        let gifts = Gifts { channel, output, doorway };
+        self.launch(TRIAL, &spec, gifts, Start::AtOnce, true)?;
         let deadline = Instant::now() + limits::SHUTDOWN_WAIT;
         let mut result = Ok(());
         while self.living.contains_key(&TRIAL) && Instant::now() < deadline {
@@ -249,7 +241,7 @@ impl Sandboxd {
         let mut events: Vec<epoll::Event> = Vec::with_capacity(64);
         loop {
             events.clear();
-            let timeout = self.next_look();
+            let timeout = self.timeout();
             let space = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(&self.epoll, space, timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
@@ -267,6 +259,7 @@ impl Sandboxd {
                 }
             }
             self.look_at_memory();
+            self.remove_leftovers();
         }
     }
 
@@ -290,11 +283,26 @@ impl Sandboxd {
     fn handle(&mut self, request: Request, fds: Vec<OwnedFd>) -> Result<(), Ended> {
         match request {
             Request::Configure { .. } | Request::Shutdown => return Err(Ended),
-            Request::Start { ticket, spec } => {
-                if let Err(failure) = self.start(ticket, &spec, fds) {
+            Request::Start { ticket, start, spec } => {
+                if let Err(failure) = self.start(ticket, start, &spec, fds) {
                     self.reply(&Reply::Failed { ticket, failure })?;
                 }
             }
+            Request::Template { ticket, spec } => {
+                if let Err(failure) = self.start_template(ticket, &spec) {
+                    self.reply(&Reply::Failed { ticket, failure })?;
+                }
+            }
+            Request::Assign { ticket, assignment } => match self.assign(ticket, &assignment) {
+                Ok(()) => self.reply(&Reply::Assigned { ticket })?,
+                // Half furnished, it is of no use; that is what its end is told to have been.
+                Err(failure) => {
+                    if let Some(living) = self.living.get_mut(&ticket) {
+                        living.failure = Some(failure);
+                    }
+                    self.kill(ticket);
+                }
+            },
             Request::Kill(ticket) => self.kill(ticket),
             Request::Freeze(ticket) => self.set_frozen(ticket, true),
             Request::Thaw(ticket) => self.set_frozen(ticket, false),
@@ -302,38 +310,61 @@ impl Sandboxd {
         Ok(())
     }
 
-    fn start(&mut self, ticket: u64, spec: &Spec, fds: Vec<OwnedFd>) -> Result<(), Failure> {
-        let invalid = Failure { step: Step::Request, errno: libc::EINVAL };
-        spec.validate().map_err(|_| invalid)?;
+    fn start(
+        &mut self,
+        ticket: u64,
+        start: Start,
+        spec: &Spec,
+        fds: Vec<OwnedFd>,
+    ) -> Result<(), Failure> {
         // The kernel drops those for which this process has no room.
         let no_room = Failure { step: Step::Request, errno: libc::EMFILE };
         let [channel, output, doorway] = <[OwnedFd; 3]>::try_from(fds).map_err(|_| no_room)?;
+        self.check_start(ticket, spec)?;
+        let possible = match start {
+            Start::AtOnce => true,
+            Start::Parked => self.isolation == Isolation::Sandbox && self.launcher.is_root,
+            Start::Forked { .. } => self.can_fork(),
+        };
+        if !possible {
+            return Err(Failure { step: Step::Request, errno: libc::ENOTSUP });
+        }
+        self.launch(ticket, spec, Gifts { channel, output, doorway }, start, false)
+    }
+
+    fn check_start(&self, ticket: u64, spec: &Spec) -> Result<(), Failure> {
+        let invalid = Failure { step: Step::Request, errno: libc::EINVAL };
+        spec.validate().map_err(|_| invalid)?;
         if !(1..MAX_TICKET).contains(&ticket) || self.living.contains_key(&ticket) {
             return Err(invalid);
         }
         if self.living.len() >= limits::MAX_LIVING {
             return Err(Failure { step: Step::Request, errno: libc::EAGAIN });
         }
-        self.launch(ticket, spec, &Gifts { channel, output, doorway }, false)
+        Ok(())
     }
 
     fn launch(
         &mut self,
         ticket: u64,
         spec: &Spec,
-        gifts: &Gifts,
+        gifts: Gifts,
+        start: Start,
         trial: bool,
     ) -> Result<(), Failure> {
         // The ticket makes the name unique, whatever the server thinks of ids.
         let name = format!("{}.{ticket}", spec.id);
         let cgroup = Cgroup::create(&self.hierarchies, &name, spec).at(Step::Cgroup)?;
-        let mut memory_event =
-            self.watch_memory(ticket, spec, &cgroup).inspect_err(|_| cgroup.remove())?;
+        let mut memory_event = self.watch_memory(ticket, spec, &cgroup).inspect_err(|_| {
+            cgroup.remove();
+        })?;
         let cable = self.uplink.as_mut().map(Uplink::cable).transpose().at(Step::Network);
-        let cable = cable.inspect_err(|_| cgroup.remove())?;
+        let cable = cable.inspect_err(|_| {
+            cgroup.remove();
+        })?;
         let address = cable.as_ref().map(|cable| cable.address);
         let launched = self
-            .launch_first(spec, gifts, &cgroup, memory_event.as_ref(), cable, trial)
+            .launch_first(spec, &gifts, &cgroup, memory_event.as_ref(), cable, (start, trial))
             .inspect_err(|_| {
                 self.give_back(address);
                 cgroup.remove();
@@ -352,14 +383,16 @@ impl Sandboxd {
         let living = Living {
             pid: launched.pid,
             status: Some(launched.status),
-            report: launched.report,
+            report: Some(launched.report),
             cgroup,
             address,
-            about_to_exec: false,
+            confined: false,
             ending: false,
             failure: None,
             memory: MemoryWatch::new(spec, memory_event.is_some()),
             memory_event,
+            parked: (start != Start::AtOnce).then(|| Box::new(spec.clone())),
+            origin: origin(start, gifts, launched.order_end),
         };
         if living.memory.due().is_some() {
             self.watched.insert(ticket);
@@ -371,10 +404,13 @@ impl Sandboxd {
     /// News on a status pipe.
     fn progressed(&mut self, ticket: u64) -> Result<(), Ended> {
         let epoll = &self.epoll;
-        match self.living.get_mut(&ticket).and_then(|living| living.progress(ticket, epoll)) {
-            Some(reply) => self.reply(&reply),
-            None => Ok(()),
-        }
+        let reply = match self.living.get_mut(&ticket) {
+            Some(Living { origin: Origin::Fork(_), .. }) => self.fork_progressed(ticket),
+            Some(Living { origin: Origin::Template(_), .. }) => self.template_spoke(ticket),
+            Some(living) => living.progress(ticket, epoll),
+            None => None,
+        };
+        reply.map_or(Ok(()), |reply| self.reply(&reply))
     }
 
     fn signalled(&mut self) -> Result<(), Ended> {
@@ -393,7 +429,15 @@ impl Sandboxd {
     fn reap(&mut self) -> Vec<Reply> {
         let mut replies = Vec::new();
         while let Some((pid, status)) = sys::reap_child() {
-            let Some(ticket) = self.by_pid.remove(&pid) else { continue };
+            let Some(ticket) = self.ticket_of(pid, &mut replies) else { continue };
+            if let Some(Living { origin: Origin::Fork(fork), .. }) = self.living.get_mut(&ticket)
+                && fork.program == Some(pid)
+            {
+                // Its sandbox ends with it.
+                fork.end = Some(status);
+                self.kill(ticket);
+                continue;
+            }
             let Some(mut living) = self.living.remove(&ticket) else { continue };
             // A quick program is exec'd and gone before its status pipe was looked at.
             replies.extend(living.progress(ticket, &self.epoll));
@@ -402,7 +446,9 @@ impl Sandboxd {
             }
             living.cgroup.kill();
             replies.extend(living.finish(ticket, status));
-            living.cgroup.remove();
+            if !living.cgroup.remove() && self.leftovers.len() < limits::LEFTOVERS_MAX {
+                self.leftovers.push((living.cgroup, 1));
+            }
             self.give_back(living.address);
         }
         if self.isolation == Isolation::Process && !replies.is_empty() {
@@ -460,7 +506,7 @@ impl Sandboxd {
             return;
         }
         let signal = if frozen { libc::SIGSTOP } else { libc::SIGCONT };
-        process_tree::signal(&process_tree::descendants(living.pid), signal);
+        process_tree::signal(&living.tree(), signal);
     }
 
     fn launch_first(
@@ -470,13 +516,13 @@ impl Sandboxd {
         cgroup: &Cgroup,
         memory_event: Option<&MemoryEvent>,
         cable: Option<Cable>,
-        trial: bool,
+        (start, trial): (Start, bool),
     ) -> Result<Launched, Failure> {
         let birthplace = cgroup.birthplace().at(Step::Cgroup)?;
         let joined = Joined { tasks_files: cgroup.tasks_files(), birthplace, memory_event };
         let resolv_conf = self.uplink.as_ref().map_or("", Uplink::resolv_conf);
         let network = Connected { doorway: gifts.doorway.as_fd(), cable, resolv_conf };
-        self.launcher.launch(spec, gifts, &joined, &network, trial)
+        self.launcher.launch(spec, gifts, &joined, &network, start, trial)
     }
 
     fn watch_memory(
@@ -500,11 +546,22 @@ impl Sandboxd {
         Ok(())
     }
 
-    /// How long until some sandbox's memory is to be looked at.
-    fn next_look(&self) -> Option<Timespec> {
+    /// How long until some sandbox's memory is to be looked at, or a cgroup to be removed.
+    fn timeout(&self) -> Option<Timespec> {
         let watched = self.watched.iter().filter_map(|ticket| self.living.get(ticket));
-        let due = watched.filter_map(|living| living.memory.due()).min()?;
-        Timespec::try_from(due.saturating_duration_since(Instant::now())).ok()
+        let due = watched.filter_map(|living| living.memory.due()).min();
+        let look = due.map(|due| due.saturating_duration_since(Instant::now()));
+        let remove = (!self.leftovers.is_empty()).then_some(limits::CGROUP_REMOVE_PAUSE);
+        let wait = look.into_iter().chain(remove).min()?;
+        Timespec::try_from(wait).ok()
+    }
+
+    /// Tries again to remove what was busy. An emptied cgroup costs little; the end looks again.
+    fn remove_leftovers(&mut self) {
+        self.leftovers.retain_mut(|(cgroup, tries)| {
+            *tries += 1;
+            !cgroup.remove() && *tries < limits::CGROUP_REMOVE_TRIES
+        });
     }
 
     fn look_at_memory(&mut self) {
@@ -551,6 +608,18 @@ impl Sandboxd {
     }
 }
 
+fn origin(start: Start, gifts: Gifts, order_end: Option<OwnedFd>) -> Origin {
+    match (start, order_end) {
+        (Start::Forked { template }, Some(status)) => Origin::Fork(Fork {
+            template,
+            gifts: Some(ForkGifts { channel: gifts.channel, output: gifts.output, status }),
+            program: None,
+            end: None,
+        }),
+        _ => Origin::Init,
+    }
+}
+
 impl Token {
     fn data(self) -> epoll::EventData {
         epoll::EventData::new_u64(match self {
@@ -568,71 +637,5 @@ impl Token {
             other if other % 2 == 0 => Self::Status(other / 2 - 1),
             other => Self::Memory((other - 3) / 2),
         }
-    }
-}
-
-impl Living {
-    /// Reads the status pipe; a reply when the start is decided.
-    fn progress(&mut self, ticket: u64, epoll: &OwnedFd) -> Option<Reply> {
-        let mut record = [0; 8];
-        loop {
-            match rustix::io::read(self.status.as_ref()?, &mut record) {
-                Ok(8) if record[0] == 0 => self.about_to_exec = true,
-                Ok(8) => self.failure = read_failure(record),
-                Ok(0) => break,
-                Err(Errno::INTR) => {}
-                _ => return None,
-            }
-        }
-        // Explicitly: a child that is being made still has a copy, and would keep the event alive.
-        if let Some(status) = self.status.take() {
-            let _ = epoll::delete(epoll, status);
-        }
-        // Of a failed start the end is told, when nothing of it is left.
-        let started = self.about_to_exec && self.failure.is_none();
-        let peak_file = self.cgroup.peak_file().unwrap_or_default();
-        started.then_some(Reply::Started { ticket, pid: self.pid, peak_file })
-    }
-
-    /// What is said of a sandbox whose first process was collected with this wait status.
-    fn finish(&self, ticket: u64, wait_status: i32) -> Option<Reply> {
-        if !self.about_to_exec || self.failure.is_some() {
-            let died = Failure { step: Step::Died, errno: 0 };
-            return Some(Reply::Failed { ticket, failure: self.failure.unwrap_or(died) });
-        }
-        if ticket == TRIAL {
-            // Its init was confined, too, and saw its program's end.
-            let failure = Failure { step: Step::Died, errno: 0 };
-            return (wait_status != 0).then_some(Reply::Failed { ticket, failure });
-        }
-        let mut record = [0; 8];
-        let status = match rustix::io::read(&self.report, &mut record) {
-            Ok(8) => read_end(record),
-            _ if libc::WIFSIGNALED(wait_status) => ExitStatus::Signal(libc::WTERMSIG(wait_status)),
-            // The supervisor was asked to end the tree.
-            _ => ExitStatus::Signal(libc::SIGKILL),
-        };
-        Some(Reply::Exited {
-            ticket,
-            status,
-            oom_killed: self.memory.was_over() || self.cgroup.oom_kills() > 0,
-            memory_peak_bytes: self.memory.peak_bytes(&self.cgroup),
-        })
-    }
-}
-
-fn read_failure(record: [u8; 8]) -> Option<Failure> {
-    let [step, _, _, _, errno @ ..] = record;
-    let step = Step::from_byte(step).unwrap_or(Step::Died);
-    Some(Failure { step, errno: i32::from_le_bytes(errno) })
-}
-
-fn read_end(record: [u8; 8]) -> ExitStatus {
-    let [kind, _, _, _, value @ ..] = record;
-    let value = i32::from_le_bytes(value);
-    match kind {
-        SIGNALED => ExitStatus::Signal(value),
-        EXITED => ExitStatus::Code(value),
-        _ => ExitStatus::Signal(libc::SIGKILL),
     }
 }

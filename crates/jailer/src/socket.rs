@@ -16,7 +16,7 @@ use rustix::net::{
 use crate::sys;
 
 /// Most descriptors of one message.
-const MAX_FDS: usize = 3;
+const MAX_FDS: usize = 16;
 
 /// A connected pair for whole messages.
 ///
@@ -84,7 +84,20 @@ pub fn receive(
     buffer: &mut [u8],
     wait: bool,
 ) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    receive_from(socket, buffer, wait).map(|(length, fds, _)| (length, fds))
+}
+
+/// As [`receive`], and the pid of the sender where the socket was told to ask for it.
+///
+/// # Errors
+/// As [`receive`].
+pub(crate) fn receive_from(
+    socket: impl AsFd,
+    buffer: &mut [u8],
+    wait: bool,
+) -> rustix::io::Result<(usize, Vec<OwnedFd>, Option<u32>)> {
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS), ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut flags = RecvFlags::CMSG_CLOEXEC;
     flags.set(RecvFlags::DONTWAIT, !wait);
@@ -95,10 +108,14 @@ pub fn receive(
             Ok(message) => break message,
         }
     };
-    let mut fds = Vec::new();
+    let (mut fds, mut sender) = (Vec::new(), None);
     for part in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = part {
-            fds.extend(rights);
+        match part {
+            RecvAncillaryMessage::ScmRights(rights) => fds.extend(rights),
+            RecvAncillaryMessage::ScmCredentials(who) => {
+                sender = Some(who.pid.as_raw_nonzero().get().cast_unsigned());
+            }
+            _ => {}
         }
     }
     if message.flags.contains(ReturnFlags::TRUNC) {
@@ -107,5 +124,5 @@ pub fn receive(
     if message.flags.contains(ReturnFlags::CTRUNC) {
         fds.clear();
     }
-    Ok((message.bytes, fds))
+    Ok((message.bytes, fds, sender))
 }

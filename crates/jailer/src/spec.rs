@@ -71,6 +71,35 @@ pub struct Spec {
     pub nofile: u32,
 }
 
+/// When a sandbox learns which function it is for, and how its program comes into it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// The spec is all of it: the program is executed and goes on.
+    AtOnce,
+    /// The program is executed in a sandbox without a function, which waits for its [`Assignment`].
+    Parked,
+    /// As [`Start::Parked`], but the program is a fork of a template.
+    Forked {
+        /// The template's ticket.
+        template: u64,
+    },
+}
+
+/// What a parked sandbox becomes. The program must not have been told of the function before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assignment {
+    /// What appears inside beside the binds of the spec; none of them may be there already.
+    pub binds: Vec<Bind>,
+    /// As [`Spec::memory_bytes`].
+    pub memory_bytes: u64,
+    /// As [`Spec::cpu_millis`].
+    pub cpu_millis: u32,
+    /// As [`Spec::cpu_share_millis`].
+    pub cpu_share_millis: u32,
+    /// As [`Spec::tmp_bytes`].
+    pub tmp_bytes: u64,
+}
+
 /// Why a [`Spec`] is not acceptable.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {problem}")]
@@ -138,6 +167,37 @@ impl Spec {
         if let Some(root) = &self.root {
             check_path("root", root)?;
         }
+        self.assignment().validate()?;
+        if self.uid >= limits::MAX_UID_SLOTS {
+            return invalid("uid", "is not a slot below 60000");
+        }
+        if self.pids_max == 0 || self.pids_max > 1 << 20 {
+            return invalid("pids_max", "is zero or absurdly large");
+        }
+        if self.nofile < 16 || self.nofile > 1 << 20 {
+            return invalid("nofile", "is below 16 or absurdly large");
+        }
+        Ok(())
+    }
+
+    /// The part of the spec that an assignment may set anew.
+    pub(crate) fn assignment(&self) -> Assignment {
+        Assignment {
+            binds: self.binds.clone(),
+            memory_bytes: self.memory_bytes,
+            cpu_millis: self.cpu_millis,
+            cpu_share_millis: self.cpu_share_millis,
+            tmp_bytes: self.tmp_bytes,
+        }
+    }
+}
+
+impl Assignment {
+    /// Checks every field.
+    ///
+    /// # Errors
+    /// The first field that is not acceptable.
+    pub fn validate(&self) -> Result<(), Invalid> {
         if self.binds.len() > limits::MAX_BINDS {
             return invalid("binds", "are too many");
         }
@@ -145,13 +205,6 @@ impl Spec {
             check_path("binds", &bind.host)?;
             check_path("binds", &bind.inside)?;
             check_inside(&bind.inside)?;
-        }
-        self.check_numbers()
-    }
-
-    fn check_numbers(&self) -> Result<(), Invalid> {
-        if self.uid >= limits::MAX_UID_SLOTS {
-            return invalid("uid", "is not a slot below 60000");
         }
         if !(limits::MIN_MEMORY_BYTES..=limits::MAX_SIZE_BYTES).contains(&self.memory_bytes) {
             return invalid("memory_bytes", "is below 4 MiB or absurdly large");
@@ -165,12 +218,6 @@ impl Spec {
         }
         if self.tmp_bytes == 0 || self.tmp_bytes > limits::MAX_SIZE_BYTES {
             return invalid("tmp_bytes", "is zero or absurdly large");
-        }
-        if self.pids_max == 0 || self.pids_max > 1 << 20 {
-            return invalid("pids_max", "is zero or absurdly large");
-        }
-        if self.nofile < 16 || self.nofile > 1 << 20 {
-            return invalid("nofile", "is below 16 or absurdly large");
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `sandboxes`, `link` | the handle of the server, and the thread at its end of sandboxd's socket |
 //! | `sandbox` | one living sandbox: channel, output, listener, end |
+//! | `template` | a process that is forked into sandboxes |
 //! | [`runtime`] | which interpreters this machine has, and our clients for them |
 //! | `error`, `limits` | why a sandbox could not be had; every bound |
 
@@ -17,12 +18,14 @@ mod link;
 pub mod runtime;
 mod sandbox;
 mod sandboxes;
+mod template;
 
 pub use error::Error;
 pub use gatemill_jailer::limits::MAX_RESOLVERS;
 pub use gatemill_jailer::protocol::ExitStatus;
 pub use gatemill_jailer::{
-    Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
+    Assignment, Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
 };
 pub use sandbox::{API_ADDRESS, Exit, Sandbox};
 pub use sandboxes::{Config, Sandboxes};
+pub use template::Template;

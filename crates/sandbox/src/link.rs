@@ -18,8 +18,14 @@ use tokio::sync::{oneshot, watch};
 
 use crate::sandbox::Exit;
 
+/// How long a message is at most that carries nothing but its ticket.
+const TAGGED_BYTES: usize = 9;
+
 /// A start that came to its end: pid and peak file, or why not.
 pub(crate) type Started = Result<(u32, PathBuf), Failure>;
+
+/// A parked sandbox is the function's, or why not.
+pub(crate) type Assigned = Result<(), Failure>;
 
 /// What is shared by all handles of one sandboxd.
 #[derive(Debug)]
@@ -45,6 +51,7 @@ struct State {
 #[derive(Debug)]
 struct Waiting {
     started: Option<oneshot::Sender<Started>>,
+    assigned: Option<oneshot::Sender<Assigned>>,
     exit: watch::Sender<Option<Exit>>,
 }
 
@@ -103,8 +110,16 @@ impl Link {
         let ticket = state.last_ticket;
         let (started_tx, started) = oneshot::channel();
         let (exit_tx, exit) = watch::channel(None);
-        state.waiting.insert(ticket, Waiting { started: Some(started_tx), exit: exit_tx });
+        let waiting = Waiting { started: Some(started_tx), assigned: None, exit: exit_tx };
+        state.waiting.insert(ticket, waiting);
         Some(Pending { ticket, started, exit })
+    }
+
+    /// Registers who waits for an assignment. `None` when the sandbox has ended.
+    pub(crate) fn expect_assigned(&self, ticket: u64) -> Option<oneshot::Receiver<Assigned>> {
+        let (sender, receiver) = oneshot::channel();
+        self.state().waiting.get_mut(&ticket)?.assigned = Some(sender);
+        Some(receiver)
     }
 
     /// Takes back what [`Self::expect`] registered, for a start that was never sent.
@@ -127,8 +142,10 @@ impl Link {
                 Err(error) => return state.not_sent(ticket, error),
             }
         }
-        if fds.is_empty() {
-            state.queue.retain(|queued| queued.ticket != ticket || !queued.fds.is_empty());
+        if bytes.len() <= TAGGED_BYTES {
+            state
+                .queue
+                .retain(|queued| queued.ticket != ticket || queued.bytes.len() > TAGGED_BYTES);
         }
         state.queue.push_back(Queued { ticket, bytes, fds });
         drop(state);
@@ -139,7 +156,11 @@ impl Link {
     pub(crate) fn send_later(&self, request: &Request) {
         let ticket = match *request {
             Request::Kill(ticket) | Request::Freeze(ticket) | Request::Thaw(ticket) => ticket,
-            Request::Configure { .. } | Request::Start { .. } | Request::Shutdown => 0,
+            Request::Configure { .. }
+            | Request::Start { .. }
+            | Request::Template { .. }
+            | Request::Assign { .. }
+            | Request::Shutdown => 0,
         };
         if let Ok(bytes) = request.encode() {
             self.send(ticket, bytes, Vec::new());
@@ -211,9 +232,18 @@ impl Link {
                 }
             }
             Reply::Failed { ticket, failure } => {
-                let waiting = state.waiting.remove(&ticket);
-                if let Some(started) = waiting.and_then(|w| w.started) {
+                let Some(waiting) = state.waiting.remove(&ticket) else { return };
+                if let Some(started) = waiting.started {
                     let _ = started.send(Err(failure));
+                }
+                if let Some(assigned) = waiting.assigned {
+                    let _ = assigned.send(Err(failure));
+                }
+            }
+            Reply::Assigned { ticket } => {
+                let waiting = state.waiting.get_mut(&ticket);
+                if let Some(assigned) = waiting.and_then(|waiting| waiting.assigned.take()) {
+                    let _ = assigned.send(Ok(()));
                 }
             }
             Reply::Exited { ticket, status, oom_killed, memory_peak_bytes } => {

@@ -8,12 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use gatemill_jailer::process_tree;
 use gatemill_jailer::protocol::{ExitStatus, Request};
+use gatemill_jailer::{Assignment, process_tree};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::sync::watch;
 
+use crate::error::Error;
+use crate::limits;
 use crate::link::Link;
 
 /// Where programs inside find [`Sandbox::listener`]. Where a sandbox has no network of its own, variables that hold this
@@ -98,6 +100,25 @@ impl Sandbox {
         // What the cgroup counted above the limit was `/tmp` and page cache.
         let now = now.min(self.memory_bytes);
         self.peak_seen.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+
+    /// Makes a parked sandbox the function's: its limits hold and its code is there when this returns. Only
+    /// then may the program be told of the function.
+    ///
+    /// # Errors
+    /// The sandbox is of no use then and ends.
+    pub async fn assign(&mut self, assignment: Assignment) -> Result<(), Error> {
+        assignment.validate()?;
+        let memory_bytes = assignment.memory_bytes;
+        let assigned = self.link.expect_assigned(self.ticket).ok_or(Error::Gone)?;
+        let assignment = Box::new(assignment);
+        let request = Request::Assign { ticket: self.ticket, assignment };
+        let bytes = request.encode().map_err(|_| Error::TooLong)?;
+        self.link.send(self.ticket, bytes, Vec::new());
+        let outcome = tokio::time::timeout(limits::START_WAIT, assigned).await;
+        outcome.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Gone)??;
+        self.memory_bytes = memory_bytes;
+        Ok(())
     }
 
     /// Ends the whole tree at once. May be called again and after the end.

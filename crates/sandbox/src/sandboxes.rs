@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 use gatemill_jailer::protocol::{Reply, Request};
-use gatemill_jailer::{Enforced, Isolation, Network, ROLE, Spec, remove_cgroups, socket};
+use gatemill_jailer::{Enforced, Isolation, Network, ROLE, Spec, Start, remove_cgroups, socket};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -22,6 +22,7 @@ use crate::error::Error;
 use crate::limits;
 use crate::link::{Link, Pending};
 use crate::sandbox::{API_ADDRESS, Sandbox};
+use crate::template::Template;
 
 /// How sandboxes are made, for all of one server.
 #[derive(Debug, Clone)]
@@ -102,7 +103,51 @@ impl Sandboxes {
     ///
     /// # Errors
     /// Any of [`Error`] but those of [`Sandboxes::spawn`].
-    pub async fn start(&self, mut spec: Spec) -> Result<Sandbox, Error> {
+    pub async fn start(&self, spec: Spec) -> Result<Sandbox, Error> {
+        self.begin(spec, Start::AtOnce).await
+    }
+
+    /// As [`Sandboxes::start`], but the sandbox is no function's yet: what its program may know of it comes
+    /// after [`Sandbox::assign`]. With a template, the program is a fork of it, and the program and
+    /// arguments of the spec say only what it is. Where [`Sandboxes::can_park`].
+    ///
+    /// # Errors
+    /// As [`Sandboxes::start`].
+    pub async fn park(&self, spec: Spec, template: Option<&Template>) -> Result<Sandbox, Error> {
+        let forked = |template: &Template| Start::Forked { template: template.ticket };
+        self.begin(spec, template.map_or(Start::Parked, forked)).await
+    }
+
+    /// Starts a process that holds no function and can be forked into sandboxes, and waits until it is
+    /// ready. Where [`Sandboxes::can_fork`].
+    ///
+    /// # Errors
+    /// As [`Sandboxes::start`].
+    pub async fn template(&self, spec: Spec) -> Result<Template, Error> {
+        spec.validate()?;
+        let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
+        let request = Request::Template { ticket, spec: Box::new(spec) };
+        let mut begun = Begun { link: Arc::clone(&self.link), ticket, done: false };
+        let bytes = request.encode().map_err(|_| Error::TooLong)?;
+        self.link.send(ticket, bytes, Vec::new());
+        let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
+        let started = outcome.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Gone)?;
+        begun.done = true;
+        let (pid, _) = started?;
+        Ok(Template { pid, ticket, link: Arc::clone(&self.link), exit })
+    }
+
+    /// Whether sandboxes can be parked here: it takes root and [`Isolation::Sandbox`].
+    pub fn can_park(&self) -> bool {
+        self.enforced.own_uid
+    }
+
+    /// Whether programs can be forked from templates here: it takes a memory cgroup, too.
+    pub fn can_fork(&self) -> bool {
+        self.enforced.own_uid && self.enforced.memory
+    }
+
+    async fn begin(&self, mut spec: Spec, start: Start) -> Result<Sandbox, Error> {
         spec.validate()?;
         if !self.link.take_id(&spec.id) {
             return Err(if self.link.is_gone() { Error::Gone } else { Error::IdInUse });
@@ -125,7 +170,7 @@ impl Sandboxes {
 
         let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
         let memory_bytes = spec.memory_bytes;
-        let request = Request::Start { ticket, spec: Box::new(spec) };
+        let request = Request::Start { ticket, start, spec: Box::new(spec) };
         let Ok(bytes) = request.encode() else {
             self.link.withdraw(ticket);
             return Err(Error::TooLong);

@@ -1,4 +1,4 @@
-"""The framed channel to the server (protocol version 1) on descriptor 3.
+"""The framed channel to the server (protocol version 2) on descriptor 3.
 
 A frame is `u32 LE body length | u8 kind | body`. A warm invocation costs one read and one write:
 the read goes into a buffer that lives as long as the process, since allocating a fresh one of this
@@ -10,10 +10,12 @@ import os
 
 DESCRIPTOR = 3
 INVOKE = 0x01
+ASSIGN = 0x02
 READY = 0x81
 INIT_ERROR = 0x82
 RESPONSE = 0x83
 ERROR = 0x84
+PARKED = 0x89
 
 HEADER_BYTES = 5
 # Enough for almost every event in one read; larger ones get a buffer of their own for that call.
@@ -23,7 +25,7 @@ FRAME_BYTES_MAX = 64 * 1024 * 1024
 
 
 class ProtocolError(Exception):
-    """The server sent something that version 1 of the protocol does not have."""
+    """The server sent something that version 2 of the protocol does not have."""
 
 
 class Invocation:
@@ -69,6 +71,17 @@ class Channel:
 
     def receive(self):
         """Waits for the next invocation. None when the server closed the channel between two."""
+        frame = self._receive(INVOKE)
+        return None if frame is None else self._parse(*frame)
+
+    def assigned(self):
+        """Says that this parked process waits, and waits for the bytes of its assignment: JSON.
+        None when the server closed the channel instead."""
+        self.send(PARKED)
+        frame = self._receive(ASSIGN)
+        return None if frame is None else bytes(frame[0][HEADER_BYTES : frame[1]])
+
+    def _receive(self, kind):
         filled = os.readv(self._descriptor, self._views)
         if filled == 0:
             return None
@@ -78,18 +91,18 @@ class Channel:
         length = int.from_bytes(view[:4], "little")
         if length > FRAME_BYTES_MAX:
             raise ProtocolError("a frame of %d bytes" % length)
-        if view[4] != INVOKE:
+        if view[4] != kind:
             raise ProtocolError("a frame of kind 0x%02x" % view[4])
         end = HEADER_BYTES + length
         if filled > end:
-            raise ProtocolError("bytes after an INVOKE frame")
+            raise ProtocolError("bytes after a frame")
         if end > BUFFER_BYTES:
             large = memoryview(bytearray(end))
             large[:filled] = view[:filled]
             view = large
         while filled < end:
             filled += self._read_more(view[filled:end])
-        return self._parse(view, end)
+        return view, end
 
     def _read_more(self, rest):
         count = os.readv(self._descriptor, [rest])

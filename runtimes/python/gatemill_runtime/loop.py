@@ -1,6 +1,9 @@
 """Init, then one invocation after the other, until the server closes the channel."""
 
+import json
 import os
+import sys
+import time
 
 from . import handler, logs, marshal
 from .channel import ERROR, INIT_ERROR, READY, RESPONSE, Channel
@@ -10,13 +13,23 @@ from .faults import error_body
 TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
 
 
-def main():
+def main(arguments=()):
     """Serves until the channel closes. Returns the status of a process whose init failed.
+
+    With `--parked`, boots and waits to be told what for. With `--zygote`, serves forks in each of
+    which this goes on as parked.
 
     SystemExit and KeyboardInterrupt of the customer's code pass through: the process ends with the
     status they carry, and the server says what that means to the caller.
     """
+    if "--zygote" in arguments:
+        from . import zygote
+
+        zygote.serve()
+        arguments = ("--parked",)
     channel = Channel()
+    if "--parked" in arguments and not _assigned(channel):
+        return 0
     logs.set_up()
     handler.set_paths()
     try:
@@ -32,6 +45,20 @@ def main():
     _serve(channel, function)
     # Threads of the customer's that never end would keep an orderly exit waiting for ever.
     os._exit(0)
+
+
+def _assigned(channel):
+    """Waits, parked, and becomes what a process is that was started for the function. Whether the
+    server said what for."""
+    assignment = channel.assigned()
+    if assignment is None:
+        return False
+    os.environ.clear()
+    os.environ.update(json.loads(assignment)["environment"])
+    time.tzset()
+    del sys.argv[1:]
+    os.chdir(os.environ.get("LAMBDA_TASK_ROOT", "/var/task"))
+    return True
 
 
 def _serve(channel, function):

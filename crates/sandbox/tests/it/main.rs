@@ -16,6 +16,7 @@ mod images;
 mod kernel;
 mod lifecycle;
 mod network;
+mod parked;
 mod resources;
 mod role;
 mod shared;
@@ -52,7 +53,14 @@ fn main() -> ExitCode {
     let world = World::new(gatemill_sandbox::Isolation::Sandbox);
     println!("{}", world.sandboxes.enforced());
     let is_root = rustix::process::geteuid().is_root();
-    let cases = [escapes::CASES, kernel::CASES, shared::CASES, resources::CASES, lifecycle::CASES];
+    let cases = [
+        escapes::CASES,
+        kernel::CASES,
+        shared::CASES,
+        resources::CASES,
+        lifecycle::CASES,
+        parked::CASES,
+    ];
     let alone = [survival::CASES, figures::CASES];
     let mut failed = 0;
     for case in cases.iter().chain(&alone).flat_map(|cases| cases.iter()) {

@@ -1,0 +1,135 @@
+//! A parked sandbox becomes a function's: its limits, its code, its `/tmp`, and the seal.
+//!
+//! sandboxd itself goes into the sandbox's mount namespace for the few calls that it takes, and comes
+//! back. No customer's code ever ran in there, and the program that waits has no privilege with which
+//! it could have touched what is found; to keep a privileged process waiting inside instead would cost
+//! two more wake-ups a start and leave power next to the program. This takes root: a namespace that
+//! belongs to another user namespace cannot be entered and left again.
+
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use rustix::event::epoll;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+use super::Sandboxd;
+use super::living::Living;
+use crate::cgroup::MemoryEvent;
+use crate::memory::MemoryWatch;
+use crate::root_fs::{self, Source};
+use crate::spec::{Assignment, Spec};
+use crate::step::{At, Failure, Step};
+use crate::sys;
+
+impl Sandboxd {
+    pub(super) fn assign(&mut self, ticket: u64, assignment: &Assignment) -> Result<(), Failure> {
+        let invalid = Failure { step: Step::Request, errno: libc::EINVAL };
+        assignment.validate().map_err(|_| invalid)?;
+        let living = self.living.get_mut(&ticket).ok_or(invalid)?;
+        if !living.confined || living.ending {
+            return Err(invalid);
+        }
+        let parked = living.parked.take().ok_or(invalid)?;
+        let spec = Spec {
+            memory_bytes: assignment.memory_bytes,
+            cpu_millis: assignment.cpu_millis,
+            cpu_share_millis: assignment.cpu_share_millis,
+            tmp_bytes: assignment.tmp_bytes,
+            ..(*parked).clone()
+        };
+        living.cgroup.limit_again(&parked, &spec).at(Step::Cgroup)?;
+        let sources = root_fs::open_all(&assignment.binds).at(Step::Bind)?;
+        let tmp_bytes = (spec.tmp_bytes != parked.tmp_bytes).then_some(spec.tmp_bytes);
+        furnish(living, assignment, &sources, tmp_bytes)?;
+        if (spec.memory_bytes, spec.tmp_bytes) != (parked.memory_bytes, parked.tmp_bytes) {
+            self.watch_again(ticket, &spec)?;
+        }
+        Ok(())
+    }
+
+    /// Has the kernel tell when the new memory limit is passed.
+    fn watch_again(&mut self, ticket: u64, spec: &Spec) -> Result<(), Failure> {
+        let Some(living) = self.living.get_mut(&ticket) else { return Ok(()) };
+        if let Some(old) = living.memory_event.take() {
+            // Explicitly: a child that is being made still has a copy.
+            let _ = epoll::delete(&self.epoll, &old.ready);
+        }
+        let living = &self.living[&ticket];
+        let event = self.watch_memory(ticket, spec, &living.cgroup)?;
+        if let Some(event) = &event {
+            register_elsewhere(event).at(Step::Cgroup)?;
+        }
+        let Some(living) = self.living.get_mut(&ticket) else { return Ok(()) };
+        living.memory = MemoryWatch::new(spec, event.is_some());
+        living.memory_event = event.map(MemoryEvent::registered);
+        if event_is_due(living) {
+            self.watched.insert(ticket);
+        } else {
+            self.watched.remove(&ticket);
+        }
+        Ok(())
+    }
+}
+
+fn event_is_due(living: &Living) -> bool {
+    living.memory.due().is_some_and(|due| due <= Instant::now())
+}
+
+/// Registering waits for every CPU, for milliseconds, so a child does it.
+fn register_elsewhere(event: &MemoryEvent) -> std::io::Result<()> {
+    if event.registration.is_none() {
+        return Ok(());
+    }
+    if sys::clone_into(0, None)? == sys::Forked::Child {
+        let registered = event.register();
+        sys::exit_now(i32::from(registered.is_err()));
+    }
+    Ok(())
+}
+
+/// Goes in, puts everything in its place, and comes back.
+fn furnish(
+    living: &Living,
+    assignment: &Assignment,
+    sources: &[Source],
+    tmp_bytes: Option<u64>,
+) -> Result<(), Failure> {
+    let home = Home::remember().at(Step::Prepare)?;
+    // Of a child of ours that was not collected, so it is no other process's.
+    let inside = File::open(format!("/proc/{}/ns/mnt", living.pid)).at(Step::Bind)?;
+    let mount = Some(LinkNameSpaceType::Mount);
+    move_into_link_name_space(inside.as_fd(), mount).at(Step::Bind)?;
+    let furnished = root_fs::complete(&assignment.binds, sources, tmp_bytes);
+    home.return_to();
+    furnished
+}
+
+/// Where sandboxd lives.
+struct Home {
+    namespace: File,
+    root: OwnedFd,
+}
+
+impl Home {
+    fn remember() -> std::io::Result<Self> {
+        let root = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self {
+            namespace: File::open("/proc/self/ns/mnt")?,
+            root: openat(CWD, "/", root, Mode::empty())?,
+        })
+    }
+
+    /// Back home. A sandboxd that cannot is in a stranger's house, and ends; the server starts another.
+    fn return_to(&self) {
+        let mount = Some(LinkNameSpaceType::Mount);
+        let back = move_into_link_name_space(self.namespace.as_fd(), mount)
+            // The namespace's root need not be the one that we had.
+            .and_then(|()| rustix::process::fchdir(&self.root))
+            .and_then(|()| rustix::process::chroot("."));
+        if back.is_err() {
+            sys::exit_now(1);
+        }
+    }
+}

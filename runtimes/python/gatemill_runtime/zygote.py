@@ -1,0 +1,276 @@
+"""The zygote: a booted interpreter without a function that sandboxd forks into sandboxes.
+
+It waits for orders on a socket to sandboxd and has no other way to the world: an empty network, a
+read-only file system, no code but the interpreter's and ours. Each order names a fresh sandbox, whose
+first process waits; the fork goes into its namespaces and confines itself exactly as a started
+program is confined (user namespace of one uid, no capabilities, Landlock, the system call filter,
+resource limits, descriptors 0 to 3 alone). sandboxd looks at the result from the outside before
+anything of a function reaches the process, and kills what is not as it should be.
+
+Two forks an order: the first is a child of sandboxd (`CLONE_PARENT`), begins in the sandbox's cgroup
+and enters its namespaces; the second is its child, because a process cannot change its own pid
+namespace, and is made by the interpreter's own `fork`, so that what has to happen in a child
+(reseeding random generators, for one) happens. The first leaves at once, and sandboxd, the next
+subreaper above, becomes the parent and learns of the end.
+
+System calls go through ctypes: an interpreter cannot link our Rust, and has few of them itself.
+"""
+
+import array
+import ctypes
+import errno
+import fcntl
+import gc
+import os
+import resource
+import socket
+import struct
+
+CONTROL = 3
+CHANNEL = 3
+STATUS = 4
+INSIDE_ID = 993
+ORDER_BYTES_MAX = 16 * 1024
+DESCRIPTORS_MAX = 16
+
+SYS_CLONE3 = 435
+SYS_CLOSE_RANGE = 436
+SYS_LANDLOCK_RESTRICT_SELF = 446
+
+CLONE_PARENT = 0x8000
+CLONE_INTO_CGROUP = 0x200000000
+CLONE_NEWNS = 0x20000
+CLONE_NEWCGROUP = 0x2000000
+CLONE_NEWUTS = 0x4000000
+CLONE_NEWIPC = 0x8000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+NAMESPACES = (
+    CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
+)
+
+PR_SET_DUMPABLE = 4
+PR_SET_SECCOMP = 22
+PR_CAPBSET_DROP = 24
+PR_SET_SECUREBITS = 28
+PR_SET_NO_NEW_PRIVS = 38
+SECBIT_NO_SETUID_FIXUP = 4
+SECCOMP_MODE_FILTER = 2
+CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.prctl.argtypes = (ctypes.c_int,) + (ctypes.c_ulong,) * 4
+_libc.syscall.restype = ctypes.c_long
+
+
+class _CloneArguments(ctypes.Structure):
+    """The kernel's `struct clone_args`."""
+
+    _fields_ = [
+        (name, ctypes.c_uint64)
+        for name in (
+            "flags pidfd child_tid parent_tid exit_signal stack stack_size tls set_tid set_tid_size"
+            " cgroup"
+        ).split()
+    ]
+
+
+class _FilterProgram(ctypes.Structure):
+    """The kernel's `struct sock_fprog`."""
+
+    _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
+class Order:
+    """One sandbox that is to get a process. The form is sandboxd's (`order.rs`)."""
+
+    _HEAD = struct.Struct("<IBBBB8s")
+    _LIMIT = struct.Struct("<IQ")
+
+    def __init__(self, message, descriptors):
+        uid, limits, tasks, born, ruled, steps = self._HEAD.unpack_from(message)
+        self.uid = uid
+        # Numbers of sandboxd for what can fail, in the order in which it is done.
+        (self.join, self.enter, self.own_user, self.session, self.limit, self.identity,
+         self.landlock, self.seccomp) = steps
+        self.limits = []
+        at = self._HEAD.size
+        for _ in range(limits):
+            self.limits.append(self._LIMIT.unpack_from(message, at))
+            at += self._LIMIT.size
+        self.filter = message[at:]
+        self.descriptors = list(descriptors)
+        rest = iter(descriptors)
+        self.sandbox, self.channel, self.output, self.status = (next(rest) for _ in range(4))
+        self.tasks = [next(rest) for _ in range(tasks)]
+        self.cgroup = next(rest) if born else None
+        self.ruleset = next(rest) if ruled else None
+
+    def close(self):
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+
+def serve():
+    """Forks on request. Returns in each forked process, confined, with its channel as descriptor 3;
+    the zygote itself ends with its socket."""
+    control = socket.socket(fileno=CONTROL)
+    # What is there now is shared by all children; the collector should not touch and so copy it.
+    gc.collect()
+    gc.freeze()
+    control.send(b"\0")
+    while True:
+        message, descriptors = _receive(control)
+        if not message:
+            os._exit(0)
+        order = Order(message, descriptors)
+        try:
+            if _clone(order.cgroup) == 0:
+                control.detach()
+                _become(order)
+                return
+        except OSError as error:
+            _report(order.status, order.enter, error)
+        order.close()
+
+
+def _receive(control):
+    space = socket.CMSG_SPACE(DESCRIPTORS_MAX * 4)
+    message, ancillary, _, _ = control.recvmsg(ORDER_BYTES_MAX, space, socket.MSG_CMSG_CLOEXEC)
+    descriptors = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            descriptors.frombytes(data[: len(data) - len(data) % 4])
+    return message, descriptors
+
+
+def _clone(cgroup):
+    """A copy of this process whose parent is sandboxd. It is good for system calls and a `fork`."""
+    arguments = _CloneArguments(flags=CLONE_PARENT)
+    if cgroup is not None:
+        arguments.flags |= CLONE_INTO_CGROUP
+        arguments.cgroup = cgroup
+    size = ctypes.c_size_t(ctypes.sizeof(arguments))
+    return _check(_libc.syscall(ctypes.c_long(SYS_CLONE3), ctypes.byref(arguments), size))
+
+
+def _become(order):
+    """In the first copy: into the sandbox, and there the second, in which this returns."""
+    step = order.join
+    try:
+        for tasks in order.tasks:
+            os.write(tasks, b"0")
+        step = order.enter
+        _check(_libc.setns(order.sandbox, NAMESPACES))
+        if os.fork():
+            os._exit(0)
+        for step, narrow in (
+            (order.session, _session),
+            (order.limit, _limit_resources),
+            (order.own_user, _own_user_namespace),
+            (order.identity, _give_up_privileges),
+            (order.landlock, _landlock),
+            (order.seccomp, _filter),
+        ):
+            narrow(order)
+        os.write(STATUS, bytes(8))
+        os.close(STATUS)
+    except BaseException as error:
+        _report(order.status, step, error)
+        os._exit(1)
+
+
+def _session(order):
+    """Own session, descriptors 0 to 4 as agreed; all others are closed."""
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    # First out of the way, so that no copy overwrites one that is still needed.
+    null, output, channel, status, ruleset = (
+        None if it is None else fcntl.fcntl(it, fcntl.F_DUPFD_CLOEXEC, 64)
+        for it in (null, order.output, order.channel, order.status, order.ruleset)
+    )
+    os.dup2(null, 0)
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.dup2(channel, CHANNEL)
+    os.dup2(status, STATUS, inheritable=False)
+    order.status = STATUS
+    first = STATUS + 1
+    if ruleset is not None:
+        os.dup2(ruleset, first, inheritable=False)
+        order.ruleset = first
+        first += 1
+    last = ctypes.c_uint(0xFFFFFFFF)
+    _check(_libc.syscall(ctypes.c_long(SYS_CLOSE_RANGE), ctypes.c_uint(first), last, 0))
+
+
+def _limit_resources(order):
+    for kind, value in order.limits:
+        hard = resource.getrlimit(kind)[1]
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (value, value))
+
+
+def _own_user_namespace(order):
+    """A user namespace of one uid that belongs to that uid, as the init makes it for programs."""
+    os.setresgid(order.uid, order.uid, order.uid)
+    _prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP)
+    os.setresuid(-1, order.uid, -1)
+    # The change of identity had given our files in /proc to root.
+    _prctl(PR_SET_DUMPABLE, 1)
+    _check(_libc.unshare(CLONE_NEWUSER))
+    one = b"%d %d 1" % (INSIDE_ID, order.uid)
+    for name, text in (("setgroups", b"deny"), ("gid_map", one), ("uid_map", one)):
+        file = os.open("/proc/self/" + name, os.O_WRONLY)
+        os.write(file, text)
+        os.close(file)
+
+
+def _give_up_privileges(order):
+    for capability in range(64):
+        if _libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) != 0:
+            # The first that this kernel does not know.
+            if ctypes.get_errno() != errno.EINVAL or capability == 0:
+                raise OSError(ctypes.get_errno(), "capability")
+            break
+    os.setresgid(INSIDE_ID, INSIDE_ID, INSIDE_ID)
+    os.setresuid(INSIDE_ID, INSIDE_ID, INSIDE_ID)
+    head = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(head, (ctypes.c_uint32 * 6)()))
+    _prctl(PR_SET_NO_NEW_PRIVS, 1)
+    # As after an `execve`: the function may read its own files in /proc.
+    _prctl(PR_SET_DUMPABLE, 1)
+
+
+def _landlock(order):
+    if order.ruleset is None:
+        return
+    number = ctypes.c_long(SYS_LANDLOCK_RESTRICT_SELF)
+    _check(_libc.syscall(number, ctypes.c_int(order.ruleset), ctypes.c_uint(0)))
+    os.close(order.ruleset)
+
+
+def _filter(order):
+    program = ctypes.create_string_buffer(order.filter, len(order.filter))
+    filter_program = _FilterProgram(len(order.filter) // 8, ctypes.addressof(program))
+    _prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.addressof(filter_program))
+
+
+def _prctl(option, first, second=0):
+    _check(_libc.prctl(option, first, second, 0, 0))
+
+
+def _check(result):
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return result
+
+
+def _report(status, step, error):
+    number = getattr(error, "errno", None) or errno.EIO
+    try:
+        os.write(status, struct.pack("<Bxxxi", step, number))
+    except OSError:
+        pass
