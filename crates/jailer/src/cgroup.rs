@@ -207,7 +207,8 @@ impl Cgroup {
     /// Removes the directories. `false` when one is still busy, because processes in it are still dying:
     /// then this has to be called again.
     pub(crate) fn remove(&self) -> bool {
-        self.dirs.iter().fold(true, |gone, dir| try_remove_dir(&dir.path) && gone)
+        let busy = self.dirs.iter().filter(|dir| !try_remove_dir(&dir.path));
+        busy.count() == 0
     }
 
     fn with(&self, controller: Controller) -> Option<&Dir> {

@@ -92,6 +92,9 @@ pub enum Reply {
         ticket: u64,
         /// Host pid of the sandbox's first process.
         pid: u32,
+        /// Host pid of the program where it is no child of the first process, because it was forked from a
+        /// template; 0 elsewhere.
+        program: u32,
         /// The file that holds the peak of memory in bytes; empty where there is no memory cgroup.
         peak_file: PathBuf,
     },
@@ -222,9 +225,10 @@ impl Reply {
                 out.u8(1);
                 out.failure(*failure);
             }
-            Self::Started { ticket, pid, peak_file } => {
+            Self::Started { ticket, pid, program, peak_file } => {
                 out.tagged(2, *ticket);
                 out.u32(*pid);
+                out.u32(*program);
                 out.path(peak_file);
             }
             Self::Failed { ticket, failure } => {
@@ -260,9 +264,12 @@ impl Reply {
                 no_network: input.str()?,
             },
             1 => Self::Refused(input.failure()?),
-            2 => {
-                Self::Started { ticket: input.u64()?, pid: input.u32()?, peak_file: input.path()? }
-            }
+            2 => Self::Started {
+                ticket: input.u64()?,
+                pid: input.u32()?,
+                program: input.u32()?,
+                peak_file: input.path()?,
+            },
             3 => Self::Failed { ticket: input.u64()?, failure: input.failure()? },
             4 => Self::Exited {
                 ticket: input.u64()?,

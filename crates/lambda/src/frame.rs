@@ -10,6 +10,10 @@ use crate::limits::{FRAME_BYTES_MAX, STREAM_CHUNK_BYTES_MAX, STREAM_CONTENT_TYPE
 
 const HEADER_BYTES: usize = 5;
 const INVOKE: u8 = 0x01;
+/// The kind of the frame by which a parked runtime is told its function.
+pub(crate) const ASSIGN: u8 = 0x02;
+/// What a runtime says that was booted without a function and waits.
+pub(crate) const PARKED_FRAME: [u8; HEADER_BYTES] = [0, 0, 0, 0, 0x89];
 
 /// What a runtime says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -27,6 +27,7 @@ use crate::{
     limits,
     load::Loads,
     log_pump::LogPump,
+    parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
     uid::Uids,
@@ -68,6 +69,8 @@ pub struct Settings {
     pub account_concurrency: u32,
     /// Environments that are made at one time; four per core is a good number.
     pub starts_at_once: usize,
+    /// What is made before anybody calls.
+    pub parking: ParkingSettings,
     /// How long an environment without calls is kept.
     pub idle_max: Duration,
     /// How long an environment has no call before it is frozen.
@@ -94,6 +97,7 @@ impl Default for Settings {
             shards: cores,
             account_concurrency: 1_000,
             starts_at_once: 4 * cores,
+            parking: ParkingSettings::default(),
             idle_max: Duration::from_secs(600),
             freeze_after: limits::FREEZE_AFTER,
             idle_memory_max: 4 * 1024 * 1024 * 1024,
@@ -141,6 +145,7 @@ pub struct Lambda {
     pub(crate) loads: Arc<Loads>,
     pub(crate) provisioned: Arc<Groups>,
     pub(crate) governor: Governor,
+    pub(crate) parking: Parking,
     pub(crate) pool: Pool,
     pub(crate) uids: Uids,
     pub(crate) gauge: Arc<Gauge>,
@@ -184,6 +189,7 @@ impl Lambda {
             loads,
             provisioned,
             governor: Governor::new(parts.settings.starts_at_once),
+            parking: Parking::new(parts.settings.parking.clone()),
             pool: Pool::new(parts.settings.shards, parts.settings.idle_memory_max),
             uids: Uids::default(),
             gauge: Arc::default(),

@@ -14,7 +14,7 @@
 //! | `answer` | where an answer goes while it is given: whole, or in pieces |
 //! | `instance`, `wires`, `frame` | one environment: its states, its descriptors, the codec of our clients |
 //! | `runtime_api` | the codec of AWS's clients, and what else processes inside find at its address |
-//! | `pool`, `governor`, `start`, `uid` | idle environments, and making new ones |
+//! | `pool`, `governor`, `start`, `parked`, `uid` | idle environments, making new ones, and before anybody calls |
 //! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code_store`, `zip_intake` | packages on the disk, and zips from strangers |
@@ -44,6 +44,7 @@ mod load;
 mod log_pump;
 mod log_sink;
 mod pace;
+mod parked;
 mod pool;
 mod provisioned;
 mod provisioned_worker;
@@ -69,6 +70,7 @@ pub use error::Error;
 pub use lambda::{Lambda, Parts, Settings, Status};
 pub use load::Throttle;
 pub use log_sink::{LogEvent, LogSink, LogStream};
+pub use parked::ParkingSettings;
 pub use role::{RoleCredentials, RoleSession, Roles};
 pub use runtime_api::AwsEndpoint;
 pub use shard::enter_shard;

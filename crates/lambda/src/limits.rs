@@ -116,6 +116,18 @@ pub const INIT: Duration = Duration::from_secs(10);
 /// How long a call waits for an environment that has to be made for it. AWS has no such number; it only keeps a
 /// fault of ours from holding a caller for ever.
 pub const PLACE_WAIT: Duration = Duration::from_secs(120);
+/// How long a runtime may take to boot without a function.
+pub const PARKED_BOOT: Duration = Duration::from_secs(10);
+/// How long after a failure parking is tried again.
+pub const PARKING_RETRY: Duration = Duration::from_secs(5);
+/// How often it is looked at, at the latest, whether something has to be parked.
+pub const PARKING_PAUSE: Duration = Duration::from_secs(60);
+/// Forks of one template, which have one memory layout and hash seed; then there is a new one.
+pub const TEMPLATE_FORKS_MAX: u32 = 1_000;
+/// How long a template is forked; then there is a new one.
+pub const TEMPLATE_AGE_MAX: Duration = Duration::from_secs(3_600);
+/// Memory of a template. It holds an interpreter and no function.
+pub const TEMPLATE_MEMORY_MB: u32 = 512;
 /// How long an environment that closed its channel may take to exit before it is killed.
 pub const EXIT_GRACE: Duration = Duration::from_millis(500);
 /// How often a call that lost its environment before it was delivered is placed again.

@@ -18,6 +18,7 @@ use crate::{
     invoke::resolve::Version,
     limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
     load::Throttle,
+    parked::{self, Made},
     report, role,
     runtime_api::{Facts, extension},
     shard,
@@ -95,9 +96,8 @@ pub(crate) async fn start(
     }
     let tenant = version.tenant.as_ref().map(|_| version.load.tenant_environment()).transpose();
     let tenant = tenant.map_err(Error::Throttled)?;
-    let uid = lambda.uids.take().ok_or(Error::Throttled(Throttle::Account))?;
     let token = lambda.entropy.uuid().simple().to_string();
-    let spec = spec(lambda, version, stream, &pack, code.path(), uid.slot(), &token);
+    let spec = spec(lambda, version, stream, &pack, code.path(), &token);
     let mut log = CallLog::new(Arc::clone(stream));
     match opening {
         Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, &pack),
@@ -109,8 +109,8 @@ pub(crate) async fn start(
         }
     }
     let begun = Instant::now();
-    let sandbox = lambda.sandboxes.start(spec).await;
-    let sandbox = Arc::new(sandbox.map_err(|error| entrypoint::explain(error, &pack))?);
+    let Made { sandbox, uid, greeting } = parked::make(lambda, version, &pack, spec).await?;
+    let sandbox = Arc::new(sandbox);
     let mut wires = Wires::register(&sandbox).map_err(Error::io("watch an environment"))?;
     wires.open(codec(&pack), facts(lambda, version, token));
     let mut instance = Box::new(Instance {
@@ -135,7 +135,7 @@ pub(crate) async fn start(
         _code: code,
         _uid: uid,
     });
-    let end = initialise(lambda, &mut instance, begun + limit).await;
+    let end = initialise(lambda, &mut instance, greeting, begun + limit).await;
     let took = begun.elapsed();
     instance.start = took;
     // Inside a call, initialisation counts as the call's own duration.
@@ -152,12 +152,16 @@ pub(crate) async fn start(
     Ok(Started { instance, end, took })
 }
 
-async fn initialise(lambda: &Lambda, instance: &mut Instance, deadline: Instant) -> InitEnd {
+async fn initialise(
+    lambda: &Lambda,
+    instance: &mut Instance,
+    greeting: Outgoing,
+    deadline: Instant,
+) -> InitEnd {
     let mut reader = Reader::new(INIT_ERROR_BYTES_MAX);
     let Instance { wires, log, .. } = &mut *instance;
-    let heard = wires
-        .converse(Outgoing::default(), &mut reader, log, &lambda.logs, &*lambda.clock, deadline)
-        .await;
+    let heard =
+        wires.converse(greeting, &mut reader, log, &lambda.logs, &*lambda.clock, deadline).await;
     let now = lambda.clock.now();
     match heard {
         Heard::Frame(frame) => match (instance.life.advance(Event::Frame(frame.kind)), frame) {
@@ -255,7 +259,6 @@ fn spec(
     stream: &LogStream,
     pack: &Pack,
     code: &Path,
-    uid: u32,
     token: &str,
 ) -> Spec {
     let configuration = &version.configuration;
@@ -273,7 +276,8 @@ fn spec(
         binds: binds
             .map(|(host, inside)| Bind { host: host.to_owned(), inside: inside.to_owned() })
             .collect(),
-        uid,
+        // Chosen with the sandbox.
+        uid: 0,
         memory_bytes: u64::from(configuration.memory_mb) * MIB,
         cpu_millis: proportional.max(lambda.settings.cpu_millis_min),
         cpu_share_millis: proportional,

@@ -12,7 +12,7 @@ use crate::{
     Error, Lambda,
     control::function,
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE},
-    provisioned_worker,
+    parked, provisioned_worker,
     record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, VERSIONS, WORK},
     target::FunctionKey,
     version_worker,
@@ -42,7 +42,7 @@ impl std::fmt::Debug for Worker {
 }
 
 pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
-    let [a, b, c, d, e, f, g] = std::array::from_fn(|_| Arc::clone(lambda));
+    let [a, b, c, d, e, f, g, h] = std::array::from_fn(|_| Arc::clone(lambda));
     vec![
         Worker { name: "lambda-deployments", future: Box::pin(deployments(a)) },
         Worker { name: "lambda-versions", future: Box::pin(version_worker::run(e)) },
@@ -52,6 +52,7 @@ pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
             name: "lambda-freezer",
             future: Box::pin(async move { g.pool.freeze_idle(g.settings.freeze_after).await }),
         },
+        Worker { name: "lambda-parking", future: Box::pin(parked::run(h)) },
         Worker { name: "lambda-packages", future: Box::pin(packages(c)) },
         Worker { name: "lambda-logs", future: Box::pin(async move { d.logs.run().await }) },
     ]

@@ -21,8 +21,18 @@ use crate::sandbox::Exit;
 /// How long a message is at most that carries nothing but its ticket.
 const TAGGED_BYTES: usize = 9;
 
-/// A start that came to its end: pid and peak file, or why not.
-pub(crate) type Started = Result<(u32, PathBuf), Failure>;
+/// A start that came to its end, or why not.
+pub(crate) type Started = Result<Birth, Failure>;
+
+/// What is told of a sandbox that was started.
+#[derive(Debug)]
+pub(crate) struct Birth {
+    /// Of its first process.
+    pub(crate) pid: u32,
+    /// Of its program, where that is not below its first process.
+    pub(crate) program: Option<u32>,
+    pub(crate) peak_file: PathBuf,
+}
 
 /// A parked sandbox is the function's, or why not.
 pub(crate) type Assigned = Result<(), Failure>;
@@ -224,11 +234,12 @@ impl Link {
     fn deliver(&self, reply: Reply) {
         let mut state = self.state();
         match reply {
-            Reply::Started { ticket, pid, peak_file } => {
+            Reply::Started { ticket, pid, program, peak_file } => {
                 let Some(waiting) = state.waiting.get_mut(&ticket) else { return };
                 if let Some(started) = waiting.started.take() {
                     // Nobody waits any more: the starter gave up and has asked for a kill.
-                    let _ = started.send(Ok((pid, peak_file)));
+                    let program = Some(program).filter(|pid| *pid != 0);
+                    let _ = started.send(Ok(Birth { pid, program, peak_file }));
                 }
             }
             Reply::Failed { ticket, failure } => {

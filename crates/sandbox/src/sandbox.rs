@@ -45,8 +45,10 @@ pub struct Sandbox {
     /// Listens at [`API_ADDRESS`] of the sandbox's own network, where nothing else can connect to it; where sandboxes
     /// have none ([`gatemill_jailer::Isolation::Process`]), at a free port of the host's loopback. Nonblocking.
     pub listener: TcpListener,
-    /// Host pid of the sandbox's first process, the parent of the program.
+    /// Host pid of the sandbox's first process, the parent of the program unless that was forked.
     pub pid: u32,
+    /// Host pid of the program where that is not below the first process, because it was forked.
+    pub(crate) program: Option<u32>,
     pub(crate) ticket: u64,
     pub(crate) link: Arc<Link>,
     pub(crate) exit: watch::Receiver<Option<Exit>>,
@@ -91,8 +93,8 @@ impl Sandbox {
             return self.with_peak_seen(exit).memory_peak_bytes;
         }
         let now = if self.peak_file.as_os_str().is_empty() {
-            let tree = process_tree::descendants(self.pid);
-            tree.into_iter().map(|pid| process_tree::resident_bytes(pid).1).sum()
+            let tree = self.roots().flat_map(process_tree::descendants).chain(self.program);
+            tree.map(|pid| process_tree::resident_bytes(pid).1).sum()
         } else {
             let text = fs::read_to_string(&self.peak_file).unwrap_or_default();
             text.trim().parse().unwrap_or(0)
@@ -100,6 +102,11 @@ impl Sandbox {
         // What the cgroup counted above the limit was `/tmp` and page cache.
         let now = now.min(self.memory_bytes);
         self.peak_seen.fetch_max(now, Ordering::Relaxed).max(now)
+    }
+
+    /// Whether it has not ended yet.
+    pub fn is_alive(&self) -> bool {
+        self.exit.borrow().is_none() && self.exit.has_changed().is_ok()
     }
 
     /// Makes a parked sandbox the function's: its limits hold and its code is there when this returns. Only
@@ -139,13 +146,18 @@ impl Sandbox {
             Some(core) => cores.set(core),
             None => (0..CpuSet::MAX_CPU).for_each(|core| cores.set(core)),
         }
-        for thread in process_tree::threads(self.pid) {
+        for thread in self.roots().flat_map(process_tree::threads) {
             let thread = i32::try_from(thread).ok().and_then(Pid::from_raw);
             // Without a thread to name, the caller's own would be meant.
             if thread.is_some() {
                 let _ = sched_setaffinity(thread, &cores);
             }
         }
+    }
+
+    /// The processes above all others of the sandbox.
+    fn roots(&self) -> impl Iterator<Item = u32> {
+        std::iter::once(self.pid).chain(self.program)
     }
 
     /// Stops all processes of the tree.

@@ -20,7 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::Error;
 use crate::limits;
-use crate::link::{Link, Pending};
+use crate::link::{Birth, Link, Pending};
 use crate::sandbox::{API_ADDRESS, Sandbox};
 use crate::template::Template;
 
@@ -133,7 +133,7 @@ impl Sandboxes {
         let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
         let started = outcome.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Gone)?;
         begun.done = true;
-        let (pid, _) = started?;
+        let Birth { pid, .. } = started?;
         Ok(Template { pid, ticket, link: Arc::clone(&self.link), exit })
     }
 
@@ -179,7 +179,7 @@ impl Sandboxes {
         self.link.send(ticket, bytes, vec![program_channel.into(), program_output, init_doorway]);
 
         let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
-        let (pid, peak_file) =
+        let Birth { pid, program, peak_file } =
             outcome.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Gone)?.map_err(|failure| {
                 begun.done = true;
                 Error::from(failure)
@@ -195,6 +195,7 @@ impl Sandboxes {
             output: output.into(),
             listener,
             pid,
+            program,
             ticket,
             link: Arc::clone(&self.link),
             exit,

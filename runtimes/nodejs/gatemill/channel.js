@@ -14,6 +14,7 @@ const fs = require('fs');
 const DESCRIPTOR = 3;
 const KIND = Object.freeze({
   INVOKE: 0x01,
+  ASSIGN: 0x02,
   READY: 0x81,
   INIT_ERROR: 0x82,
   RESPONSE: 0x83,
@@ -22,6 +23,7 @@ const KIND = Object.freeze({
   STREAM_CHUNK: 0x86,
   STREAM_END: 0x87,
   STREAM_ERROR: 0x88,
+  PARKED: 0x89,
 });
 
 const HEADER_BYTES = 5;
@@ -36,21 +38,33 @@ class ProtocolError extends Error {}
 
 /** Waits for the next invocation. `null` when the server closed the channel between two. */
 function receive() {
+  const frame = receiveFrame(KIND.INVOKE);
+  return frame && parse(frame);
+}
+
+/** Says that this parked process waits, and waits for its assignment. `null` when the server closed the channel. */
+function assigned() {
+  send(KIND.PARKED);
+  const frame = receiveFrame(KIND.ASSIGN);
+  return frame && JSON.parse(frame.toString('utf8', HEADER_BYTES));
+}
+
+function receiveFrame(kind) {
   let filled = fs.readSync(DESCRIPTOR, buffer, 0, BUFFER_BYTES, null);
   if (filled === 0) return null;
   while (filled < HEADER_BYTES) filled += readMore(buffer, filled, BUFFER_BYTES);
   const length = buffer.readUInt32LE(0);
   if (length > FRAME_BYTES_MAX) throw new ProtocolError(`a frame of ${length} bytes`);
-  if (buffer[4] !== KIND.INVOKE) throw new ProtocolError(`a frame of kind ${buffer[4]}`);
+  if (buffer[4] !== kind) throw new ProtocolError(`a frame of kind ${buffer[4]}`);
   const end = HEADER_BYTES + length;
-  if (filled > end) throw new ProtocolError('bytes after an INVOKE frame');
+  if (filled > end) throw new ProtocolError('bytes after a frame');
   let frame = buffer;
   if (end > BUFFER_BYTES) {
     frame = Buffer.allocUnsafe(end);
     buffer.copy(frame, 0, 0, filled);
   }
   while (filled < end) filled += readMore(frame, filled, end);
-  return parse(frame, end);
+  return frame.subarray(0, end);
 }
 
 function readMore(frame, from, to) {
@@ -59,7 +73,8 @@ function readMore(frame, from, to) {
   return count;
 }
 
-function parse(frame, end) {
+function parse(frame) {
+  const end = frame.length;
   const start = HEADER_BYTES + 4;
   const middle = start + frame.readUInt32LE(HEADER_BYTES);
   if (middle > end) throw new ProtocolError('the fields of an INVOKE frame pass its end');
@@ -133,4 +148,4 @@ function writeWhole(descriptor, bytes) {
   }
 }
 
-module.exports = { KIND, ProtocolError, receive, send, sendBytes, writeWhole };
+module.exports = { KIND, ProtocolError, assigned, receive, send, sendBytes, writeWhole };

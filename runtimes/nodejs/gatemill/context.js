@@ -4,14 +4,19 @@
 
 const W3C_FIELDS = ['traceparent', 'tracestate', 'baggage'];
 
-// The same for every invocation of a process, so they are read from the environment once.
-const environment = {
-  functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
-  functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
-  memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
-  logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
-  logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
-};
+// The same for every invocation of a process.
+let environment;
+
+/** Reads from the environment what it says of the function, before the function can change it. */
+function setUp() {
+  environment = {
+    functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
+    functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
+    memoryLimitInMB: process.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroupName: process.env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStreamName: process.env.AWS_LAMBDA_LOG_STREAM_NAME,
+  };
+}
 
 /** Adds AWS's fields for `invocation` to `context` and returns it. Throws on broken JSON. */
 function fill(context, invocation) {
@@ -50,4 +55,4 @@ function takeW3c(clientContext) {
   return Object.freeze(fields);
 }
 
-module.exports = { fill };
+module.exports = { fill, setUp };

@@ -25,7 +25,8 @@ const METHODS = {
 /** The invocation that is running; records are stamped with it. */
 const current = { requestId: undefined, tenantId: undefined };
 
-const isJson = (process.env.AWS_LAMBDA_LOG_FORMAT || '').toUpperCase() === 'JSON';
+// Known when the function is.
+let isJson = false;
 
 function textRecord(level, params) {
   return `${new Date().toISOString()}\t${current.requestId}\t${level}\t${util.format(...params)}`;
@@ -68,6 +69,7 @@ function write(level, params) {
 
 /** Replaces the console's methods, and the streams, whose own writes could still be under way. */
 function setUp() {
+  isJson = (process.env.AWS_LAMBDA_LOG_FORMAT || '').toUpperCase() === 'JSON';
   const wanted = LEVELS.indexOf((process.env.AWS_LAMBDA_LOG_LEVEL || '').toUpperCase());
   for (const [method, level] of Object.entries(METHODS)) {
     const shown = level === 'FATAL' || LEVELS.indexOf(level) >= wanted;

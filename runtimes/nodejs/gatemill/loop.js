@@ -8,7 +8,7 @@
 'use strict';
 
 const channel = require('./channel.js');
-const { fill } = require('./context.js');
+const { fill, setUp: setUpContext } = require('./context.js');
 const errors = require('./errors.js');
 const { dropsCallbacks, load } = require('./handler.js');
 const logs = require('./logs.js');
@@ -39,6 +39,7 @@ let onFatal = (error) => failInit(error);
 /** Loads the handler that the environment names and serves until the channel closes. */
 function run() {
   logs.setUp();
+  setUpContext();
   process.on('uncaughtException', (error) => {
     logs.logError('Uncaught Exception', error);
     onFatal(error, STATUS.UNCAUGHT);

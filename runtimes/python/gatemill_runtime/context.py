@@ -65,12 +65,12 @@ class ClientContext(_Printable):
 class LambdaContext:
     """One invocation's context."""
 
-    # The same for every invocation of a process, so they are read from the environment once.
-    log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
-    log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
-    function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
-    memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
-    function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")
+    # The same for every invocation of a process; see `set_up`.
+    log_group_name = None
+    log_stream_name = None
+    function_name = None
+    memory_limit_in_mb = None
+    function_version = None
 
     def __init__(self, invocation):
         self.aws_request_id = invocation.request_id
@@ -137,3 +137,12 @@ def _parse(text, name):
     raise Fault(
         Fault.LAMBDA_CONTEXT_UNMARSHAL_ERROR, "Unable to parse %s JSON: %s" % (name, reason)
     )
+
+
+def set_up():
+    """Reads from the environment what it says of the function, before the function can change it."""
+    LambdaContext.log_group_name = os.environ.get("AWS_LAMBDA_LOG_GROUP_NAME")
+    LambdaContext.log_stream_name = os.environ.get("AWS_LAMBDA_LOG_STREAM_NAME")
+    LambdaContext.function_name = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+    LambdaContext.memory_limit_in_mb = os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE")
+    LambdaContext.function_version = os.environ.get("AWS_LAMBDA_FUNCTION_VERSION")

@@ -5,9 +5,8 @@ import os
 import sys
 import time
 
-from . import handler, logs, marshal
+from . import context, handler, logs, marshal
 from .channel import ERROR, INIT_ERROR, READY, RESPONSE, Channel
-from .context import LambdaContext
 from .faults import error_body
 
 TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
@@ -31,6 +30,7 @@ def main(arguments=()):
     if "--parked" in arguments and not _assigned(channel):
         return 0
     logs.set_up()
+    context.set_up()
     handler.set_paths()
     try:
         function = handler.load(os.environ.get("_HANDLER", ""))
@@ -76,9 +76,9 @@ def _serve(channel, function):
 
 def _invoke(function, invocation):
     try:
-        context = LambdaContext(invocation)
+        given = context.LambdaContext(invocation)
         event = marshal.event(invocation.event)
-        return RESPONSE, marshal.result(function(event, context))
+        return RESPONSE, marshal.result(function(event, given))
     except Exception:
         body = error_body(invocation.request_id)
         logs.error(body)

@@ -21,10 +21,12 @@ import ctypes
 import errno
 import fcntl
 import gc
+import io
 import os
 import resource
 import socket
 import struct
+import sys
 
 CONTROL = 3
 CHANNEL = 3
@@ -203,6 +205,19 @@ def _session(order):
         first += 1
     last = ctypes.c_uint(0xFFFFFFFF)
     _check(_libc.syscall(ctypes.c_long(SYS_CLOSE_RANGE), ctypes.c_uint(first), last, 0))
+    _open_streams()
+
+
+def _open_streams():
+    """As an interpreter opens them at its start. Those of the zygote remember what its output was: a
+    file, perhaps, where a function has a pipe."""
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        raw = io.FileIO(number, "w", closefd=False)
+        raw.name = "<%s>" % name
+        stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace")
+        stream.mode = "w"
+        setattr(sys, name, stream)
+        setattr(sys, "__%s__" % name, stream)
 
 
 def _limit_resources(order):

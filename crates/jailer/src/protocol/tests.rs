@@ -58,7 +58,7 @@ fn replies() -> Vec<Reply> {
             no_network: "it takes root".into(),
         },
         Reply::Refused(failure),
-        Reply::Started { ticket: 9, pid: 4_000_000, peak_file: PathBuf::new() },
+        Reply::Started { ticket: 9, pid: 4_000_000, program: 17, peak_file: PathBuf::new() },
         Reply::Failed { ticket: 9, failure },
         Reply::Assigned { ticket: 9 },
         ended(ExitStatus::Code(255)),
@@ -118,6 +118,6 @@ fn lengths_are_not_believed() {
 fn a_message_that_is_too_long_is_not_made() {
     let mut long = spec();
     long.env[0].1 = "x".repeat(limits::MAX_MESSAGE_BYTES);
-    let request = Request::Start { ticket: 1, spec: Box::new(long) };
+    let request = Request::Start { ticket: 1, start: Start::AtOnce, spec: Box::new(long) };
     assert_eq!(request.encode(), Err(Malformed));
 }

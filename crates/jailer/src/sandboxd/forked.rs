@@ -121,7 +121,7 @@ impl Sandboxd {
             let outcome = match socket::receive_from(living.status.as_ref()?, &mut record, false) {
                 Err(Errno::AGAIN) => return None,
                 Ok((8, rules, Some(sender))) => match record[0] {
-                    WAITS if sender == living.pid => self.order_fork(ticket, rules),
+                    WAITS if sender == living.pid => self.order_fork(ticket, &rules),
                     0 => return self.fork_confined(ticket, sender),
                     _ => {
                         Err(read_failure(record).unwrap_or(Failure { step: Step::Died, errno: 0 }))
@@ -146,7 +146,7 @@ impl Sandboxd {
     }
 
     /// Has the template fork into the sandbox that waits.
-    fn order_fork(&mut self, ticket: u64, rules: Vec<OwnedFd>) -> Result<(), Failure> {
+    fn order_fork(&mut self, ticket: u64, rules: &[OwnedFd]) -> Result<(), Failure> {
         let gone = Failure { step: Step::Clone, errno: libc::EAGAIN };
         let living = self.living.get_mut(&ticket).ok_or(gone)?;
         let Origin::Fork(fork) = &mut living.origin else { return Err(gone) };

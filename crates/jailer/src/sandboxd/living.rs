@@ -70,7 +70,11 @@ impl Living {
 
     pub(super) fn started(&self, ticket: u64) -> Reply {
         let peak_file = self.cgroup.peak_file().unwrap_or_default();
-        Reply::Started { ticket, pid: self.pid, peak_file }
+        let program = match self.origin {
+            Origin::Fork(Fork { program: Some(program), .. }) => program,
+            _ => 0,
+        };
+        Reply::Started { ticket, pid: self.pid, program, peak_file }
     }
 
     pub(super) fn forget_status(&mut self, epoll: &OwnedFd) {

@@ -83,7 +83,9 @@ const NODEJS: &[File] = files!("nodejs":
     "gatemill/handler.js",
     "gatemill/logs.js",
     "gatemill/loop.js",
+    "gatemill/parked.js",
     "gatemill/stream.js",
+    "gatemill/warm.mjs",
     "package.json",
 );
 
@@ -97,6 +99,7 @@ const PYTHON: &[File] = files!("python":
     "gatemill_runtime/logs.py",
     "gatemill_runtime/loop.py",
     "gatemill_runtime/marshal.py",
+    "gatemill_runtime/zygote.py",
 );
 
 const RUBY: &[File] = files!("ruby":

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use build::Build;
 pub use build::BuildError;
 pub use identifier::{Family, IDENTIFIERS, Identifier, Version};
-pub use pack::Pack;
+pub use pack::{Pack, Parkable};
 pub use search::Search;
 
 /// Why discovery could not be carried out. An interpreter that does not answer is no error; it is

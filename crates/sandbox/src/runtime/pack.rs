@@ -50,6 +50,17 @@ pub struct Pack {
     pub(super) build: Option<Build>,
 }
 
+/// How a runtime is booted before its function is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parkable {
+    /// The arguments of a process that waits.
+    pub args: Vec<String>,
+    /// The arguments of a process that is forked into such; `None` where forks are no use.
+    pub template_args: Option<Vec<String>>,
+    /// What the arguments are good for: the memory of the functions, or of all where it is the least.
+    pub memory_mb: u32,
+}
+
 impl Pack {
     pub(super) fn new(interpreter: &Interpreter, clients: &Clients, build: Option<Build>) -> Self {
         let Interpreter { family, version, program, prefix } = interpreter;
@@ -150,6 +161,29 @@ impl Pack {
             Family::Dotnet | Family::Provided | Family::Python | Family::Ruby => Vec::new(),
         };
         sizes.into_iter().chain(self.args.iter().cloned()).collect()
+    }
+
+    /// How this runtime is booted to wait for a function with this much memory; `None` where it is started with
+    /// its function only.
+    #[must_use]
+    pub fn parkable(&self, memory_mb: u32) -> Option<Parkable> {
+        /// An interpreter that is told nothing of memory waits in the least that a function may have.
+        const LEAST_MEMORY_MB: u32 = 128;
+        let with = |memory_mb: u32, last: &str| {
+            let mut args = self.args_for(memory_mb);
+            args.push(last.to_owned());
+            args
+        };
+        match self.family {
+            Family::Python => Some(Parkable {
+                args: with(LEAST_MEMORY_MB, "--parked"),
+                template_args: Some(with(LEAST_MEMORY_MB, "--zygote")),
+                memory_mb: LEAST_MEMORY_MB,
+            }),
+            Family::Nodejs => {
+                Some(Parkable { args: with(memory_mb, "--parked"), template_args: None, memory_mb })
+            }
+        }
     }
 
     /// Where an inside path is on the host, for sandboxes that have no file system of their own.

@@ -13,17 +13,6 @@ use crate::{Case, root_case};
 pub(crate) const CASES: &[Case] =
     &[root_case("a_fork_becomes_what_it_is_assigned", a_fork_becomes_what_it_is_assigned)];
 
-/// How a function's process comes to life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Class {
-    /// Executed at once.
-    Executed,
-    /// Executed, parked and assigned.
-    Parked,
-    /// Forked from a template, and assigned.
-    Forked,
-}
-
 /// The client, where every user may read it.
 fn client(world: &World) -> Bind {
     let source = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../runtimes/python"));

@@ -177,7 +177,12 @@ pub(crate) fn read_some(sandbox: &Sandbox, count: usize) -> Vec<u8> {
     let deadline = Instant::now() + PATIENCE;
     while have < count {
         match (&sandbox.channel).read(&mut bytes[have..]) {
-            Ok(0) => panic!("the channel was closed"),
+            Ok(0) => {
+                let mut output = vec![0; 65536];
+                let count = rustix::io::read(sandbox.output.as_fd(), &mut output).unwrap_or(0);
+                let output = String::from_utf8_lossy(&output[..count]);
+                panic!("the channel was closed: {output}")
+            }
             Ok(more) => have += more,
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
                 wait_readable(&sandbox.channel, deadline);
