@@ -249,7 +249,8 @@ pub(crate) async fn make(
     }
     let uid = lambda.uids.take().ok_or(Error::Throttled(Throttle::Account))?;
     spec.uid = uid.slot();
-    let sandbox = lambda.sandboxes.start(spec).await.map_err(|error| entrypoint::explain(error, pack))?;
+    let sandbox =
+        lambda.sandboxes.start(spec).await.map_err(|error| entrypoint::explain(error, pack))?;
     Ok(Made { sandbox, uid, greeting: Outgoing::default() })
 }
 

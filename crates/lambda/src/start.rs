@@ -17,7 +17,6 @@ use crate::{
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
     limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
-    load::Throttle,
     parked::{self, Made},
     report, role,
     runtime_api::{Facts, extension},

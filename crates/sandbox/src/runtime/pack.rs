@@ -180,7 +180,7 @@ impl Pack {
                 template_args: Some(with(LEAST_MEMORY_MB, "--zygote")),
                 memory_mb: LEAST_MEMORY_MB,
             }),
-            Family::Dotnet | Family::Ruby => None,
+            Family::Dotnet | Family::Provided | Family::Ruby => None,
             Family::Java | Family::Nodejs => {
                 Some(Parkable { args: with(memory_mb, "--parked"), template_args: None, memory_mb })
             }
