@@ -41,6 +41,7 @@ VOLATILE = [
     (re.compile(r"\b1[789]\d{11}\b"), None),
     (re.compile(r"\bpython3\.\d+"), "python3.N"),
     (re.compile(r"(runtime:)[0-9a-f]{64}"), r"\1<hash>"),
+    (re.compile(r"\b[0-9a-z]{32}(\.lambda-url\.)"), r"<url-id>\1"),
     (re.compile(r"(localhost|127\.0\.0\.1):\d+"), r"\1:<port>"),
     (re.compile(r'("Location":"[^"]*?/)[^/"]*"'), r'\1<package>"'),
     (re.compile(r"(?m)^(x-amz-log-result|x-amzn-trace-id): .*$"), r"\1: <differs>"),
@@ -203,6 +204,14 @@ def lambda_exchanges(functions, aside, python):
                              Principal="apigateway.amazonaws.com", SourceArn="arn:aws:execute-api:us-east-1:444444444444:a/*")
     functions.get_policy(FunctionName="golden")
     functions.remove_permission(FunctionName="golden", StatementId="api")
+    cors = {"AllowOrigins": ["https://one.example"], "AllowMethods": ["GET"], "MaxAge": 60}
+    functions.create_function_url_config(FunctionName="golden", AuthType="AWS_IAM", InvokeMode="RESPONSE_STREAM", Cors=cors)
+    refused(functions.create_function_url_config, FunctionName="golden", AuthType="NONE")
+    functions.get_function_url_config(FunctionName="golden")
+    functions.list_function_url_configs(FunctionName="golden")
+    functions.update_function_url_config(FunctionName="golden", AuthType="NONE")
+    functions.delete_function_url_config(FunctionName="golden")
+    refused(functions.get_function_url_config, FunctionName="golden")
     refused(functions.list_layers)
     functions.delete_function(FunctionName="golden")
 

@@ -6,13 +6,14 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gatemill_store::{Key, Read, Store};
+use gatemill_wire::payload::CorsPolicy;
 use http::Method;
 
 use crate::{
     error::Result,
     functions::FunctionTarget,
     limits::STAGES_PER_API_MAX,
-    proxy::{cors::CorsPolicy, throttle::Bucket},
+    proxy::{cors, throttle::Bucket},
     record::{
         ApiKey, DEPLOYMENTS, IntegrationKind, IntegrationRecord, OWNERS, PayloadFormat,
         RouteRecord, RouteSettings, STAGES, Settings, StageRecord, VERSIONS, Version,
@@ -185,7 +186,7 @@ fn compile_stage(
         api_id: at.id.clone(),
         name: stage.name.clone(),
         variables: stage.variables.clone(),
-        cors: settings.and_then(|settings| settings.cors.as_ref()).map(CorsPolicy::new),
+        cors: settings.and_then(|settings| settings.cors.as_ref()).map(cors::policy),
         disabled: settings.is_some_and(|settings| settings.disable_execute_api_endpoint),
         routes,
         trie,

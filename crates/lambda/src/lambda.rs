@@ -31,6 +31,7 @@ use crate::{
     pool::Pool,
     provisioned::Groups,
     uid::Uids,
+    url::Urls,
     worker,
 };
 
@@ -86,6 +87,8 @@ pub struct Settings {
     pub init_timeout: Duration,
     /// How long a call waits for a function that is being created.
     pub pending_wait: Duration,
+    /// The domain below which the hosts of function URLs lead here; `localhost` for local callers where there is none.
+    pub url_domain: Option<String>,
     /// Whether streamed answers have AWS's bandwidth: 6 MB at once, then 2 MB a second.
     pub limits_stream_bandwidth: bool,
 }
@@ -105,6 +108,7 @@ impl Default for Settings {
             cpu_millis_min: 1_000,
             init_timeout: limits::INIT,
             pending_wait: limits::PENDING_WAIT,
+            url_domain: None,
             limits_stream_bandwidth: false,
         }
     }
@@ -141,6 +145,7 @@ pub struct Lambda {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) urls: Arc<Urls>,
     pub(crate) code: CodeStore,
     pub(crate) loads: Arc<Loads>,
     pub(crate) provisioned: Arc<Groups>,
@@ -185,6 +190,7 @@ impl Lambda {
             clock: parts.clock,
             entropy: parts.entropy,
             snapshots: Arc::new(Snapshots::new(Arc::clone(&loads), Arc::clone(&provisioned))),
+            urls: Arc::default(),
             code,
             loads,
             provisioned,
@@ -299,6 +305,7 @@ impl Lambda {
     pub async fn reset(&self) {
         self.snapshots.clear();
         self.loads.clear();
+        self.urls.clear();
         drop(self.pool.remove(|_| true));
         self.logs.flush().await;
         worker::sweep_code(self).await;

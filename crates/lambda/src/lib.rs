@@ -16,6 +16,7 @@
 //! | `runtime_api` | the codec of AWS's clients, and what else processes inside find at its address |
 //! | `pool`, `governor`, `start`, `parked`, `uid` | idle environments, making new ones, and before anybody calls |
 //! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
+//! | `url` | function URLs: what requests to them see, and what they get |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code_store`, `zip_intake` | packages on the disk, and zips from strangers |
 //! | `record`, `target`, `limits`, `error` | what is stored, names, bounds, errors |
@@ -58,6 +59,7 @@ mod snap_start;
 mod start;
 mod target;
 mod uid;
+mod url;
 mod version_worker;
 mod wires;
 mod worker;
@@ -75,5 +77,6 @@ pub use role::{RoleCredentials, RoleSession, Roles};
 pub use runtime_api::AwsEndpoint;
 pub use shard::enter_shard;
 pub use target::FunctionTarget;
+pub use url::{FunctionUrl, UrlArrival, UrlCaller, UrlTarget, unknown_url};
 pub use worker::Worker;
 pub use zip_intake::BadZip;

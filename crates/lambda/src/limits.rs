@@ -47,6 +47,9 @@ pub const STREAM_CHUNK_BYTES_MAX: usize = 64 * 1024;
 pub const STREAM_CONTENT_TYPE_BYTES_MAX: usize = 1_024;
 /// Pieces of a streamed answer that wait for a slow reader: 1 MiB; then the function waits.
 pub const STREAM_CHUNKS_WAITING_MAX: usize = 16;
+/// The head that a streamed HTTP answer begins with, as JSON. AWS documents no figure; its headers are limited to 10 KB
+/// elsewhere.
+pub const STREAM_PRELUDE_BYTES_MAX: usize = 64 * 1024;
 /// What of a streamed answer is passed on at any speed, where bandwidth is limited: 6 MB.
 pub const STREAM_BURST_BYTES: u32 = 6 * 1024 * 1024;
 /// The bandwidth of the rest: 2 MB a second.

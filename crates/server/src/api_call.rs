@@ -85,7 +85,11 @@ fn is_known(server: &Server, parts: &Parts) -> bool {
 }
 
 /// A share of the memory for bodies, for a body that may be large.
-async fn room<'a>(server: &'a Server, parts: &Parts, limit: usize) -> Option<SemaphorePermit<'a>> {
+pub(crate) async fn room<'a>(
+    server: &'a Server,
+    parts: &Parts,
+    limit: usize,
+) -> Option<SemaphorePermit<'a>> {
     let bytes = declared(parts).unwrap_or(limit).min(limit);
     if bytes <= limits::API_BODY_FREE_BYTES || parts.method == Method::GET {
         return None;
@@ -95,19 +99,29 @@ async fn room<'a>(server: &'a Server, parts: &Parts, limit: usize) -> Option<Sem
     server.bodies.acquire_many(kib).await.ok()
 }
 
-fn declared(parts: &Parts) -> Option<usize> {
+/// The length that the head says.
+pub(crate) fn declared(parts: &Parts) -> Option<usize> {
     parts.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// Why there is no body.
 #[derive(Debug)]
-enum Unread {
+pub(crate) enum Unread {
+    /// Larger than the limit.
     TooLarge,
+    /// The connection or its framing broke.
     Broken,
+    /// It paused for too long.
     Late,
 }
 
-async fn read(mut body: Incoming, expected: usize, limit: usize) -> Result<Bytes, Unread> {
+/// Reads a body of at most `limit` bytes. One that is larger is read on and thrown away, within a limit, so that the
+/// client gets the answer.
+pub(crate) async fn read(
+    mut body: Incoming,
+    expected: usize,
+    limit: usize,
+) -> Result<Bytes, Unread> {
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut size = 0;

@@ -149,8 +149,21 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_memory_mb: Option<u64>,
 
-    /// A domain of yours, below which every name API-ID.execute-api.DOMAIN leads here: the ApiEndpoint of answers
-    /// is made of it
+    /// Give streamed answers the bandwidth that AWS gives them: 6 MB at once, then 2 MB a second [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "GATEMILL_LIMIT_STREAM_BANDWIDTH",
+        hide_env = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit_stream_bandwidth: Option<bool>,
+
+    /// A domain of yours, below which every name API-ID.execute-api.DOMAIN and URL-ID.lambda-url.REGION.DOMAIN leads
+    /// here: the ApiEndpoint and FunctionUrl of answers are made of it
     #[arg(long, value_name = "DOMAIN", env = "GATEMILL_API_DOMAIN", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
@@ -282,7 +295,9 @@ pub(crate) struct Configuration {
     pub(crate) idle_seconds: u64,
     /// Memory of idle environments together.
     pub(crate) idle_memory_mb: u64,
-    /// The domain of `ApiEndpoint`, where one is ours.
+    /// Whether streamed answers have AWS's bandwidth.
+    pub(crate) limit_stream_bandwidth: bool,
+    /// The domain of `ApiEndpoint` and `FunctionUrl`, where one is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
 }
@@ -324,6 +339,7 @@ impl Settings {
             concurrency: self.concurrency.or(lower.concurrency),
             idle_seconds: self.idle_seconds.or(lower.idle_seconds),
             idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
+            limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             api_domain: self.api_domain.or(lower.api_domain),
         }
     }
@@ -375,6 +391,7 @@ impl Settings {
             concurrency: self.concurrency.unwrap_or(1_000),
             idle_seconds: self.idle_seconds.unwrap_or(600),
             idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
+            limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             api_domain,
         })
     }

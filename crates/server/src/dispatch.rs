@@ -1,4 +1,4 @@
-//! One request: ours (`/_gatemill/`), the data plane's (an API's host or path), or an AWS API call.
+//! One request: ours (`/_gatemill/`), the data plane's (the host or path of a function URL or an API), or an AWS API call.
 
 use std::{
     convert::Infallible,
@@ -11,12 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use gatemill_gateway::{Arrival, ProxyBody, Target, proxy::body::BodyError};
+use gatemill_lambda::UrlTarget;
 use gatemill_wire::{BrokenOff, Pieces};
 use http::{Method, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{admin, api_call, server::Server};
+use crate::{admin, api_call, function_url, server::Server};
 
 /// Answers one request. It cannot fail: every error has become an answer.
 pub(crate) async fn dispatch(
@@ -38,6 +39,10 @@ async fn answer(
     let is_admin = parts.uri.path().starts_with(admin::PREFIX);
     if is_admin && server.answers_to(&parts) {
         return admin::answer(&server, peer, &parts).await.map(AnswerBody::Whole);
+    }
+    if !is_admin && let Some(target) = UrlTarget::of(&parts) {
+        let request = Request::from_parts(parts, body);
+        return function_url::answer(&server, &target, peer, request).await.map(AnswerBody::from);
     }
     if !is_admin && let Some(target) = server.gateway.claims(&parts) {
         let request = Request::from_parts(parts, body);

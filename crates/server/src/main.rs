@@ -23,6 +23,7 @@ mod demo;
 mod dispatch;
 mod egress;
 mod error;
+mod function_url;
 mod functions;
 mod in_flight;
 mod limits;

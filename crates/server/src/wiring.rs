@@ -333,6 +333,8 @@ fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
         idle_max: Duration::from_secs(configuration.idle_seconds),
         idle_memory_max: configuration.idle_memory_mb.saturating_mul(1024 * 1024),
         nearest_runtime: configuration.mode == Mode::Dev,
+        url_domain: configuration.api_domain.clone(),
+        limits_stream_bandwidth: configuration.limit_stream_bandwidth,
         ..gatemill_lambda::Settings::default()
     }
 }

@@ -12,6 +12,7 @@
 //! | [`sigv4`] | Signature Version 4: what a request claims, and whether it holds |
 //! | [`protocol`] | rest-json, JSON 1.0/1.1 and query: requests in, responses and errors out |
 //! | [`body`], [`event_stream`] | bodies that come in pieces, and the encoding of events in them |
+//! | [`payload`] | HTTP requests as functions get them, and answers as they give them |
 //! | [`validate`] | constraint violations, in AWS's words |
 //! | [`arn`], [`function_ref`] | names: ARNs, and the forms in which a function is named |
 //! | [`pagination`], [`time`], [`blob`] | tokens, timestamps, base64 members |
@@ -29,6 +30,7 @@ pub mod function_ref;
 pub mod limits;
 pub mod operation;
 pub mod pagination;
+pub mod payload;
 pub mod percent;
 pub mod protocol;
 pub mod routes;

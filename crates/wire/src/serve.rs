@@ -139,6 +139,28 @@ impl fmt::Debug for Front {
     }
 }
 
+impl Front {
+    /// Who signed a request that is no API call: one to the data plane of the service with this signing name.
+    ///
+    /// # Errors
+    /// What an API call with this signature, or without one, would be answered.
+    pub fn signer(
+        &self,
+        signing_name: &str,
+        now: Timestamp,
+        parts: &Parts,
+        body: &Bytes,
+    ) -> Result<Caller, ApiError> {
+        let claim = Claim::read(parts).map_err(|error| signature_error(&error))?;
+        if claim.service != signing_name {
+            return Err(signature_error(&SignatureError::Scope(format!(
+                "Credential should be scoped to correct service: '{signing_name}'."
+            ))));
+        }
+        authenticate(self, &claim, now, parts, body)
+    }
+}
+
 /// Serves one API call.
 pub async fn serve(front: &Front, arrival: Arrival, request: Request<Bytes>) -> Response<Body> {
     let (parts, body) = request.into_parts();

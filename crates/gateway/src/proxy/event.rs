@@ -6,15 +6,16 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use gatemill_wire::percent;
-use http::{HeaderMap, header};
-use serde::{Serialize, Serializer};
+use gatemill_wire::{
+    payload::{EventBody, EventHeaders, EventV2, event::multi_query},
+    percent,
+};
+use serde::Serialize;
 
 use super::{
     Exchange,
-    headers::{self, EventHeaders, capitalised},
+    headers::{self, capitalised},
     parse::{Form, Place},
     route::Routed,
 };
@@ -28,61 +29,15 @@ pub(crate) fn event(
     body: &Bytes,
     format: PayloadFormat,
 ) -> Result<Bytes, serde_json::Error> {
-    let json = match format {
-        PayloadFormat::V1 => serde_json::to_vec(&v1(exchange, place, routed, body)),
-        PayloadFormat::V2 => serde_json::to_vec(&v2(exchange, place, routed, body)),
-    };
-    json.map(Bytes::from)
+    match format {
+        PayloadFormat::V1 => {
+            serde_json::to_vec(&v1(exchange, place, routed, body)).map(Bytes::from)
+        }
+        PayloadFormat::V2 => v2(exchange, place, routed, body),
+    }
 }
 
 type Strings = BTreeMap<String, String>;
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct V2<'e> {
-    version: &'static str,
-    route_key: &'e str,
-    raw_path: Cow<'e, str>,
-    raw_query_string: &'e str,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    cookies: Vec<String>,
-    headers: BTreeMap<&'e str, String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    query_string_parameters: Option<Strings>,
-    request_context: ContextV2<'e>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_parameters: Option<BTreeMap<&'e str, Cow<'e, str>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stage_variables: Option<&'e Strings>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    body: Option<EventBody<'e>>,
-    is_base64_encoded: bool,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ContextV2<'e> {
-    account_id: &'e str,
-    api_id: &'e str,
-    domain_name: Cow<'e, str>,
-    domain_prefix: &'e str,
-    http: HttpV2<'e>,
-    request_id: &'e str,
-    route_key: &'e str,
-    stage: &'e str,
-    time: String,
-    time_epoch: i64,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct HttpV2<'e> {
-    method: &'e str,
-    path: Cow<'e, str>,
-    protocol: &'e str,
-    source_ip: &'e str,
-    user_agent: Cow<'e, str>,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -98,7 +53,7 @@ struct V1<'e> {
     request_context: ContextV1<'e>,
     path_parameters: Option<BTreeMap<&'e str, Cow<'e, str>>>,
     stage_variables: Option<&'e Strings>,
-    body: Option<EventBody<'e>>,
+    body: EventBody<'e>,
     is_base64_encoded: bool,
 }
 
@@ -148,68 +103,34 @@ struct IdentityV1<'e> {
     user_arn: Option<&'static str>,
 }
 
-/// A body as text, or as base64 without a copy in between.
-enum EventBody<'e> {
-    Text(&'e str),
-    Base64(&'e [u8]),
-}
-
-impl Serialize for EventBody<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Self::Text(text) => serializer.serialize_str(text),
-            Self::Base64(bytes) => serializer.collect_str(&Base64Display::new(bytes, &STANDARD)),
-        }
-    }
-}
-
-fn v2<'e>(
-    exchange: &'e Exchange,
-    place: &'e Place,
-    routed: &'e Routed<'e>,
-    body: &'e Bytes,
-) -> V2<'e> {
+fn v2(
+    exchange: &Exchange,
+    place: &Place,
+    routed: &Routed<'_>,
+    body: &Bytes,
+) -> Result<Bytes, serde_json::Error> {
     let Exchange { arrival, head, .. } = exchange;
     let stage = &*place.stage;
-    let mut headers = headers::for_event(exchange, body.len());
-    let user_agent = user_agent(&headers).unwrap_or_default();
-    let cookies = headers.remove("cookie").unwrap_or_default();
-    let cookies = cookies.iter().flat_map(|value| value.split(';'));
-    let cookies =
-        cookies.map(|cookie| cookie.trim().to_owned()).filter(|cookie| !cookie.is_empty());
-    let query = head.uri.query().unwrap_or("");
-    let (body, is_base64_encoded) = event_body(&head.headers, body);
-    V2 {
-        version: "2.0",
+    let event = EventV2 {
         route_key: &routed.route.key,
         raw_path: percent::decode(&place.raw_path),
-        raw_query_string: query,
-        cookies: cookies.collect(),
-        headers: headers.into_iter().map(|(name, values)| (name, values.join(","))).collect(),
-        query_string_parameters: joined_query(query),
-        request_context: ContextV2 {
-            account_id: &stage.account,
-            api_id: &stage.api_id,
-            domain_name: domain_name(exchange),
-            domain_prefix: &stage.api_id,
-            http: HttpV2 {
-                method: head.method.as_str(),
-                path: percent::decode(&place.raw_path),
-                protocol: arrival.protocol,
-                source_ip: &arrival.source_ip,
-                user_agent,
-            },
-            request_id: &exchange.id,
-            route_key: &routed.route.key,
-            stage: &stage.name,
-            time: arrival.now.common_log(),
-            time_epoch: arrival.now.millis(),
-        },
+        query: head.uri.query().unwrap_or(""),
+        headers: headers::for_event(exchange, body.len()),
+        account_id: &stage.account,
+        api_id: &stage.api_id,
+        domain_name: domain_name(exchange),
+        method: head.method.as_str(),
+        protocol: arrival.protocol,
+        source_ip: &arrival.source_ip,
+        request_id: &exchange.id,
+        stage: &stage.name,
+        time: arrival.now,
+        authorizer: None,
         path_parameters: path_parameters(routed),
         stage_variables: Some(&stage.variables).filter(|variables| !variables.is_empty()),
-        body,
-        is_base64_encoded,
-    }
+        body: EventBody::of(&head.headers, body),
+    };
+    event.to_json()
 }
 
 fn v1<'e>(
@@ -231,7 +152,7 @@ fn v1<'e>(
         let last = |values: &Vec<String>| values.last().cloned().unwrap_or_default();
         query.iter().map(|(key, values)| (key.clone(), last(values))).collect()
     });
-    let (body, is_base64_encoded) = event_body(&head.headers, body);
+    let body = EventBody::of(&head.headers, body);
     V1 {
         version: "1.0",
         resource: &routed.route.path,
@@ -265,8 +186,8 @@ fn v1<'e>(
         },
         path_parameters: path_parameters(routed),
         stage_variables: Some(&stage.variables).filter(|variables| !variables.is_empty()),
+        is_base64_encoded: body.is_base64(),
         body,
-        is_base64_encoded,
     }
 }
 
@@ -288,42 +209,4 @@ fn path_parameters<'e>(routed: &Routed<'e>) -> Option<BTreeMap<&'e str, Cow<'e, 
     let parameters: BTreeMap<_, _> =
         routed.parameters().map(|(name, text)| (name, percent::decode(text))).collect();
     Some(parameters).filter(|parameters| !parameters.is_empty())
-}
-
-/// Query parameters, those of one name joined by commas.
-fn joined_query(query: &str) -> Option<Strings> {
-    let joined = multi_query(query)?;
-    Some(joined.into_iter().map(|(key, values)| (key, values.join(","))).collect())
-}
-
-fn multi_query(query: &str) -> Option<BTreeMap<String, Vec<String>>> {
-    let mut multi: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for (key, value) in percent::query_pairs(query) {
-        multi.entry(key).or_default().push(value);
-    }
-    Some(multi).filter(|multi| !multi.is_empty())
-}
-
-/// The body and whether it is base64. Text is what its type says is text and what is UTF-8 indeed; a compressed body
-/// is none.
-fn event_body<'e>(headers: &HeaderMap, body: &'e Bytes) -> (Option<EventBody<'e>>, bool) {
-    if body.is_empty() {
-        return (None, false);
-    }
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    let text = content_type.is_some_and(is_text) && !headers.contains_key(header::CONTENT_ENCODING);
-    match std::str::from_utf8(body) {
-        Ok(text_body) if text => (Some(EventBody::Text(text_body)), false),
-        Ok(_) | Err(_) => (Some(EventBody::Base64(body)), true),
-    }
-}
-
-fn is_text(content_type: &str) -> bool {
-    let lower = content_type.to_ascii_lowercase();
-    let (kind, parameters) = lower.split_once(';').unwrap_or((&lower, ""));
-    let kind = kind.trim();
-    kind.starts_with("text/")
-        || matches!(kind, "application/json" | "application/xml" | "application/javascript")
-        || kind.ends_with("+json")
-        || parameters.contains("charset=")
 }

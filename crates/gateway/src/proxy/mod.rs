@@ -21,7 +21,10 @@ use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
-use gatemill_wire::Timestamp;
+use gatemill_wire::{
+    Timestamp,
+    payload::headers::{TRACE, new_trace_id},
+};
 use http::{Request, Response, request::Parts};
 use http_body::Body;
 
@@ -143,10 +146,9 @@ impl Exchange {
         // Eleven bytes in base64: 15 characters and the `=` that AWS's ids end with.
         let mut id = [0; 11];
         gateway.entropy.fill(&mut id);
-        let trace_id = match head.headers.get(headers::TRACE).and_then(|value| value.to_str().ok())
-        {
+        let trace_id = match head.headers.get(TRACE).and_then(|value| value.to_str().ok()) {
             Some(given) => given.to_owned(),
-            None => headers::new_trace_id(&*gateway.entropy, arrival.now),
+            None => new_trace_id(&*gateway.entropy, arrival.now),
         };
         Self { id: URL_SAFE.encode(id), trace_id, target, arrival, head }
     }

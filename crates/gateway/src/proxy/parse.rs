@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use gatemill_wire::percent;
+use gatemill_wire::{
+    payload::host::{authority, split_port},
+    percent,
+};
 use http::{Uri, header, request::Parts};
 
 use super::{Exchange, Refusal, Refused};
-use crate::{
-    Gateway, control::endpoint::split_port, limits::HEAD_BYTES_MAX, snapshot::StageSnapshot,
-};
+use crate::{Gateway, limits::HEAD_BYTES_MAX, snapshot::StageSnapshot};
 
 /// The API that a request belongs to, and how it said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,14 +83,6 @@ fn by_path(uri: &Uri) -> Option<Target> {
 /// Whether a text has the form of an API's id; longer ones are nobody's.
 fn is_api_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric())
-}
-
-/// The host that the request names: HTTP/2's authority, else the `Host` header.
-pub(crate) fn authority(parts: &Parts) -> Option<&str> {
-    match parts.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => parts.headers.get(header::HOST)?.to_str().ok(),
-    }
 }
 
 /// Finds the stage. The first segment of a host form's path is a stage if one has this very name, which beats a route

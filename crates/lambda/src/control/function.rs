@@ -9,7 +9,7 @@ use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    code, concurrency, configuration, reference, unbuilt, version,
+    code, concurrency, configuration, reference, unbuilt, url, version,
     view::{self, Named},
 };
 use crate::{
@@ -230,7 +230,7 @@ pub(crate) fn page_size(max_items: Option<i32>) -> usize {
     max_items.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)
 }
 
-/// `DeleteFunction`: the function and its policy; its log groups stay. Its environments end after their running call.
+/// `DeleteFunction`: the function, its policies and its URL; its log groups stay. Its environments end after their running call.
 pub(crate) async fn delete(
     lambda: &Lambda,
     cx: &Cx,
@@ -254,6 +254,7 @@ pub(crate) async fn delete(
         }
     }
     let (snapshots, loads) = (Arc::clone(&lambda.snapshots), Arc::clone(&lambda.loads));
+    let urls = Arc::clone(&lambda.urls);
     lambda
         .store
         .write(move |tx| {
@@ -263,6 +264,7 @@ pub(crate) async fn delete(
             version::remove_all(tx, &key)?;
             concurrency::remove_reserved(tx, &key)?;
             concurrency::tell_on_commit(tx, &loads, &key)?;
+            url::remove_all(tx, &urls, &key)?;
             FUNCTIONS.delete(tx, &key.record())?;
             WORK.delete(tx, &key.record())?;
             for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {

@@ -14,5 +14,6 @@ pub(crate) mod reference;
 pub(crate) mod routes;
 pub(crate) mod stream;
 pub(crate) mod unbuilt;
+pub(crate) mod url;
 pub(crate) mod version;
 pub(crate) mod view;

@@ -4,7 +4,7 @@ use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
 use super::{
-    account, code, concurrency, configuration, function, invoke, permission, stream, version,
+    account, code, concurrency, configuration, function, invoke, permission, stream, url, version,
 };
 use crate::{Error, Lambda};
 
@@ -33,4 +33,9 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::GetAccountSettings>(account::get_settings)
         .on::<api::Invoke>(invoke::invoke)
         .on_streamed::<api::InvokeWithResponseStream>(stream::invoke)
+        .on::<api::CreateFunctionUrlConfig>(url::create)
+        .on::<api::GetFunctionUrlConfig>(url::get)
+        .on::<api::UpdateFunctionUrlConfig>(url::update)
+        .on::<api::DeleteFunctionUrlConfig>(url::delete)
+        .on::<api::ListFunctionUrlConfigs>(url::list)
 }
