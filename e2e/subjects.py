@@ -96,11 +96,14 @@ def dotnet():
 
     def compile_sources(folder):
         framework = next(runtime_directories()[0].glob("shared/Microsoft.NETCore.App/*"))
-        libraries = [framework / "netstandard.dll", *framework.glob("System*.dll")]
-        options = ["-nostdlib", "-noconfig", "-target:library", *(f"-r:{library}" for library in libraries)]
+        libraries = [library for library in framework.glob("System.*.dll") if "WindowsRuntime" not in library.name]
+        options = ["-nostdlib", "-noconfig", "-target:library", *(f"-r:{library}" for library in libraries),
+                   f"-r:{framework / 'netstandard.dll'}"]
         core, subject = folder / "Amazon.Lambda.Core.dll", folder / "Subject.dll"
         run("mcs", *options, f"-out:{core}", FUNCTIONS / "dotnet/LambdaCore.cs")
         run("mcs", *options, f"-r:{core}", f"-out:{subject}", FUNCTIONS / "dotnet/Subject.cs")
+        options[options.index("-target:library")] = "-target:exe"
+        run("mcs", *options, f"-out:{folder / 'Executable.dll'}", FUNCTIONS / "dotnet/Executable.cs")
 
     return package_of(files_of(once("dotnet", sources("dotnet"), compile_sources)))
 

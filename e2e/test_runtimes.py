@@ -320,6 +320,9 @@ class TestDotnet:
             "method name 'Absent'.")),
         ("Subject::Subject.Forms", "LambdaValidationException", (
             "Invalid lambda function handler: 'Subject::Subject.Forms'. The valid format is 'ASSEMBLY::TYPE::METHOD'.")),
+        ("Subject::Subject.Forms::", "LambdaValidationException", (
+            "Invalid lambda function handler: 'Subject::Subject.Forms::', the method is missing. The valid format is "
+            "'ASSEMBLY::TYPE::METHOD'.")),
         ("Subject::Subject.Forms::Twice", "LambdaValidationException", (
             "The method 'Twice' in type 'Subject.Forms' appears to have a number of overloads. To call this method please "
             "specify a complete method signature. Possible candidates are:\nSystem.String Twice(System.IO.Stream)\n"
@@ -343,6 +346,18 @@ class TestDotnet:
         assert re.search(time_and_id + "\twarn\t2 warnings for x\n", tail)
         assert re.search(time_and_id + "\tinfo\t1-b\n", tail)
         assert "not shown" not in tail
+
+
+    def test_executable_assemblies_speak_the_runtime_api(self, forms, runtime):
+        for count in (1, 2):
+            body, error, tail = forms(runtime, "Executable", {"n": count})
+            assert (error, json.loads(body)) == (None, {"count": count, "event": {"n": count}})
+            assert f"call {count}\n" in tail
+
+    def test_an_executable_that_is_not_there(self, forms, runtime):
+        body, error, tail = forms(runtime, "Nowhere", {})
+        assert error == "Unhandled" and json.loads(body)["errorType"] == "Runtime.ExitError"
+        assert "Could not find the specified handler assembly with the file name 'Nowhere" in tail
 
 
 RUBIES = [name for name in RUNTIMES if family(name) == "ruby"]

@@ -111,7 +111,7 @@ pub(crate) async fn start(
     let Made { sandbox, uid, greeting } = parked::make(lambda, version, &pack, spec).await?;
     let sandbox = Arc::new(sandbox);
     let mut wires = Wires::register(&sandbox).map_err(Error::io("watch an environment"))?;
-    wires.open(codec(&pack), facts(lambda, version, token));
+    wires.open(codec(&pack, &version.configuration.handler), facts(lambda, version, token));
     let mut instance = Box::new(Instance {
         version: Arc::clone(version),
         life: Life::new(Arc::clone(&lambda.gauge)),
@@ -230,8 +230,13 @@ fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
 }
 
 /// What the runtime of a pack speaks.
-fn codec(pack: &Pack) -> Codec {
-    if pack.family == Family::Provided { Codec::RuntimeApi } else { Codec::Frames }
+fn codec(pack: &Pack, handler: &str) -> Codec {
+    match pack.family {
+        Family::Provided => Codec::RuntimeApi,
+        // The name of an executable assembly, which brings AWS's own client.
+        Family::Dotnet if !handler.is_empty() && !handler.contains("::") => Codec::RuntimeApi,
+        _ => Codec::Frames,
+    }
 }
 
 /// What processes inside may learn and reach.

@@ -28,11 +28,13 @@ namespace Gatemill.Runtime
                 if (assignment == null) return 0;
                 Assignment.Take(assignment);
             }
+            string name = Environment.GetEnvironmentVariable("_HANDLER") ?? "";
+            if (Executable.IsNamedBy(name)) return Executable.Run(name);
             Logs.SetUp();
             Handler handler;
             try
             {
-                handler = Handler.Load(Environment.GetEnvironmentVariable("_HANDLER") ?? "");
+                handler = Handler.Load(name);
             }
             catch (Exception error)
             {

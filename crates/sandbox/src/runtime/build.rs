@@ -228,8 +228,10 @@ fn dotnet(
     command.arg(option("out", &assembly));
     for library in sources(framework, "dll")? {
         let name = library.file_name().unwrap_or_default().to_string_lossy();
-        // Of the framework's files, those that are the library and not a part of the machine.
-        if name.starts_with("System.") || name == "netstandard.dll" {
+        // Of the framework's files, those that are the library and not a part of the machine, and
+        // not what speaks of types that Windows alone has.
+        let is_library = name.starts_with("System.") && !name.contains("WindowsRuntime");
+        if is_library || name == "netstandard.dll" {
             command.arg(option("reference", &library));
         }
     }

@@ -37,6 +37,7 @@ const DOTNET: &[File] = files!("dotnet":
     "src/Bootstrap.cs",
     "src/Channel.cs",
     "src/Context.cs",
+    "src/Executable.cs",
     "src/Fault.cs",
     "src/Handler.cs",
     "src/Invocation.cs",
