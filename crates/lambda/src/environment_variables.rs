@@ -42,14 +42,24 @@ pub(crate) const RESERVED: [&str; 23] = [
 /// A key by which a function asks for a start that is not built: its runtime would not be wrapped.
 pub(crate) const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 
+/// What an environment is given of the APIs inside.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Inside<'a> {
+    /// Of the function's role.
+    pub(crate) credentials: Option<&'a RoleCredentials>,
+    /// Opens the metadata endpoint.
+    pub(crate) token: &'a str,
+    /// Whether AWS's own APIs are there.
+    pub(crate) has_endpoint: bool,
+}
+
 /// The whole environment: what the platform sets over what the runtime brings, and the function's own, which may
-/// override only what is not reserved. `metadata_token` opens the environment's metadata endpoint.
+/// override only what is not reserved.
 pub(crate) fn of(
     version: &Version,
     stream: &LogStream,
     pack: &Pack,
-    metadata_token: &str,
-    credentials: Option<&RoleCredentials>,
+    inside: Inside<'_>,
 ) -> Vec<(String, String)> {
     let configuration = &version.configuration;
     let mut all: BTreeMap<String, String> = BTreeMap::new();
@@ -58,6 +68,10 @@ pub(crate) fn of(
     };
     for (name, value) in &pack.env {
         set(name, value);
+    }
+    if inside.has_endpoint {
+        // Not reserved: a function may mean another one.
+        set("AWS_ENDPOINT_URL", &format!("http://{API_ADDRESS}"));
     }
     for (name, value) in configuration.environment.iter().flatten() {
         set(name, value);
@@ -74,7 +88,7 @@ pub(crate) fn of(
     }
     set("AWS_LAMBDA_RUNTIME_API", API_ADDRESS);
     set("AWS_LAMBDA_METADATA_API", API_ADDRESS);
-    set("AWS_LAMBDA_METADATA_TOKEN", metadata_token);
+    set("AWS_LAMBDA_METADATA_TOKEN", inside.token);
     set("AWS_REGION", &version.key.region);
     set("AWS_DEFAULT_REGION", &version.key.region);
     set("_HANDLER", &configuration.handler);
@@ -84,7 +98,7 @@ pub(crate) fn of(
         set("AWS_LAMBDA_LOG_FORMAT", "JSON");
         set("AWS_LAMBDA_LOG_LEVEL", application);
     }
-    if let Some(credentials) = credentials {
+    if let Some(credentials) = inside.credentials {
         for (name, value) in role::variables(credentials, &configuration.runtime) {
             set(name, &value);
         }

@@ -4,7 +4,7 @@
 //! is replaced [`ENVIRONMENT_AGE_MAX`](crate::limits::ENVIRONMENT_AGE_MAX) after its start. AWS does the same with
 //! environments every some hours. What a role may do is not decided here.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use gatemill_wire::Timestamp;
 
@@ -51,19 +51,34 @@ pub trait Roles: Send + Sync {
     fn begin(&self, session: &RoleSession<'_>) -> Option<RoleCredentials>;
 }
 
-/// New credentials for a function; none where nobody gives any.
-pub(crate) fn credentials(lambda: &Lambda, version: &Version) -> Option<RoleCredentials> {
-    let session = RoleSession {
-        account: &version.key.account,
-        role_arn: &version.configuration.role,
-        function: &version.key.name,
-        lifetime: ROLE_CREDENTIALS_LIFETIME,
-    };
-    let begun = lambda.roles.get()?.begin(&session);
-    if begun.is_none() {
-        tracing::warn!(function = %version.key, role = session.role_arn, "no session of this role can be had");
+/// Where a function's credentials are from.
+pub(crate) struct RoleSource {
+    roles: Arc<dyn Roles>,
+    version: Arc<Version>,
+}
+
+impl RoleSource {
+    /// `None` where nobody gives any.
+    pub(crate) fn of(lambda: &Lambda, version: &Arc<Version>) -> Option<Self> {
+        Some(Self { roles: lambda.roles.get()?.clone(), version: Arc::clone(version) })
     }
-    begun
+
+    /// New credentials; none where no session of the role can be had.
+    pub(crate) fn begin(&self) -> Option<RoleCredentials> {
+        let version = &*self.version;
+        let session = RoleSession {
+            account: &version.key.account,
+            role_arn: &version.configuration.role,
+            function: &version.key.name,
+            lifetime: ROLE_CREDENTIALS_LIFETIME,
+        };
+        let begun = self.roles.begin(&session);
+        if begun.is_none() {
+            let role = session.role_arn;
+            tracing::warn!(function = %version.key, role, "no session of this role can be had");
+        }
+        begun
+    }
 }
 
 /// The variables that hold credentials.

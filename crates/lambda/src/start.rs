@@ -12,13 +12,14 @@ use crate::{
     Error, FunctionTarget, Invocation, Lambda, LogStream,
     call_log::CallLog,
     entrypoint,
-    environment_variables::{self, TASK_ROOT},
+    environment_variables::{self, Inside, TASK_ROOT},
     frame::{Body, Garbage, Kind, Reader},
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
     limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
     parked::{self, Made},
-    report, role,
+    report,
+    role::RoleSource,
     runtime_api::{Facts, extension},
     shard,
     wires::{Codec, Heard, Outgoing, Wires},
@@ -240,7 +241,7 @@ fn codec(pack: &Pack, handler: &str) -> Codec {
 }
 
 /// What processes inside may learn and reach.
-fn facts(lambda: &Lambda, version: &Version, token: String) -> Facts {
+fn facts(lambda: &Lambda, version: &Arc<Version>, token: String) -> Facts {
     let key = &version.key;
     Facts {
         target: FunctionTarget {
@@ -253,20 +254,23 @@ fn facts(lambda: &Lambda, version: &Version, token: String) -> Facts {
         handler: version.configuration.handler.clone(),
         token,
         endpoint: lambda.aws_endpoint.get().cloned(),
+        role: RoleSource::of(lambda, version),
         entropy: Arc::clone(&lambda.entropy),
     }
 }
 
 fn spec(
     lambda: &Lambda,
-    version: &Version,
+    version: &Arc<Version>,
     stream: &LogStream,
     pack: &Pack,
     code: &Path,
     token: &str,
 ) -> Spec {
     let configuration = &version.configuration;
-    let credentials = role::credentials(lambda, version);
+    let credentials = RoleSource::of(lambda, version).and_then(|role| role.begin());
+    let has_endpoint = lambda.aws_endpoint.get().is_some();
+    let inside = Inside { credentials: credentials.as_ref(), token, has_endpoint };
     let binds = pack.binds.iter().map(|(host, inside)| (host.as_path(), inside.as_path()));
     let binds = binds.chain([(code, Path::new(TASK_ROOT))]);
     let proportional = configuration.memory_mb.saturating_mul(1000) / MEMORY_MB_PER_CPU;
@@ -274,7 +278,7 @@ fn spec(
         id: lambda.entropy.uuid().simple().to_string(),
         program: pack.program.clone(),
         args: pack.args_for(configuration.memory_mb),
-        env: environment_variables::of(version, stream, pack, token, credentials.as_ref()),
+        env: environment_variables::of(version, stream, pack, inside),
         cwd: TASK_ROOT.into(),
         root: None,
         binds: binds

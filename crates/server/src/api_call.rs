@@ -55,7 +55,12 @@ pub(crate) async fn answer(
     run(server, arrival, Request::from_parts(parts, body)).await
 }
 
-async fn run(server: &Arc<Server>, arrival: Arrival, request: Request<Bytes>) -> Response<Body> {
+/// Serves a call whose body is there.
+pub(crate) async fn run(
+    server: &Arc<Server>,
+    arrival: Arrival,
+    request: Request<Bytes>,
+) -> Response<Body> {
     let running = server.in_flight.enter();
     let server = Arc::clone(server);
     let call = tokio::spawn(async move {
@@ -180,7 +185,7 @@ fn named(server: &Server, parts: &Parts) -> Option<&'static OperationInfo> {
 }
 
 /// An error of a call whose service is unknown, in a form that every client of AWS can read.
-fn text(status: StatusCode, code: &'static str, message: &str) -> Response<Bytes> {
+pub(crate) fn text(status: StatusCode, code: &'static str, message: &str) -> Response<Bytes> {
     let body = serde_json::json!({ "__type": code, "message": message }).to_string();
     let response = Response::builder()
         .status(status)

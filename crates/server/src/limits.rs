@@ -15,6 +15,8 @@ pub(crate) const STRANGER_BODY_BYTES_MAX: usize = 64 * 1024;
 pub(crate) const API_BODIES_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// A body up to this size is read without a share of [`API_BODIES_BYTES_MAX`].
 pub(crate) const API_BODY_FREE_BYTES: usize = 256 * 1024;
+/// The largest answer that a function is given to a call of AWS's APIs: a function's answer of 6 MB and what is around it.
+pub(crate) const INSIDE_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a body may pause between two pieces.
 pub(crate) const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
 

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `cli`, `configuration`, `commands` | what can be said, what then holds, what is done |
 //! | `wiring` | how the server is put together, and the way back |
-//! | `listener`, `dispatch`, `own_host`, `api_call`, `admin` | a request, from the socket to a service |
+//! | `listener`, `dispatch`, `own_host`, `api_call`, `inside`, `admin` | a request, from the socket to a service |
 //! | `functions`, `roles`, `log_lines` | what one service is for another |
 //! | `egress` | what functions reach of the network |
 //! | `supervisor`, `recorder`, `in_flight` | background work, what is counted, what a stop waits for |
@@ -26,6 +26,7 @@ mod error;
 mod function_url;
 mod functions;
 mod in_flight;
+mod inside;
 mod limits;
 mod listener;
 mod log_lines;

@@ -23,6 +23,7 @@ use crate::{
     error::Error,
     functions::GatewayFunctions,
     in_flight::InFlight,
+    inside::Inside,
     limits,
     listener::{DataPlane, Listeners},
     log_lines::FunctionLogs,
@@ -182,6 +183,7 @@ impl Running {
             store,
             configuration,
         });
+        server.lambda.set_aws_endpoint(Arc::new(Inside(Arc::downgrade(&server))));
         let supervisor = Supervisor::start(workers(&server))?;
         let data_plane = DataPlane::start(listeners, &server)?;
         say_what_holds(server.configuration.isolation, &server.sandboxes.enforced());

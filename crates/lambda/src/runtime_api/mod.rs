@@ -10,9 +10,10 @@
 //! |---|---|
 //! | `http1`, `connection` | the codec, and one connection |
 //! | `stage`, `extension` | what may be said when: no socket in them |
-//! | `metadata`, `endpoint` | the environment's zone, and the way to AWS |
+//! | `metadata`, `credentials`, `endpoint` | the environment's zone, its role, and the way to AWS |
 
 pub(crate) mod connection;
+pub(crate) mod credentials;
 mod endpoint;
 pub(crate) mod extension;
 pub(crate) mod http1;
@@ -42,6 +43,7 @@ use crate::{
     FunctionTarget,
     frame::InvokeMeta,
     limits::{API_CONNECTIONS_MAX, API_ENDPOINT_BODY_BYTES_MAX, API_HELD_BYTES_MAX},
+    role::RoleSource,
 };
 
 pub use endpoint::AwsEndpoint;
@@ -55,6 +57,8 @@ pub(crate) struct Facts {
     pub(crate) token: String,
     /// Who answers in AWS's name; `None` answers 404.
     pub(crate) endpoint: Option<Arc<dyn AwsEndpoint>>,
+    /// Where the function's credentials are from.
+    pub(crate) role: Option<RoleSource>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
 
@@ -242,6 +246,10 @@ fn elsewhere(connection: &mut Connection, facts: &Facts, asked: Asked) {
     let path = asked.head.uri.path();
     if path == metadata::PATH {
         let answer = metadata::answer(&asked.head, &facts.token, &facts.target.region);
+        return connection.answer(answer);
+    }
+    if path == credentials::PATH {
+        let answer = credentials::answer(&asked.head, &facts.token, facts.role.as_ref());
         return connection.answer(answer);
     }
     let Some(endpoint) = &facts.endpoint else {
