@@ -176,6 +176,18 @@ fn too_large(server: &Server, arrival: &Arrival, parts: &Parts) -> Response<Byte
     protocol::encode_error(operation.service, request_id, &error)
 }
 
+/// The answer to a caller whose key is not accepted, in the form of the service that was meant.
+pub(crate) fn unrecognized(server: &Server, parts: &Parts) -> Response<Bytes> {
+    let message = "The security token included in the request is invalid.";
+    let error = ApiError::new(&common::UNRECOGNIZED_CLIENT, message);
+    let meant = Claim::read(parts).map(|claim| claim.service).unwrap_or_default();
+    let mut services = server.front.services.iter().map(|served| served.service());
+    match services.find(|service| service.signing_name == meant) {
+        Some(service) => protocol::encode_error(service, RequestId(server.entropy.uuid()), &error),
+        None => text(StatusCode::FORBIDDEN, "UnrecognizedClientException", message),
+    }
+}
+
 /// The operation that the head of a request names.
 fn named(server: &Server, parts: &Parts) -> Option<&'static OperationInfo> {
     let claim = Claim::read(parts).ok()?;

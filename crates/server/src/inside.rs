@@ -50,11 +50,7 @@ impl AwsEndpoint for Inside {
 async fn answer(server: &Arc<Server>, request: Request<Bytes>) -> Response<Bytes> {
     let (parts, body) = request.into_parts();
     if server.configuration.function_access == FunctionAccess::None && is_invented(server, &parts) {
-        return api_call::text(
-            StatusCode::FORBIDDEN,
-            "UnrecognizedClientException",
-            "The security token included in the request is invalid.",
-        );
+        return api_call::unrecognized(server, &parts);
     }
     let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
     let arrival = server.arrival(&parts, peer);
