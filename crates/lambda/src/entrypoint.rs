@@ -31,7 +31,7 @@ pub(crate) fn bootstrap(pack: &Pack, code: &Path) -> Result<PathBuf, Error> {
 }
 
 /// The error of a start: where the program is the function's own, so is its fault.
-pub(crate) fn explain(error: SandboxError, pack: &Pack) -> Error {
+pub(crate) fn explain(error: SandboxError, pack: &Pack, working_directory: &Path) -> Error {
     if pack.family != Family::Provided {
         return Error::Sandbox(error);
     }
@@ -39,6 +39,11 @@ pub(crate) fn explain(error: SandboxError, pack: &Pack) -> Error {
         SandboxError::ProgramMissing => "no such file or directory",
         SandboxError::ProgramNotPermitted => "permission denied",
         SandboxError::ProgramFormat => "exec format error",
+        SandboxError::Cwd => {
+            let directory = working_directory.display();
+            let problem = format!("chdir {directory}: no such file or directory");
+            return Error::Entrypoint(Entrypoint { kind: "Runtime.InvalidWorkingDir", problem });
+        }
         _ => return Error::Sandbox(error),
     };
     let problem = format!("fork/exec {}: {reason}", pack.program.display());

@@ -4,9 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use gatemill_sandbox::{API_ADDRESS, runtime::Pack};
+use gatemill_sandbox::API_ADDRESS;
 
-use crate::{LogStream, RoleCredentials, invoke::resolve::Version, record::LogFormat, role};
+use crate::{
+    LogStream, RoleCredentials, invoke::resolve::Version, record::LogFormat, role, start::Process,
+};
 
 /// Where the function's code is.
 pub(crate) const TASK_ROOT: &str = "/var/task";
@@ -58,10 +60,11 @@ pub(crate) struct Inside<'a> {
 pub(crate) fn of(
     version: &Version,
     stream: &LogStream,
-    pack: &Pack,
+    process: &Process,
     inside: Inside<'_>,
 ) -> Vec<(String, String)> {
     let configuration = &version.configuration;
+    let pack = &process.pack;
     let mut all: BTreeMap<String, String> = BTreeMap::new();
     let mut set = |name: &str, value: &str| {
         all.insert(name.to_owned(), value.to_owned());
@@ -91,7 +94,7 @@ pub(crate) fn of(
     set("AWS_LAMBDA_METADATA_TOKEN", inside.token);
     set("AWS_REGION", &version.key.region);
     set("AWS_DEFAULT_REGION", &version.key.region);
-    set("_HANDLER", &configuration.handler);
+    set("_HANDLER", &process.handler);
     set("LAMBDA_TASK_ROOT", TASK_ROOT);
     set("LAMBDA_RUNTIME_DIR", RUNTIME_DIR);
     if let LogFormat::Json { application, .. } = &configuration.logging.format {

@@ -119,6 +119,9 @@ pub enum Error {
     /// A package that was taken cannot be unpacked.
     #[error("a package could not be unpacked")]
     Unpack(#[source] crate::BadZip),
+    /// A container image cannot be got.
+    #[error("a container image could not be got")]
+    Image(#[source] gatemill_image::Error),
     /// A file of ours could not be read or written.
     #[error("could not {doing}")]
     Io {
@@ -213,6 +216,7 @@ impl From<Error> for ApiError {
             | Error::Sandbox(_)
             | Error::Runtime(_)
             | Error::Unpack(_)
+            | Error::Image(_)
             | Error::Io { .. } => {
                 return ApiError::internal(&errors::SERVICE_EXCEPTION, error.chain());
             }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::{
     call_log::CallLog,
-    code_store::Unpacked,
+    code::Code,
     frame::{Garbage, Kind},
     invoke::resolve::Version,
     limits::{
@@ -197,7 +197,7 @@ pub(crate) struct Instance {
     // Last, so that everything above is gone before the process tree is killed and its uid may be another's.
     pub(crate) sandbox: Arc<Sandbox>,
     /// Keeps the unpacked code on the disk while it is bound.
-    pub(crate) _code: Arc<Unpacked>,
+    pub(crate) _code: Code,
     pub(crate) _uid: UidSlot,
 }
 

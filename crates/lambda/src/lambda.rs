@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use gatemill_iam as iam;
+use gatemill_image::Images;
 use gatemill_sandbox::{Sandboxes, runtime::Runtimes};
 use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, Served};
@@ -51,6 +52,8 @@ pub struct Parts {
     pub logs: Arc<dyn LogSink>,
     /// The directory of unpacked packages.
     pub code_dir: PathBuf,
+    /// The directory of container images.
+    pub image_dir: PathBuf,
     /// Numbers that operators choose.
     pub settings: Settings,
 }
@@ -78,6 +81,8 @@ pub struct Settings {
     pub freeze_after: Duration,
     /// Memory that idle environments may hold together, in bytes; those that are worth the least go first.
     pub idle_memory_max: u64,
+    /// Where container images may come from.
+    pub images: gatemill_image::Settings,
     /// Whether another version of a language may run in place of one that is not installed.
     pub nearest_runtime: bool,
     /// The CPU that every function may use while there is some to spare, in thousandths of a CPU. Above it, and
@@ -104,6 +109,7 @@ impl Default for Settings {
             idle_max: Duration::from_secs(600),
             freeze_after: limits::FREEZE_AFTER,
             idle_memory_max: 4 * 1024 * 1024 * 1024,
+            images: gatemill_image::Settings::default(),
             nearest_runtime: false,
             cpu_millis_min: 1_000,
             init_timeout: limits::INIT,
@@ -147,6 +153,7 @@ pub struct Lambda {
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) urls: Arc<Urls>,
     pub(crate) code: CodeStore,
+    pub(crate) images: Images,
     pub(crate) loads: Arc<Loads>,
     pub(crate) provisioned: Arc<Groups>,
     pub(crate) governor: Governor,
@@ -175,9 +182,11 @@ impl Lambda {
     /// Puts the service together.
     ///
     /// # Errors
-    /// When the directory of unpacked packages cannot be made ready.
+    /// When the directory of unpacked packages or that of images cannot be made ready.
     pub fn new(parts: Parts) -> Result<Arc<Self>, Error> {
         let code = CodeStore::open(&parts.code_dir)?;
+        let images = Images::open(&parts.image_dir, parts.settings.images.clone());
+        let images = images.map_err(Error::Image)?;
         let mut location_key = [0; 32];
         parts.entropy.fill(&mut location_key);
         let loads = Arc::new(Loads::new(parts.settings.account_concurrency));
@@ -192,6 +201,7 @@ impl Lambda {
             snapshots: Arc::new(Snapshots::new(Arc::clone(&loads), Arc::clone(&provisioned))),
             urls: Arc::default(),
             code,
+            images,
             loads,
             provisioned,
             governor: Governor::new(parts.settings.starts_at_once),

@@ -18,7 +18,8 @@
 //! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
 //! | `url` | function URLs: what requests to them see, and what they get |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
-//! | `code_store`, `zip_intake` | packages on the disk, and zips from strangers |
+//! | `code`, `code_store`, `zip_intake` | what runs, on the disk; packages there, and zips from strangers |
+//! | `entrypoint`, `image_start` | programs that functions bring themselves, alone or in a container image |
 //! | `record`, `target`, `limits`, `error` | what is stored, names, bounds, errors |
 //!
 //! What it does not do: it listens on nothing, checks no signature, stores no log line, and isolates nothing itself.
@@ -27,6 +28,7 @@ mod answer;
 mod bucket;
 mod call;
 mod call_log;
+mod code;
 mod code_store;
 mod control;
 mod entrypoint;
@@ -37,6 +39,7 @@ mod failure;
 mod flights;
 mod frame;
 mod governor;
+mod image_start;
 mod instance;
 mod invoke;
 mod lambda;

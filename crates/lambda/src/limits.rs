@@ -18,6 +18,8 @@ pub const SYMLINK_BYTES_MAX: u64 = 3_072;
 pub const CODE_STORAGE_BYTES_MAX: u64 = 80_530_636_800;
 /// Environment variables, as the JSON text of their map: 4 KB.
 pub const ENVIRONMENT_BYTES_MAX: usize = 4_096;
+/// What an `ImageConfig` says, in bytes: 16 KB.
+pub const IMAGE_CONFIG_BYTES_MAX: usize = 16_384;
 /// Memory of a function in MB.
 pub const MEMORY_MB: std::ops::RangeInclusive<i32> = 128..=10_240;
 /// Timeout of a function in seconds.

@@ -249,8 +249,9 @@ pub(crate) async fn make(
     }
     let uid = lambda.uids.take().ok_or(Error::Throttled(Throttle::Account))?;
     spec.uid = uid.slot();
-    let sandbox =
-        lambda.sandboxes.start(spec).await.map_err(|error| entrypoint::explain(error, pack))?;
+    let working_directory = spec.cwd.clone();
+    let sandbox = lambda.sandboxes.start(spec).await;
+    let sandbox = sandbox.map_err(|error| entrypoint::explain(error, pack, &working_directory))?;
     Ok(Made { sandbox, uid, greeting: Outgoing::default() })
 }
 

@@ -89,10 +89,18 @@ pub(crate) enum Lifecycle {
     Active,
     /// Runnable with what it was, until the update is done.
     Updating { serving: Box<Configuration> },
-    /// Could not be made runnable.
-    CreateFailed { reason: String },
+    /// Could not be made runnable. `code` is AWS's word for why; without it, a fault of ours.
+    CreateFailed {
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
     /// Runnable with what it was; the last update failed.
-    UpdateFailed { reason: String },
+    UpdateFailed {
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        code: Option<String>,
+    },
 }
 
 /// How a function runs.
@@ -111,6 +119,9 @@ pub(crate) struct Configuration {
     pub(crate) environment: Option<BTreeMap<String, String>>,
     pub(crate) logging: Logging,
     pub(crate) package: Package,
+    /// The container image that is the function's code. It has no runtime and no handler then; both are empty.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) image: Option<Image>,
     /// Whether published versions start from a snapshot.
     #[serde(default, skip_serializing_if = "is_not")]
     pub(crate) snap_start: bool,
@@ -140,12 +151,27 @@ pub(crate) enum LogFormat {
     Json { application: String, system: String },
 }
 
+/// A function's container image, and what its configuration changes about how it is run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Image {
+    /// As it was given.
+    pub(crate) uri: String,
+    /// The same by its digest, which was found when it was given.
+    pub(crate) resolved_uri: String,
+    /// In place of the image's `ENTRYPOINT`.
+    pub(crate) entry_point: Option<Vec<String>>,
+    /// In place of the image's `CMD`.
+    pub(crate) command: Option<Vec<String>>,
+    /// In place of the image's `WORKDIR`.
+    pub(crate) working_directory: Option<String>,
+}
+
 /// The code of a function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Package {
-    /// The SHA-256 of the zip, which is its blob's name.
+    /// The SHA-256 of the zip, which is its blob's name, or of the image's manifest.
     pub(crate) digest: Digest,
-    /// The zip's size.
+    /// The zip's size; 0 for images.
     pub(crate) bytes: u64,
 }
 
@@ -216,6 +242,14 @@ pub(crate) struct StatementRecord {
     pub(crate) sid: String,
     /// The statement as the client reads it, key order and all.
     pub(crate) json: String,
+}
+
+impl Configuration {
+    /// `CodeSha256`: of a zip in base64, of an image in hexadecimal digits.
+    pub(crate) fn code_sha256(&self) -> String {
+        let digest = &self.package.digest;
+        if self.image.is_some() { digest.to_string() } else { digest.base64() }
+    }
 }
 
 impl VersionRecord {

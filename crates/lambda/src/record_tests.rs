@@ -21,6 +21,7 @@ fn function() -> FunctionRecord {
             environment: Some([("AB".to_owned(), "c".to_owned())].into()),
             logging: Logging { group: None, format: LogFormat::Text },
             package: Package { digest: Digest::of(b""), bytes: 22 },
+            image: None,
             snap_start: false,
             per_tenant: false,
         },
@@ -42,11 +43,11 @@ fn functions() {
     for (lifecycle, json) in [
         (Lifecycle::Creating, r#""Creating""#.to_owned()),
         (
-            Lifecycle::CreateFailed { reason: "r".into() },
+            Lifecycle::CreateFailed { reason: "r".into(), code: None },
             r#"{"CreateFailed":{"reason":"r"}}"#.into(),
         ),
         (
-            Lifecycle::UpdateFailed { reason: "r".into() },
+            Lifecycle::UpdateFailed { reason: "r".into(), code: None },
             r#"{"UpdateFailed":{"reason":"r"}}"#.into(),
         ),
     ] {

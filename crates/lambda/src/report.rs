@@ -97,6 +97,7 @@ pub(crate) fn runtime_version_arn(region: &str, pack: &Pack) -> String {
 }
 
 pub(crate) fn init_start(log: &mut CallLog, now: Timestamp, version: &Version, pack: &Pack) {
+    let is_image = version.configuration.image.is_some();
     let arn = runtime_version_arn(&version.key.region, pack);
     let runtime = match pack.name.strip_prefix("provided.") {
         Some(system) => format!("provided:{system}"),
@@ -109,8 +110,20 @@ pub(crate) fn init_start(log: &mut CallLog, now: Timestamp, version: &Version, p
         log,
         now,
         version,
-        || Some(format!("INIT_START Runtime Version: {runtime}\tRuntime Version ARN: {arn}\n")),
+        // An image has no version of a runtime that the platform knew.
         || {
+            (!is_image).then(|| {
+                format!("INIT_START Runtime Version: {runtime}\tRuntime Version ARN: {arn}\n")
+            })
+        },
+        || {
+            if is_image {
+                let record = json!({
+                    "initializationType": "on-demand", "phase": "init",
+                    "functionName": version.key.name, "functionVersion": version.name(),
+                });
+                return (Level::Info, "platform.initStart", record);
+            }
             let record = json!({
                 "initializationType": version.initialization.as_str(), "phase": "init", "runtimeVersion": runtime,
                 "runtimeVersionArn": arn, "functionName": version.key.name,

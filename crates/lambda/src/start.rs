@@ -1,6 +1,10 @@
 //! Start: makes an execution environment and waits until the function is loaded.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use gatemill_sandbox::{
     Bind, Exit, Spec,
@@ -11,9 +15,11 @@ use tokio::time::Instant;
 use crate::{
     Error, FunctionTarget, Invocation, Lambda, LogStream,
     call_log::CallLog,
+    code::{self, Code},
     entrypoint,
     environment_variables::{self, Inside, TASK_ROOT},
     frame::{Body, Garbage, Kind, Reader},
+    image_start,
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
     limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
@@ -86,21 +92,17 @@ pub(crate) async fn start(
     limit: Duration,
     opening: Opening<'_>,
 ) -> Result<Started, Error> {
-    let mut pack = pack(lambda, version)?;
+    let code = code::ensure(lambda, &version.configuration).await?;
+    let process = process(lambda, version, &code)?;
+    let pack = &process.pack;
     pack.prepared().await.map_err(Error::Runtime)?;
-    let code = lambda.code.ensure(&lambda.store, &version.configuration.package).await?;
-    if pack.family == Family::Provided {
-        let mut own = (*pack).clone();
-        own.program = entrypoint::bootstrap(&pack, code.path())?;
-        pack = Arc::new(own);
-    }
     let tenant = version.tenant.as_ref().map(|_| version.load.tenant_environment()).transpose();
     let tenant = tenant.map_err(Error::Throttled)?;
     let token = lambda.entropy.uuid().simple().to_string();
-    let spec = spec(lambda, version, stream, &pack, code.path(), &token);
+    let spec = spec(lambda, version, stream, &process, &code, &token);
     let mut log = CallLog::new(Arc::clone(stream));
     match opening {
-        Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, &pack),
+        Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, pack),
         Opening::Call(call) => {
             if call.log_tail {
                 log.begin_tail();
@@ -109,10 +111,10 @@ pub(crate) async fn start(
         }
     }
     let begun = Instant::now();
-    let Made { sandbox, uid, greeting } = parked::make(lambda, version, &pack, spec).await?;
+    let Made { sandbox, uid, greeting } = parked::make(lambda, version, pack, spec).await?;
     let sandbox = Arc::new(sandbox);
     let mut wires = Wires::register(&sandbox).map_err(Error::io("watch an environment"))?;
-    wires.open(codec(&pack, &version.configuration.handler), facts(lambda, version, token));
+    wires.open(codec(pack, &process.handler), facts(lambda, version, &process, token));
     let mut instance = Box::new(Instance {
         version: Arc::clone(version),
         life: Life::new(Arc::clone(&lambda.gauge)),
@@ -214,6 +216,30 @@ pub(crate) async fn report_failed_init(
     lambda.logs.push(instance.log.stream(), events).await;
 }
 
+/// What is started, and how, for a version whose code is on the disk.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) pack: Arc<Pack>,
+    pub(crate) working_directory: PathBuf,
+    /// `_HANDLER`.
+    pub(crate) handler: String,
+}
+
+fn process(lambda: &Lambda, version: &Version, code: &Code) -> Result<Process, Error> {
+    let configuration = &version.configuration;
+    if let (Code::Image(unpacked), Some(image)) = (code, &configuration.image) {
+        return image_start::process(unpacked, image, configuration).map_err(Error::Entrypoint);
+    }
+    let mut pack = pack(lambda, version)?;
+    if pack.family == Family::Provided {
+        let mut own = (*pack).clone();
+        own.program = entrypoint::bootstrap(&pack, code.path())?;
+        pack = Arc::new(own);
+    }
+    let handler = configuration.handler.clone();
+    Ok(Process { pack, working_directory: TASK_ROOT.into(), handler })
+}
+
 /// The runtime of a version on this host.
 fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
     let fallback = if lambda.settings.nearest_runtime { Fallback::Nearest } else { Fallback::No };
@@ -241,7 +267,7 @@ fn codec(pack: &Pack, handler: &str) -> Codec {
 }
 
 /// What processes inside may learn and reach.
-fn facts(lambda: &Lambda, version: &Arc<Version>, token: String) -> Facts {
+fn facts(lambda: &Lambda, version: &Arc<Version>, process: &Process, token: String) -> Facts {
     let key = &version.key;
     Facts {
         target: FunctionTarget {
@@ -251,7 +277,7 @@ fn facts(lambda: &Lambda, version: &Arc<Version>, token: String) -> Facts {
             qualifier: None,
         },
         version: version.name().to_owned(),
-        handler: version.configuration.handler.clone(),
+        handler: process.handler.clone(),
         token,
         endpoint: lambda.aws_endpoint.get().cloned(),
         role: RoleSource::of(lambda, version),
@@ -263,24 +289,29 @@ fn spec(
     lambda: &Lambda,
     version: &Arc<Version>,
     stream: &LogStream,
-    pack: &Pack,
-    code: &Path,
+    process: &Process,
+    code: &Code,
     token: &str,
 ) -> Spec {
     let configuration = &version.configuration;
     let credentials = RoleSource::of(lambda, version).and_then(|role| role.begin());
     let has_endpoint = lambda.aws_endpoint.get().is_some();
     let inside = Inside { credentials: credentials.as_ref(), token, has_endpoint };
+    let pack = &process.pack;
+    let (root, task) = match code {
+        Code::Zip(package) => (None, Some((package.path(), Path::new(TASK_ROOT)))),
+        Code::Image(image) => (Some(image.root().to_owned()), None),
+    };
     let binds = pack.binds.iter().map(|(host, inside)| (host.as_path(), inside.as_path()));
-    let binds = binds.chain([(code, Path::new(TASK_ROOT))]);
+    let binds = binds.chain(task);
     let proportional = configuration.memory_mb.saturating_mul(1000) / MEMORY_MB_PER_CPU;
     Spec {
         id: lambda.entropy.uuid().simple().to_string(),
         program: pack.program.clone(),
         args: pack.args_for(configuration.memory_mb),
-        env: environment_variables::of(version, stream, pack, inside),
-        cwd: TASK_ROOT.into(),
-        root: None,
+        env: environment_variables::of(version, stream, process, inside),
+        cwd: process.working_directory.clone(),
+        root,
         binds: binds
             .map(|(host, inside)| Bind { host: host.to_owned(), inside: inside.to_owned() })
             .collect(),

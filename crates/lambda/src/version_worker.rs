@@ -9,7 +9,7 @@ use gatemill_store::Key;
 use tokio::task::JoinSet;
 
 use crate::{
-    Error, Lambda,
+    Error, Lambda, code,
     control::version,
     invoke::resolve::Version,
     limits::{DEPLOYMENT_ATTEMPTS_MAX, VERSIONS_AT_ONCE},
@@ -74,7 +74,7 @@ async fn settle(lambda: &Arc<Lambda>, (key, number): &Place) {
             Err(error) => {
                 tracing::error!(function = %key, version = number, attempt, error = error.chain(),
                     "a version is not settled");
-                attempt == DEPLOYMENT_ATTEMPTS_MAX
+                attempt == DEPLOYMENT_ATTEMPTS_MAX || code::is_lost(error)
             }
         };
         if last {
@@ -93,7 +93,7 @@ async fn prepare(lambda: &Arc<Lambda>, key: &FunctionKey, number: u64) -> Result
     let record = lambda.store.read(|tx| Ok::<_, Error>(VERSIONS.get(tx, &place)?))?;
     let Some(record) = record else { return Ok(()) };
     let configuration = &record.configuration;
-    lambda.code.ensure(&lambda.store, &configuration.package).await?;
+    code::ensure(lambda, configuration).await?;
     if configuration.snap_start {
         let load = lambda.loads.of(&lambda.store, key)?;
         let version = Version::new(key.clone(), Some(number), configuration, load)?;

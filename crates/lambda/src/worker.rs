@@ -9,7 +9,7 @@ use gatemill_wire::routes::BoxFuture;
 use tokio::task::JoinSet;
 
 use crate::{
-    Error, Lambda,
+    Error, Lambda, code,
     control::function,
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE},
     parked, provisioned_worker,
@@ -110,7 +110,7 @@ async fn deploy(lambda: &Lambda, key: &FunctionKey) {
             Err(error) => error,
         };
         tracing::error!(function = %key, attempt, error = error.chain(), "a function is not settled");
-        if attempt == DEPLOYMENT_ATTEMPTS_MAX {
+        if attempt == DEPLOYMENT_ATTEMPTS_MAX || code::is_lost(&error) {
             let failed = function::settle(lambda, key, None, Err(&error)).await;
             if let Err(error) = failed {
                 tracing::error!(function = %key, error = error.chain(), "a function stays unsettled");
@@ -127,7 +127,7 @@ async fn try_deploy(lambda: &Lambda, key: &FunctionKey) -> Result<(), Error> {
         lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.get(tx, &key.record())?))?;
     let deployment = match record {
         Some(record) => {
-            lambda.code.ensure(&lambda.store, &record.configuration.package).await?;
+            code::ensure(lambda, &record.configuration).await?;
             Some(record.configuration.deployment)
         }
         None => None,
@@ -172,7 +172,8 @@ fn is_over(lambda: &Lambda, instance: &crate::instance::Instance) -> bool {
 async fn packages(lambda: Arc<Lambda>) {
     let mut changes = lambda.store.watch(CODE_USES.name());
     loop {
-        let clean = sweep_code(&lambda).await & sweep_blobs(&lambda).await;
+        let clean =
+            sweep_code(&lambda).await & sweep_images(&lambda).await & sweep_blobs(&lambda).await;
         tokio::time::sleep(SWEEP).await;
         // What was too young or still in use is looked at again without a change.
         if clean {
@@ -202,6 +203,40 @@ pub(crate) async fn sweep_code(lambda: &Lambda) -> bool {
         Ok(Ok(clean)) => clean,
         Ok(Err(error)) => {
             tracing::warn!(error = Error::chain(&error), "unused code stays on the disk");
+            false
+        }
+        Err(_) => false,
+    }
+}
+
+/// Removes container images that no function names, and layers that no image is made of. Whether all of them are gone:
+/// some may be in use by environments, and no layer goes while an image is got.
+pub(crate) async fn sweep_images(lambda: &Lambda) -> bool {
+    let unused = lambda.images.list().map_err(Error::Image).and_then(|all| {
+        lambda.store.read(|tx| {
+            let mut unused = Vec::new();
+            for digest in all {
+                let stored = digest.hex().parse();
+                if stored.is_ok_and(|stored| is_named(tx, &stored).unwrap_or(true)) {
+                    continue;
+                }
+                unused.push(digest);
+            }
+            Ok::<_, Error>(unused)
+        })
+    });
+    let Some(me) = lambda.arc() else { return false };
+    let removed = tokio::task::spawn_blocking(move || {
+        let mut clean = true;
+        for digest in unused? {
+            clean &= me.images.remove(&digest).map_err(Error::Image)?;
+        }
+        Ok(me.images.sweep_layers().map_err(Error::Image)? && clean)
+    });
+    match removed.await {
+        Ok(Ok(clean)) => clean,
+        Ok(Err(error)) => {
+            tracing::warn!(error = Error::chain(&error), "unused images stay on the disk");
             false
         }
         Err(_) => false,

@@ -97,6 +97,28 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) runtime_dir: Option<Vec<PathBuf>>,
 
+    /// Registries that container images of functions may come from, with their port as in an ImageUri; one on this
+    /// machine is spoken to over plain HTTP [default: any in dev, none in serve]
+    #[arg(
+        long,
+        value_name = "HOST",
+        env = "GATEMILL_IMAGE_REGISTRY",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_registry: Option<Vec<String>>,
+
+    /// Credentials for registries, a file in the form of Docker's config.json; read anew for every image
+    #[arg(long, value_name = "FILE", env = "GATEMILL_IMAGE_CREDENTIALS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_credentials: Option<PathBuf>,
+
+    /// A directory with OCI image layouts; an ImageUri names a folder in it as oci-layout:FOLDER:TAG
+    #[arg(long, value_name = "DIR", env = "GATEMILL_IMAGE_LAYOUTS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_layouts: Option<PathBuf>,
+
     /// Allow an address that is not loopback although there is no TLS yet: whoever is in the network between can
     /// read every call
     #[arg(
@@ -281,6 +303,15 @@ pub(crate) struct Configuration {
     pub(crate) function_access: FunctionAccess,
     /// Where else interpreters are looked for.
     pub(crate) runtime_dir: Vec<PathBuf>,
+    /// Registries that images may come from; `None` is any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_registry: Option<Vec<String>>,
+    /// Where credentials for them are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_credentials: Option<PathBuf>,
+    /// Where OCI image layouts are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) image_layouts: Option<PathBuf>,
     /// Whether an address that is not loopback is allowed.
     pub(crate) insecure_public: bool,
     /// Threads that serve requests.
@@ -332,6 +363,9 @@ impl Settings {
             resolvers: self.resolvers.or(lower.resolvers),
             function_access: self.function_access.or(lower.function_access),
             runtime_dir: self.runtime_dir.or(lower.runtime_dir),
+            image_registry: self.image_registry.or(lower.image_registry),
+            image_credentials: self.image_credentials.or(lower.image_credentials),
+            image_layouts: self.image_layouts.or(lower.image_layouts),
             insecure_public: self.insecure_public.or(lower.insecure_public),
             threads: self.threads.or(lower.threads),
             pin_threads: self.pin_threads.or(lower.pin_threads),
@@ -384,6 +418,13 @@ impl Settings {
             resolvers,
             function_access: self.function_access.unwrap_or(mode.function_access()),
             runtime_dir: self.runtime_dir.unwrap_or_default(),
+            image_registry: match mode {
+                Mode::Dev => self.image_registry,
+                // What is fetched is a caller's choice; in production the operator says from where.
+                Mode::Serve => Some(self.image_registry.unwrap_or_default()),
+            },
+            image_credentials: self.image_credentials,
+            image_layouts: self.image_layouts,
             insecure_public,
             threads,
             pin_threads: self.pin_threads.unwrap_or(cores >= 2),

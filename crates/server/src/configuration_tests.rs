@@ -25,6 +25,7 @@ fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
 fn every_setting_of_the_file_wins_over_a_lower_one() {
     let all = "listen = \"127.0.0.1:1\"\ndata-dir = \"d\"\naccount = \"111111111111\"\nregion = \"r\"\n\
                log-level = \"warn\"\nisolation = \"process\"\nruntime-dir = [\"/opt\"]\n\
+               image-registry = [\"r:1\"]\nimage-credentials = \"c\"\nimage-layouts = \"l\"\n\
                insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5\n\
                concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\n\
                egress = \"internet\"\nfunction-access = \"account\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"";

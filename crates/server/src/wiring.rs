@@ -137,6 +137,7 @@ impl Running {
             entropy: Arc::clone(&entropy),
             logs: Arc::new(FunctionLogs(Arc::clone(&logs))),
             code_dir: configuration.data_dir.join("code"),
+            image_dir: configuration.data_dir.join("images"),
             settings: lambda_settings(&configuration),
         });
         let dir = &configuration.data_dir;
@@ -334,6 +335,14 @@ fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
         account_concurrency: configuration.concurrency,
         idle_max: Duration::from_secs(configuration.idle_seconds),
         idle_memory_max: configuration.idle_memory_mb.saturating_mul(1024 * 1024),
+        images: gatemill_image::Settings {
+            registries: match &configuration.image_registry {
+                Some(hosts) => gatemill_image::Registries::Only(hosts.clone()),
+                None => gatemill_image::Registries::Any,
+            },
+            credentials: configuration.image_credentials.clone(),
+            layouts: configuration.image_layouts.clone(),
+        },
         nearest_runtime: configuration.mode == Mode::Dev,
         url_domain: configuration.api_domain.clone(),
         limits_stream_bandwidth: configuration.limit_stream_bandwidth,

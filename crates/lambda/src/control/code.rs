@@ -9,13 +9,13 @@ use gatemill_wire::{
 };
 
 use super::{
-    function, reference, unbuilt, version,
+    function, image, reference, unbuilt, version,
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
     limits::{CODE_LOCATION_S, ZIP_BYTES_MAX},
-    record::{CODE_USES, Configuration, FUNCTIONS, Lifecycle, Mark, PACKAGES, Package},
+    record::{CODE_USES, Configuration, FUNCTIONS, Image, Lifecycle, Mark, PACKAGES, Package},
     target::FunctionKey,
     zip_intake::{self, BadZip},
 };
@@ -33,23 +33,48 @@ pub(crate) async fn update(
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
     let record = function::existing(lambda, &key)?;
     unbuilt::update_code(&request)?;
-    if request.image_uri.as_ref().is_some_and(|uri| !uri.is_empty()) {
-        return Err(Error::InvalidParameter(
-            "Please don't provide ImageUri when updating a function with packageType Zip."
-                .to_owned(),
-        ));
-    }
-    function::check_updatable(&key, &record, request.revision_id.as_deref())?;
-    let object = [&request.s3_bucket, &request.s3_key, &request.s3_object_version];
-    let (zip, package) = taken(request.zip_file.as_ref(), named(object)).await?;
-    let change = move |old: &Configuration| Configuration { package, ..old.clone() };
+    let uri = request.image_uri.as_deref().filter(|uri| !uri.is_empty());
+    let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
+    let (zip, package, found) = match (&record.configuration.image, uri) {
+        (None, Some(_)) => {
+            return refused(
+                "Please don't provide ImageUri when updating a function with packageType Zip.",
+            );
+        }
+        (Some(_), None) => {
+            return refused(
+                "Please provide ImageUri when updating a function with packageType Image.",
+            );
+        }
+        (None, None) => {
+            function::check_updatable(&key, &record, request.revision_id.as_deref())?;
+            let object = [&request.s3_bucket, &request.s3_key, &request.s3_object_version];
+            let (zip, package) = taken(request.zip_file.as_ref(), named(object)).await?;
+            (Some(zip), package, None)
+        }
+        (Some(_), Some(uri)) => {
+            function::check_updatable(&key, &record, request.revision_id.as_deref())?;
+            let (package, image) = image::find(lambda, Some(uri), None).await?;
+            (None, package, Some(image))
+        }
+    };
+    let change = move |old: &Configuration| {
+        let image = old.image.clone().zip(found.clone()).map(|(old, found)| Image {
+            uri: found.uri,
+            resolved_uri: found.resolved_uri,
+            ..old
+        });
+        Configuration { package, image, ..old.clone() }
+    };
     if request.dry_run == Some(true) {
         let mut would_be = record;
         would_be.configuration = change(&would_be.configuration);
         would_be.lifecycle = Lifecycle::Active;
         return Ok(view::configuration(lambda, &key, &would_be, Named::default()));
     }
-    keep(lambda, zip, &package).await?;
+    if let Some(zip) = zip {
+        keep(lambda, zip, &package).await?;
+    }
     let publish = (request.publish == Some(true)).then(|| version::Ids::new(cx));
     let change = move |old: &Configuration| Ok(change(old));
     let (record, published) =

@@ -7,14 +7,14 @@ use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::{
-    function, reference, unbuilt,
+    function, image, reference, unbuilt,
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
     environment_variables::{EXEC_WRAPPER, RESERVED},
     limits::{ENVIRONMENT_BYTES_MAX, EPHEMERAL_MB, MEMORY_MB, TIMEOUT_S},
-    record::{Configuration, LogFormat, Logging, Package},
+    record::{Configuration, Image, LogFormat, Logging, Package},
 };
 
 /// Identifiers that AWS takes today, in the order in which its error text lists them (January 2026).
@@ -81,7 +81,8 @@ pub(crate) async fn update(
     let info = api::UpdateFunctionConfiguration::INFO;
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
     // A function that does not exist is told before what is wrong with the request.
-    function::existing(lambda, &key)?;
+    let record = function::existing(lambda, &key)?;
+    image::check_update(record.configuration.image.is_some(), &request)?;
     unbuilt::update_configuration(&request)?;
     if let Some(runtime) = &request.runtime {
         check_runtime(lambda, runtime)?;
@@ -109,6 +110,9 @@ pub(crate) async fn update(
         if let Some(variables) = &variables {
             new.environment = Some(variables.clone());
         }
+        if let (Some(image), Some(config)) = (&mut new.image, &request.image_config) {
+            image::configure(image, Some(config))?;
+        }
         new.logging = logging(&old.logging, request.logging_config.as_ref())?;
         new.snap_start = wants_snap_start(request.snap_start.as_ref()).unwrap_or(old.snap_start);
         check_snap_start(&new)?;
@@ -123,24 +127,31 @@ pub(crate) fn of_request(
     lambda: &Lambda,
     request: &api::CreateFunctionRequest,
     package: Package,
+    image: Option<Image>,
     deployment: String,
 ) -> Result<Configuration, Error> {
-    let (Some(runtime), Some(handler)) = (&request.runtime, &request.handler) else {
-        return Err(Error::InvalidParameter(
-            "Runtime and Handler are mandatory parameters for functions created with deployment packages."
-                .to_owned(),
-        ));
+    let (runtime, handler) = match (&request.runtime, &request.handler, &image) {
+        (Some(runtime), Some(handler), None) => {
+            check_runtime(lambda, runtime)?;
+            (runtime.clone(), handler.clone())
+        }
+        (_, _, Some(_)) => (String::new(), String::new()),
+        (_, _, None) => {
+            return Err(Error::InvalidParameter(
+                "Runtime and Handler are mandatory parameters for functions created with deployment packages."
+                    .to_owned(),
+            ));
+        }
     };
-    check_runtime(lambda, runtime)?;
     check_numbers(request.timeout, request.memory_size, request.ephemeral_storage.as_ref())?;
     let number =
         |given: Option<i32>, default| given.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
     let default = Logging { group: None, format: LogFormat::Text };
     let configuration = Configuration {
         deployment,
-        runtime: runtime.clone(),
+        runtime,
         role: request.role.clone(),
-        handler: handler.clone(),
+        handler,
         description: request.description.clone().unwrap_or_default(),
         timeout_s: number(request.timeout, 3),
         memory_mb: number(request.memory_size, 128),
@@ -148,6 +159,7 @@ pub(crate) fn of_request(
         environment: request.environment.as_ref().map(environment).transpose()?,
         logging: logging(&default, request.logging_config.as_ref())?,
         package,
+        image,
         snap_start: wants_snap_start(request.snap_start.as_ref()).unwrap_or(false),
         // The model has no other mode.
         per_tenant: request.tenancy_config.is_some(),
@@ -326,6 +338,7 @@ mod tests {
             environment: None,
             logging: Logging { group: None, format: LogFormat::Text },
             package: Package { digest: Digest::of(b""), bytes: 0 },
+            image: None,
             snap_start: true,
             per_tenant: false,
         }

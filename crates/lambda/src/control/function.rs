@@ -9,7 +9,7 @@ use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    code, concurrency, configuration, reference, unbuilt, url, version,
+    code, concurrency, configuration, image, reference, unbuilt, url, version,
     view::{self, Named},
 };
 use crate::{
@@ -38,12 +38,19 @@ pub(crate) async fn create(
     let tags = request.tags.clone().unwrap_or_default();
     check_tags(&tags)?;
     let deployment = cx.uuid().to_string();
-    let (zip, package) = code::of_create(&request.code).await?;
-    let configuration = configuration::of_request(lambda, &request, package, deployment)?;
-    if lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.contains(tx, &key.record())?))? {
-        return Err(Error::FunctionExists(key.name));
-    }
-    code::keep(lambda, zip, &package).await?;
+    let configuration = if image::is_wanted(&request) {
+        image::check_create(lambda, &request)?;
+        check_new(lambda, &key)?;
+        let uri = request.code.image_uri.as_deref();
+        let (package, image) = image::find(lambda, uri, request.image_config.as_ref()).await?;
+        configuration::of_request(lambda, &request, package, Some(image), deployment)?
+    } else {
+        let (zip, package) = code::of_create(&request.code).await?;
+        let configuration = configuration::of_request(lambda, &request, package, None, deployment)?;
+        check_new(lambda, &key)?;
+        code::keep(lambda, zip, &package).await?;
+        configuration
+    };
     let record = FunctionRecord {
         configuration,
         lifecycle: Lifecycle::Creating,
@@ -74,6 +81,14 @@ pub(crate) async fn create(
     Ok(view::configuration(lambda, &key, &record, Named { version, qualifier: None }))
 }
 
+/// Whether there is no such function, before what takes a while.
+fn check_new(lambda: &Lambda, key: &FunctionKey) -> Result<(), Error> {
+    if lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.contains(tx, &key.record())?))? {
+        return Err(Error::FunctionExists(key.name.clone()));
+    }
+    Ok(())
+}
+
 /// Publishes what a function has just become, where the request said so; a worker settles both.
 fn publish_with(
     tx: &mut Write,
@@ -98,14 +113,17 @@ pub(crate) async fn get(
     let version::Found { record, number } = version::find(lambda, &key, qualifier.as_ref())?;
     let named = Named { version: number, qualifier: qualifier.as_ref() };
     let reserved = lambda.store.read(|tx| concurrency::reserved_of(tx, &key))?;
-    let location = code::location(lambda, cx, &key, &record.configuration.package);
+    let code = match &record.configuration.image {
+        Some(image) => image::location(image),
+        None => api::FunctionCodeLocation {
+            repository_type: Some("S3".to_owned()),
+            location: Some(code::location(lambda, cx, &key, &record.configuration.package)),
+            ..Default::default()
+        },
+    };
     Ok(api::GetFunctionResponse {
         configuration: Some(view::configuration(lambda, &key, &record, named)),
-        code: Some(api::FunctionCodeLocation {
-            repository_type: Some("S3".to_owned()),
-            location: Some(location),
-            ..Default::default()
-        }),
+        code: Some(code),
         concurrency: reserved
             .map(|reserved| api::Concurrency { reserved_concurrent_executions: Some(reserved) }),
         tags: Some(record.tags).filter(|tags| !tags.is_empty()),
@@ -412,14 +430,18 @@ pub(crate) async fn settle(
                     leave_package(tx, &key, &serving.package, &record.configuration.package)?;
                     Lifecycle::Active
                 }
-                (Some(reason), Lifecycle::Creating) => {
-                    Lifecycle::CreateFailed { reason: reason.clone() }
-                }
-                (Some(reason), Lifecycle::Updating { serving }) => {
+                (Some((reason, code)), Lifecycle::Creating) => Lifecycle::CreateFailed {
+                    reason: reason.clone(),
+                    code: code.map(str::to_owned),
+                },
+                (Some((reason, code)), Lifecycle::Updating { serving }) => {
                     leave_package(tx, &key, &record.configuration.package, &serving.package)?;
                     count(tx, &key, 0, size(&serving), size(&record.configuration))?;
                     record.configuration = *serving;
-                    Lifecycle::UpdateFailed { reason: reason.clone() }
+                    Lifecycle::UpdateFailed {
+                        reason: reason.clone(),
+                        code: code.map(str::to_owned),
+                    }
                 }
                 (_, settled) => settled,
             };
@@ -435,10 +457,11 @@ pub(crate) async fn settle(
 }
 
 /// What a client reads of a deployment that failed.
-pub(crate) fn reason_of_failure(error: &Error) -> String {
+pub(crate) fn reason_of_failure(error: &Error) -> (String, Option<&'static str>) {
     match error {
-        Error::Unpack(_) => "The deployment package could not be unpacked.".to_owned(),
-        _ => "An internal error occurred.".to_owned(),
+        Error::Unpack(_) => ("The deployment package could not be unpacked.".to_owned(), None),
+        Error::Image(error) => image::failure(error),
+        _ => ("An internal error occurred.".to_owned(), None),
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod code;
 pub(crate) mod concurrency;
 pub(crate) mod configuration;
 pub(crate) mod function;
+mod image;
 pub(crate) mod invoke;
 pub(crate) mod permission;
 pub(crate) mod reference;

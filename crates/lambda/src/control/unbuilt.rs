@@ -26,7 +26,6 @@ pub(crate) struct Shared<'a> {
     pub(crate) kms_key_arn: &'a Option<String>,
     pub(crate) tracing: &'a Option<api::TracingConfig>,
     pub(crate) snap_start: &'a Option<api::SnapStart>,
-    pub(crate) image: &'a Option<api::ImageConfig>,
     pub(crate) capacity_provider: bool,
     pub(crate) durable: bool,
     pub(crate) runtime_config: bool,
@@ -58,8 +57,6 @@ impl Shared<'_> {
         refuse("TracingConfig.Mode Active", tracing == Some("Active"))?;
         let snap_start = self.snap_start.as_ref().and_then(|config| config.apply_on.as_deref());
         refuse("SnapStart.ApplyOn PublishedVersions", snap_start == Some("PublishedVersions"))?;
-        let image = self.image.as_ref();
-        refuse("ImageConfig", image.is_some_and(|image| *image != api::ImageConfig::default()))?;
         refuse("CapacityProviderConfig", self.capacity_provider)?;
         refuse("DurableConfig", self.durable)?;
         refuse("RuntimeConfig", self.runtime_config)?;
@@ -76,17 +73,14 @@ pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> 
         kms_key_arn: &request.kms_key_arn,
         tracing: &request.tracing_config,
         snap_start: &request.snap_start,
-        image: &request.image_config,
         capacity_provider: request.capacity_provider_config.is_some(),
         durable: request.durable_config.is_some(),
         runtime_config: request.runtime_config.is_some(),
         accelerator: request.accelerator_config.is_some(),
     }
     .check()?;
-    refuse("PackageType Image", request.package_type.as_deref() == Some("Image"))?;
     refuse("CodeSigningConfigArn", given(request.code_signing_config_arn.as_ref()))?;
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
-    refuse("Code.ImageUri", given(request.code.image_uri.as_ref()))?;
     refuse("Code.SourceKMSKeyArn", given(request.code.source_kms_key_arn.as_ref()))?;
     refuse(
         "Code.S3ObjectStorageMode REFERENCE",
@@ -106,7 +100,6 @@ pub(crate) fn update_configuration(
         kms_key_arn: &request.kms_key_arn,
         tracing: &request.tracing_config,
         snap_start: &request.snap_start,
-        image: &request.image_config,
         capacity_provider: request.capacity_provider_config.is_some(),
         durable: request.durable_config.is_some(),
         runtime_config: request.runtime_config.is_some(),

@@ -112,7 +112,7 @@ fn as_function(version: VersionRecord) -> FunctionRecord {
 }
 
 fn check_code(latest: &Configuration, given: Option<&str>) -> Result<(), Error> {
-    let actual = latest.package.digest.base64();
+    let actual = latest.code_sha256();
     match given {
         Some(given) if given != actual => Err(Error::InvalidParameter(format!(
             "CodeSHA256 ({given}) is different from current CodeSHA256 in $LATEST ({actual}). Please try again with \
@@ -294,7 +294,10 @@ pub(crate) async fn settle(
             let Some(mut version) = VERSIONS.get(tx, &place)? else { return Ok(()) };
             version.lifecycle = match &failed {
                 None => Lifecycle::Active,
-                Some(reason) => Lifecycle::CreateFailed { reason: reason.clone() },
+                Some((reason, code)) => Lifecycle::CreateFailed {
+                    reason: reason.clone(),
+                    code: code.map(str::to_owned),
+                },
             };
             version.revision_id.clone_from(&revision);
             VERSIONS.put(tx, &place, &version)?;

@@ -4,13 +4,16 @@ use gatemill_api::lambda as api;
 use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Qualifier, Timestamp};
 
-use super::unbuilt::host_architecture;
+use super::{image, unbuilt::host_architecture};
 use crate::{
     Lambda,
     record::{FunctionRecord, Lifecycle, LogFormat, Logging},
     report,
     target::FunctionKey,
 };
+
+/// The code of a failure by a fault of ours.
+const INTERNAL: &str = "InternalError";
 
 /// What stands in the answer besides the record itself.
 #[derive(Debug, Clone, Copy, Default)]
@@ -34,8 +37,8 @@ pub(crate) fn configuration(
         Lifecycle::Creating => {
             ("Pending", Some("The function is being created."), Some("Creating"))
         }
-        Lifecycle::CreateFailed { reason } => {
-            ("Failed", Some(reason.as_str()), Some("InternalError"))
+        Lifecycle::CreateFailed { reason, code } => {
+            ("Failed", Some(reason.as_str()), Some(code.as_deref().unwrap_or(INTERNAL)))
         }
         Lifecycle::Active | Lifecycle::Updating { .. } | Lifecycle::UpdateFailed { .. } => {
             ("Active", None, None)
@@ -46,8 +49,8 @@ pub(crate) fn configuration(
     view.state_reason_code = code.and_then(owned);
     let (status, reason, code) = match &record.lifecycle {
         Lifecycle::Creating => (None, None, None),
-        Lifecycle::CreateFailed { reason } | Lifecycle::UpdateFailed { reason } => {
-            (Some("Failed"), Some(reason.as_str()), Some("InternalError"))
+        Lifecycle::CreateFailed { reason, code } | Lifecycle::UpdateFailed { reason, code } => {
+            (Some("Failed"), Some(reason.as_str()), Some(code.as_deref().unwrap_or(INTERNAL)))
         }
         Lifecycle::Active => (Some("Successful"), None, None),
         Lifecycle::Updating { .. } => {
@@ -68,6 +71,7 @@ pub(crate) fn listed(
     named: Named<'_>,
 ) -> api::FunctionConfiguration {
     let configuration = &record.configuration;
+    let image = configuration.image.as_ref();
     let number = |number: u32| i32::try_from(number).ok();
     let environment = configuration.environment.clone().map(|variables| api::EnvironmentResponse {
         variables: Some(variables),
@@ -76,20 +80,21 @@ pub(crate) fn listed(
     api::FunctionConfiguration {
         function_name: Some(key.name.clone()),
         function_arn: Some(key.arn(named.qualifier)),
-        runtime: Some(configuration.runtime.clone()),
+        runtime: Some(configuration.runtime.clone()).filter(|_| image.is_none()),
         role: Some(configuration.role.clone()),
-        handler: Some(configuration.handler.clone()),
+        handler: Some(configuration.handler.clone()).filter(|_| image.is_none()),
         code_size: i64::try_from(configuration.package.bytes).ok(),
         description: Some(configuration.description.clone()),
         timeout: number(configuration.timeout_s),
         memory_size: number(configuration.memory_mb),
         last_modified: Some(Timestamp(record.last_modified_ms).lambda()),
-        code_sha256: Some(configuration.package.digest.base64()),
+        code_sha256: Some(configuration.code_sha256()),
         version: Some(named.version.map_or_else(|| "$LATEST".to_owned(), |n| n.to_string())),
         environment,
         tracing_config: Some(api::TracingConfigResponse { mode: Some("PassThrough".to_owned()) }),
         revision_id: Some(record.revision_id.clone()),
-        package_type: Some("Zip".to_owned()),
+        package_type: Some(if image.is_some() { "Image" } else { "Zip" }.to_owned()),
+        image_config_response: image.and_then(image::view),
         architectures: Some(vec![host_architecture().to_owned()]),
         ephemeral_storage: number(configuration.ephemeral_mb)
             .map(|size| api::EphemeralStorage { size }),

@@ -117,6 +117,7 @@ impl World {
             entropy: Arc::new(Counting::default()),
             logs: Arc::clone(&logs) as Arc<dyn LogSink>,
             code_dir: dir.path().join("code"),
+            image_dir: dir.path().join("images"),
             settings,
         })
         .unwrap();

@@ -105,6 +105,21 @@ impl Pack {
         }
     }
 
+    /// The pack of a container image, which brings everything itself: what it starts, with its own environment.
+    pub fn image(program: PathBuf, args: Vec<String>, env: Vec<(String, String)>) -> Self {
+        Self {
+            name: "image".to_owned(),
+            family: Family::Provided,
+            version: Version::NONE,
+            program,
+            args,
+            binds: Vec::new(),
+            execution_env: "AWS_Lambda_Image".to_owned(),
+            env,
+            build: None,
+        }
+    }
+
     /// The pack of functions that bring their own program: the system's directories and nothing else. The program is the
     /// function's `bootstrap`, which the caller looks for.
     pub(super) fn provided(name: &str) -> Self {

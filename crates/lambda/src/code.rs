@@ -1,0 +1,42 @@
+//! The code of a function as it is on the disk: a directory that is bound into a sandbox, or one that is its root.
+
+use std::{path::Path, sync::Arc};
+
+use crate::{Error, Lambda, code_store, record::Configuration};
+
+/// Unpacked code; it stays on the disk at least as long as this lives.
+#[derive(Debug, Clone)]
+pub(crate) enum Code {
+    Zip(Arc<code_store::Unpacked>),
+    Image(Arc<gatemill_image::Unpacked>),
+}
+
+impl Code {
+    /// The directory of the package or the root of the image.
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::Zip(package) => package.path(),
+            Self::Image(image) => image.root(),
+        }
+    }
+}
+
+/// The code of a configuration, got and unpacked now if it is not yet.
+pub(crate) async fn ensure(lambda: &Lambda, configuration: &Configuration) -> Result<Code, Error> {
+    let Some(image) = &configuration.image else {
+        let unpacked = lambda.code.ensure(&lambda.store, &configuration.package).await?;
+        return Ok(Code::Zip(unpacked));
+    };
+    let reference = gatemill_image::Reference::parse(&image.resolved_uri);
+    let digest = gatemill_image::Digest::from_hex(&configuration.package.digest.to_string());
+    let (Some(reference), Some(digest)) = (reference, digest) else {
+        return Err(Error::Internal("a stored image has no address"));
+    };
+    let unpacked = lambda.images.ensure(&reference, &digest).await.map_err(Error::Image)?;
+    Ok(Code::Image(unpacked))
+}
+
+/// Whether an error will be the same when it is tried again.
+pub(crate) fn is_lost(error: &Error) -> bool {
+    matches!(error, Error::Image(error) if !error.is_transient())
+}
