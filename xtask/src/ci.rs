@@ -40,6 +40,7 @@ const STEPS: &[Step] = &[
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["build-essential"]),
     ("curl", &["curl"]),
+    ("docker-registry", &["docker-registry"]),
     ("go", &["golang-go"]),
     ("javac", &["openjdk-17-jdk-headless"]),
     ("mcs", &["mono-mcs"]),

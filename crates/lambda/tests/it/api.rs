@@ -213,6 +213,12 @@ fn refused(world: &World) {
             "TracingConfig",
         ),
         (
+            json!({"PackageType": "Image"}),
+            400,
+            "InvalidParameterValueException",
+            "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
+        ),
+        (
             json!({"SnapStart": {"ApplyOn": "PublishedVersions"}}),
             501,
             "NotImplementedException",
@@ -224,7 +230,6 @@ fn refused(world: &World) {
             "NotImplementedException",
             "AWS_LAMBDA_EXEC_WRAPPER",
         ),
-        (json!({"PackageType": "Image"}), 501, "NotImplementedException", "PackageType Image"),
         (
             json!({"Architectures": ["arm64"]}),
             501,
