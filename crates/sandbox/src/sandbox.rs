@@ -48,7 +48,7 @@ pub struct Sandbox {
     /// Host pid of the sandbox's first process, the parent of the program unless that was forked.
     pub pid: u32,
     /// Host pid of the program where that is not below the first process, because it was forked.
-    pub(crate) program: Option<u32>,
+    pub program: Option<u32>,
     pub(crate) ticket: u64,
     pub(crate) link: Arc<Link>,
     pub(crate) exit: watch::Receiver<Option<Exit>>,

@@ -14,6 +14,7 @@ def set_paths():
     """Puts `sys.path` in AWS's order: the function, its layers, the runtime, the interpreter.
 
     A `PYTHONPATH` of the customer's replaces the layers' folders, as there. `.pth` files count.
+    Returns the folders of the function and its layers.
     """
     task_root = os.environ.get("LAMBDA_TASK_ROOT", "/var/task")
     runtime_directory = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -27,6 +28,24 @@ def set_paths():
     sys.path[:0] = front + [runtime_directory]
     for directory in front:
         site.addsitedir(directory)
+    return front
+
+
+def unload_shadowed(folders, extra):
+    """Forgets those of the modules in `extra` whose names the function or its layers use themselves: an
+    import has to find theirs. In `extra` are those that a process forked from the zygote has and one
+    that was started for the function has not."""
+    if not extra:
+        return
+    own = set()
+    for folder in folders:
+        try:
+            own.update(entry.partition(".")[0] for entry in os.listdir(folder))
+        except OSError:
+            pass
+    for name in extra:
+        if name.partition(".")[0] in own:
+            sys.modules.pop(name, None)
 
 
 def load(name):

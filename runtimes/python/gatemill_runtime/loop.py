@@ -21,17 +21,20 @@ def main(arguments=()):
     SystemExit and KeyboardInterrupt of the customer's code pass through: the process ends with the
     status they carry, and the server says what that means to the caller.
     """
+    extra = frozenset()
     if "--zygote" in arguments:
+        before = set(sys.modules)
         from . import zygote
 
         zygote.serve()
+        extra = set(sys.modules) - before
         arguments = ("--parked",)
     channel = Channel()
     if "--parked" in arguments and not _assigned(channel):
         return 0
     logs.set_up()
     context.set_up()
-    handler.set_paths()
+    handler.unload_shadowed(handler.set_paths(), extra)
     try:
         function = handler.load(os.environ.get("_HANDLER", ""))
     except Exception:

@@ -195,8 +195,9 @@ impl Pack {
                 template_args: Some(with(LEAST_MEMORY_MB, "--zygote")),
                 memory_mb: LEAST_MEMORY_MB,
             }),
-            Family::Dotnet | Family::Provided | Family::Ruby => None,
-            Family::Java | Family::Nodejs => {
+            // A JVM cannot change its working directory, and functions expect to be in theirs.
+            Family::Dotnet | Family::Java | Family::Provided | Family::Ruby => None,
+            Family::Nodejs => {
                 Some(Parkable { args: with(memory_mb, "--parked"), template_args: None, memory_mb })
             }
         }

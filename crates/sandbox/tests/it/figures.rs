@@ -78,7 +78,7 @@ fn measure(what: &str, world: &World, sandboxes: &Sandboxes, task: &Path) {
     println!("figures: {what}end to gone {}", spread(gone));
 }
 
-fn spread(mut times: Vec<Duration>) -> String {
+pub(crate) fn spread(mut times: Vec<Duration>) -> String {
     times.sort();
     format!(
         "min {:.1?} p50 {:.1?} max {:.1?}",

@@ -26,7 +26,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use world::World;
+use world::{Class, World};
 
 /// A test: its name, whether it also has to hold without root, and its body.
 struct Case {
@@ -69,6 +69,19 @@ fn main() -> ExitCode {
             continue;
         }
         failed += u32::from(!run(case, &world));
+    }
+    if is_root {
+        for class in [Class::Parked, Class::Forked] {
+            world.use_class(class);
+            println!("{class:?}:");
+            let again = [escapes::CASES, kernel::CASES, shared::CASES, resources::CASES];
+            for case in again.iter().flat_map(|cases| cases.iter()) {
+                if filter.is_empty() || filter.iter().any(|f| case.name.contains(f.as_str())) {
+                    failed += u32::from(!run(case, &world));
+                }
+            }
+        }
+        world.use_class(Class::Executed);
     }
     world.use_image();
     let again = [images::CASES, escapes::CASES];

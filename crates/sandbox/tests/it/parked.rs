@@ -7,11 +7,18 @@ use std::time::Instant;
 
 use gatemill_sandbox::{Assignment, Bind, Error, ExitStatus, Sandbox, Spec, Template};
 
-use crate::world::{World, read_some};
+use crate::figures::spread;
+use crate::world::{World, eventually, read_some};
 use crate::{Case, root_case};
 
-pub(crate) const CASES: &[Case] =
-    &[root_case("a_fork_becomes_what_it_is_assigned", a_fork_becomes_what_it_is_assigned)];
+pub(crate) const CASES: &[Case] = &[
+    root_case("forks_become_what_they_are_assigned", forks_become_what_they_are_assigned),
+    root_case("forks_draw_different_numbers", forks_draw_different_numbers),
+    root_case("own_modules_go_first", own_modules_go_first),
+    root_case("limits_hold_after_the_assignment", limits_hold_after_the_assignment),
+    root_case("forks_outlive_their_template", forks_outlive_their_template),
+    root_case("nothing_is_assigned_twice", nothing_is_assigned_twice),
+];
 
 /// The client, where every user may read it.
 fn client(world: &World) -> Bind {
@@ -24,6 +31,43 @@ fn client(world: &World) -> Bind {
         }
     }
     Bind { host, inside: "/var/runtime".into() }
+}
+
+/// Runs the text of a `python3 -c` in a sandbox that was parked before.
+pub(crate) fn start(
+    world: &World,
+    spec: Spec,
+    template: Option<&Template>,
+) -> Result<Sandbox, Error> {
+    let text = spec.args.last().unwrap();
+    let code = world.folder(&format!("handler-{}", spec.id));
+    let whole = format!("import os\nos.chdir('/tmp')\n{text}\nsys.stdout.flush()\nos._exit(0)\n");
+    fs::write(code.join("handler.py"), whole).unwrap();
+    let everywhere = world.program("", &[]).binds;
+    let mut assignment = assignment(&spec, spec.binds[everywhere.len()..].to_vec());
+    assignment.binds.push(Bind { host: code, inside: "/var/handler".into() });
+    let mut env = spec.env.clone();
+    env.push(("LAMBDA_TASK_ROOT".into(), "/var/handler".into()));
+    env.push(("_HANDLER".into(), "handler.handler".into()));
+    // It becomes what it is to be only when it is assigned.
+    let waiting = Spec {
+        memory_bytes: 64 << 20,
+        tmp_bytes: 1 << 20,
+        cpu_millis: 1000,
+        binds: everywhere,
+        ..booted(world, "--parked")
+    };
+    let waiting = Spec {
+        binds: [waiting.binds, vec![client(world)]].concat(),
+        id: spec.id,
+        uid: spec.uid,
+        ..waiting
+    };
+    let waiting = Spec { pids_max: spec.pids_max, nofile: spec.nofile, ..waiting };
+    let mut sandbox = world.runtime.block_on(world.sandboxes.park(waiting, template))?;
+    assert_eq!(read_some(&sandbox, 5), [0, 0, 0, 0, 0x89], "PARKED");
+    assign(world, &mut sandbox, assignment, &env);
+    Ok(sandbox)
 }
 
 fn booted(world: &World, argument: &str) -> Spec {
@@ -75,25 +119,111 @@ pub(crate) fn assign(
     (&sandbox.channel).write_all(&frame).unwrap();
 }
 
-fn a_fork_becomes_what_it_is_assigned(world: &World) {
+fn forks_become_what_they_are_assigned(world: &World) {
     let template = template(world);
+    let (mut parked, mut ready) = (Vec::new(), Vec::new());
     let code = world.folder("forked");
     fs::write(code.join("app.py"), "def handler(event, context):\n    return 1\n").unwrap();
-    let (mut parked, mut ready) = (Vec::new(), Vec::new());
     for _ in 0..20 {
+        let spec = booted(world, "--parked");
         let begin = Instant::now();
-        let mut sandbox = park(world, Some(&template)).unwrap();
+        let sandbox = world.runtime.block_on(world.sandboxes.park(spec, Some(&template)));
+        let mut sandbox = sandbox.unwrap();
+        assert_eq!(read_some(&sandbox, 5), [0, 0, 0, 0, 0x89], "PARKED");
         parked.push(begin.elapsed());
-        let spec = booted(world, "");
         let bind = Bind { host: code.clone(), inside: "/var/task".into() };
         let env = [("_HANDLER".to_owned(), "app.handler".to_owned())];
         let begin = Instant::now();
-        assign(world, &mut sandbox, assignment(&spec, vec![bind]), &env);
+        assign(world, &mut sandbox, assignment(&booted(world, ""), vec![bind]), &env);
         assert_eq!(read_some(&sandbox, 5), [0, 0, 0, 0, 0x81], "READY");
         ready.push(begin.elapsed());
         sandbox.kill();
         assert_eq!(world.wait(&sandbox).status, ExitStatus::Signal(9));
     }
-    println!("parked {parked:?}\nready {ready:?}");
+    println!("figures: a fork, parked {}", spread(parked));
+    println!("figures: assigned to ready {}", spread(ready));
+}
+
+/// A handler module that says so when it is loaded, and then waits.
+fn serve(world: &World, template: Option<&Template>, name: &str, code: &str) -> Sandbox {
+    let folder = world.folder(name);
+    fs::write(folder.join("app.py"), code).unwrap();
+    let mut sandbox = park(world, template).unwrap();
+    let bind = Bind { host: folder, inside: "/var/task".into() };
+    let env = [("_HANDLER".to_owned(), "app.handler".to_owned())];
+    assign(world, &mut sandbox, assignment(&booted(world, ""), vec![bind]), &env);
+    sandbox
+}
+
+/// What two processes of one interpreter must not have in common, although they were forked from one.
+fn forks_draw_different_numbers(world: &World) {
+    let template = template(world);
+    let code = "import os, random, uuid, secrets, tempfile\n\
+        print('%s %s %s %s' % (random.random(), uuid.uuid4(), secrets.token_hex(), tempfile.mktemp()))\n\
+        os._exit(0)\n";
+    let drawn = |name: &str| {
+        let outcome = world.finish(&serve(world, Some(&template), name, code));
+        outcome.output.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (first, second) = (drawn("draw-1"), drawn("draw-2"));
+    assert_eq!((first.len(), second.len()), (4, 4), "{first:?} {second:?}");
+    assert!(first.iter().zip(&second).all(|(one, other)| one != other), "{first:?} {second:?}");
+}
+
+/// A function's own module goes before one of the interpreter's that the template had loaded.
+fn own_modules_go_first(world: &World) {
+    let template = template(world);
+    fs::write(world.folder("own").join("socket.py"), "WHOSE = 'mine'\n").unwrap();
+    let code = "import os, socket, sys\nprint(getattr(socket, 'WHOSE', 'theirs'), sys.argv)\nos._exit(0)\n";
+    let outcome = world.finish(&serve(world, Some(&template), "own", code));
+    assert_eq!(outcome.output, "mine ['/var/runtime/bootstrap.py']\n");
+}
+
+/// Until it is assigned, a parked program has nothing of a function and cannot make itself at home.
+fn limits_hold_after_the_assignment(world: &World) {
+    let template = template(world);
+    let code = "import os\nprint(os.getcwd(), os.statvfs('/tmp').f_blocks * 4096)\n\
+        try:\n    open('/var/task/x', 'w')\nexcept OSError as e:\n    print(e.errno)\n\
+        try:\n    os.mkdir('/x')\nexcept OSError as e:\n    print(e.errno)\n\
+        held = bytearray(200 << 20)\n";
+    for template in [None, Some(&template)] {
+        let folder = world.folder("limits");
+        fs::write(folder.join("app.py"), code).unwrap();
+        let mut sandbox = park(world, template).unwrap();
+        let bind = Bind { host: folder, inside: "/var/task".into() };
+        let env = [("_HANDLER".to_owned(), "app.handler".to_owned())];
+        let mut assignment = assignment(&booted(world, ""), vec![bind]);
+        (assignment.memory_bytes, assignment.tmp_bytes) = (64 << 20, 32 << 20);
+        assign(world, &mut sandbox, assignment, &env);
+        let outcome = world.finish(&sandbox);
+        assert!(outcome.output.starts_with("/var/task 33554432\n30\n30\n"), "{outcome:?}");
+        assert!(outcome.exit.oom_killed, "{outcome:?}");
+    }
+}
+
+/// A template that died makes no forks, and what was forked from it lives on.
+fn forks_outlive_their_template(world: &World) {
+    let template = template(world);
+    let sandbox = serve(world, Some(&template), "outlive", "def handler(e, c):\n    return 1\n");
+    assert_eq!(read_some(&sandbox, 5), [0, 0, 0, 0, 0x81], "READY");
+    let pid = template.pid;
     drop(template);
+    eventually("the template ends", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(sandbox.is_alive());
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(sandbox.program.unwrap().cast_signed()).unwrap(),
+        rustix::process::Signal::TERM,
+    )
+    .unwrap();
+    assert_eq!(world.wait(&sandbox).status, ExitStatus::Signal(15));
+}
+
+/// An environment is assigned once, and only if it was parked.
+fn nothing_is_assigned_twice(world: &World) {
+    let mut plain = world.start(world.python("os.read(3, 1)")).unwrap();
+    let again = assignment(&booted(world, ""), Vec::new());
+    assert!(world.runtime.block_on(plain.assign(again.clone())).is_err());
+    let mut parked = park(world, None).unwrap();
+    world.runtime.block_on(parked.assign(again.clone())).unwrap();
+    assert!(world.runtime.block_on(parked.assign(again)).is_err());
 }

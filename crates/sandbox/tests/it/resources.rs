@@ -2,7 +2,7 @@
 
 use gatemill_sandbox::ExitStatus;
 
-use crate::world::{World, processes_with};
+use crate::world::{World, processes_of};
 use crate::{Case, case, root_case};
 
 pub(crate) const CASES: &[Case] = &[
@@ -193,9 +193,9 @@ os.read(3, 1)
     for hog in [&large, &small] {
         assert_eq!(crate::world::read_some(hog, 2), b"go");
     }
-    let enough = crate::world::cpu_ms(large.pid) + 1500;
-    crate::world::eventually("CPU is used", || crate::world::cpu_ms(large.pid) >= enough);
-    let (much, little) = (crate::world::cpu_ms(large.pid), crate::world::cpu_ms(small.pid));
+    let enough = crate::world::cpu_ms(&large) + 1500;
+    crate::world::eventually("CPU is used", || crate::world::cpu_ms(&large) >= enough);
+    let (much, little) = (crate::world::cpu_ms(&large), crate::world::cpu_ms(&small));
     for hog in [&large, &small] {
         hog.kill();
         world.wait(hog);
@@ -204,23 +204,21 @@ os.read(3, 1)
 }
 
 fn fork_bomb_ends_with_its_sandbox(world: &World) {
-    let marker = format!("bomb-{}", std::process::id());
-    let mut spec = world.python(&format!(
+    let mut spec = world.python(
         r#"
-# {marker}
 os.write(3, b"b")
 while True:
     try:
         os.fork()
     except OSError:
         pass
-"#
-    ));
+"#,
+    );
     (spec.pids_max, spec.cpu_millis) = (40, 500);
     let sandbox = world.start(spec).unwrap();
-    crate::world::eventually("the bomb goes off", || processes_with(&marker).len() >= 30);
+    crate::world::eventually("the bomb goes off", || processes_of(&sandbox).len() >= 30);
     world.check_neighbour();
     sandbox.kill();
     assert_eq!(world.wait(&sandbox).status, ExitStatus::Signal(9));
-    assert_eq!(processes_with(&marker), [0; 0]);
+    assert_eq!(processes_of(&sandbox), [0; 0]);
 }

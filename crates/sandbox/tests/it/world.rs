@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use gatemill_sandbox::{Bind, Config, Error, Exit, Isolation, Sandbox, Sandboxes, Spec};
+use gatemill_sandbox::{Bind, Config, Error, Exit, Isolation, Sandbox, Sandboxes, Spec, Template};
 
 /// No sandbox of a test takes longer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -16,12 +16,24 @@ pub(crate) const SECRET: &str = "neighbours-secret-7f3a";
 /// Functions that every hostile program starts with.
 const PRELUDE: &str = include_str!("prelude.py");
 
+/// How Python comes to life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Executed at once.
+    Executed,
+    /// Executed by our client, parked, and assigned.
+    Parked,
+    /// Forked from a template, parked, and assigned.
+    Forked,
+}
+
 pub(crate) struct World {
     pub(crate) sandboxes: Sandboxes,
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) dir: tempfile::TempDir,
     /// The tree of the container image that programs run from, where they do.
     image: RefCell<Option<PathBuf>>,
+    class: RefCell<(Class, Option<Template>)>,
     neighbour: RefCell<Option<Sandbox>>,
     count: RefCell<u32>,
 }
@@ -42,7 +54,8 @@ impl World {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let (image, neighbour, count) =
             (RefCell::default(), RefCell::default(), RefCell::default());
-        let world = Self { sandboxes, runtime, dir, image, neighbour, count };
+        let class = RefCell::new((Class::Executed, None));
+        let world = Self { sandboxes, runtime, dir, image, class, neighbour, count };
         let mut spec = world.python("import os\nwhile b:=os.read(3, 1): os.write(3, b)");
         spec.env.push(("SECRET".into(), SECRET.into()));
         spec.uid = 1;
@@ -90,7 +103,12 @@ impl World {
 
     /// A fresh directory of the host that every user may read.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
-        let round = if self.image.borrow().is_some() { "from-image-" } else { "" };
+        let round = match (self.class.borrow().0, &*self.image.borrow()) {
+            (_, Some(_)) => "from-image-",
+            (Class::Executed, None) => "",
+            (Class::Parked, None) => "parked-",
+            (Class::Forked, None) => "forked-",
+        };
         let path = self.dir.path().join(format!("{round}{name}"));
         std::fs::create_dir_all(&path).unwrap();
         open_to_all(self.dir.path());
@@ -98,7 +116,17 @@ impl World {
         path
     }
 
+    /// From here on, Python comes to life in this way.
+    pub(crate) fn use_class(&self, class: Class) {
+        let template = (class == Class::Forked).then(|| crate::parked::template(self));
+        *self.class.borrow_mut() = (class, template);
+    }
+
     pub(crate) fn start(&self, spec: Spec) -> Result<Sandbox, Error> {
+        let (class, template) = &*self.class.borrow();
+        if *class != Class::Executed && spec.program.ends_with("python3") {
+            return crate::parked::start(self, spec, template.as_ref());
+        }
         self.runtime.block_on(self.sandboxes.start(spec))
     }
 
@@ -138,6 +166,7 @@ impl World {
     }
 
     pub(crate) fn end(&self) {
+        self.use_class(Class::Executed);
         self.neighbour.borrow_mut().take();
         self.runtime.block_on(self.sandboxes.shutdown());
     }
@@ -212,7 +241,7 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// The CPU that the tree of a sandbox has used, in milliseconds.
-pub(crate) fn cpu_ms(init: u32) -> u64 {
+pub(crate) fn cpu_ms(sandbox: &Sandbox) -> u64 {
     let used = |pid: u32| -> Option<u64> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
         let (_, fields) = stat.rsplit_once(')')?;
@@ -220,7 +249,15 @@ pub(crate) fn cpu_ms(init: u32) -> u64 {
             fields.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok());
         Some((ticks.next()? + ticks.next()?) * 10)
     };
-    gatemill_jailer::process_tree::descendants(init).into_iter().filter_map(used).sum()
+    processes_of(sandbox).into_iter().filter_map(used).sum()
+}
+
+/// The processes of a sandbox but its first.
+pub(crate) fn processes_of(sandbox: &Sandbox) -> Vec<u32> {
+    let roots = std::iter::once(sandbox.pid).chain(sandbox.program);
+    let below = roots.flat_map(gatemill_jailer::process_tree::descendants);
+    let lives = |pid: &u32| Path::new(&format!("/proc/{pid}")).exists();
+    below.chain(sandbox.program).filter(lives).collect()
 }
 
 /// Processes of the host with this text in their command line.
