@@ -1,6 +1,7 @@
 //! A load generator: keep-alive HTTP/1.1 on N connections for T seconds, one request at a time on each.
 //!
-//! `load ADDRESS HOST PATH CONNECTIONS SECONDS`. Prints one JSON object: requests, errors, requests per second and
+//! `load ADDRESS HOST PATH CONNECTIONS SECONDS [STATUS]`; any other status than 200, or the one named, is an error. A
+//! connection is made anew after an answer that says `Connection: close`. Prints one JSON object: requests, errors, requests per second and
 //! the latencies in microseconds. It is one thread, so that on two cores one is left to the server.
 
 use std::{
@@ -24,9 +25,10 @@ struct Tally {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [address, host, path, connections, seconds] = &arguments[..] else {
-        panic!("usage: load ADDRESS HOST PATH CONNECTIONS SECONDS")
+    let [address, host, path, connections, seconds, more @ ..] = &arguments[..] else {
+        panic!("usage: load ADDRESS HOST PATH CONNECTIONS SECONDS [STATUS]")
     };
+    let wanted: u16 = more.first().map_or(200, |status| status.parse().expect("a status"));
     let connections: usize = connections.parse().expect("a number of connections");
     let seconds: f64 = seconds.parse().expect("a number of seconds");
     let request =
@@ -41,7 +43,7 @@ fn main() {
         let (tally, address, request) = (Rc::clone(&tally), address.clone(), request.clone());
         local.spawn_local(async move {
             while Instant::now() < end {
-                if let Err(error) = drive(&address, request.as_bytes(), end, &tally).await {
+                if let Err(error) = drive(&address, request.as_bytes(), wanted, end, &tally).await {
                     let mut tally = tally.borrow_mut();
                     tally.errors += 1;
                     tally.first_error.get_or_insert(error);
@@ -53,10 +55,11 @@ fn main() {
     print(&mut tally.borrow_mut(), start.elapsed());
 }
 
-/// Sends requests on one connection until the end.
+/// Sends requests on one connection until the end, or until the server wants another.
 async fn drive(
     address: &str,
     request: &[u8],
+    wanted: u16,
     end: Instant,
     tally: &Rc<RefCell<Tally>>,
 ) -> Result<(), String> {
@@ -66,19 +69,21 @@ async fn drive(
     while Instant::now() < end {
         let start = Instant::now();
         stream.write_all(request).await.map_err(|error| error.to_string())?;
-        let status = read_answer(&mut stream, &mut buffer).await?;
+        let (status, closes) = read_answer(&mut stream, &mut buffer).await?;
         let elapsed = u32::try_from(start.elapsed().as_micros()).unwrap_or(u32::MAX);
-        if status == 200 {
-            tally.borrow_mut().latencies_us.push(elapsed);
-        } else {
+        if status != wanted {
             return Err(format!("status {status}"));
+        }
+        tally.borrow_mut().latencies_us.push(elapsed);
+        if closes {
+            break;
         }
     }
     Ok(())
 }
 
-/// Reads one whole answer with a content length and gives its status.
-async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<u16, String> {
+/// Reads one whole answer with a content length; gives its status and whether the connection ends with it.
+async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<(u16, bool), String> {
     let mut held = 0;
     loop {
         let length = stream.read(&mut buffer[held..]).await.map_err(|error| error.to_string())?;
@@ -98,7 +103,7 @@ async fn read_answer(stream: &mut TcpStream, buffer: &mut [u8]) -> Result<u16, S
             .and_then(|length| length.trim().parse().ok())
             .ok_or("no content length")?;
         if held >= head + 4 + length {
-            return Ok(status);
+            return Ok((status, text.contains("\r\nconnection: close")));
         }
     }
 }
@@ -111,7 +116,7 @@ fn print(tally: &mut Tally, elapsed: Duration) {
     let rate = sorted.len() as f64 / elapsed.as_secs_f64();
     let report = serde_json::json!({
         "requests": sorted.len(), "errors": tally.errors, "first_error": tally.first_error, "per_second": rate,
-        "p50_us": at(500), "p90_us": at(900), "p99_us": at(990),
+        "p50_us": at(500), "p90_us": at(900), "p99_us": at(990), "max_us": sorted.last(),
     });
     println!("{report}");
 }

@@ -13,6 +13,7 @@
 //! | `error`, `limits` | why a sandbox could not be had; every bound |
 
 mod error;
+pub mod handover;
 mod limits;
 mod link;
 pub mod runtime;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use tokio::sync::Notify;
@@ -15,6 +15,7 @@ pub(crate) struct InFlight(Arc<Inner>);
 struct Inner {
     count: AtomicUsize,
     none: Notify,
+    leaving: AtomicBool,
 }
 
 /// One thing that runs, until it is dropped.
@@ -26,6 +27,16 @@ impl InFlight {
     pub(crate) fn enter(&self) -> Running {
         self.0.count.fetch_add(1, Ordering::AcqRel);
         Running(Arc::clone(&self.0))
+    }
+
+    /// From now on, connections shall end with their next answer.
+    pub(crate) fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether they shall.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Relaxed)
     }
 
     /// How many things run now.

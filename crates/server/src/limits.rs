@@ -61,5 +61,7 @@ pub(crate) const DEMO_CALL_MAX: Duration = Duration::from_secs(60);
 pub(crate) const DEMO_ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// How much of what pip says is shown when it fails.
 pub(crate) const DEMO_PIP_SAYS_MAX: u64 = 64 * 1024;
+/// How long a restart waits for connections to end with their next answer before it closes those that rest.
+pub(crate) const LEAVE_WAIT: Duration = Duration::from_millis(300);
 /// How often each data-plane thread wakes for its armed timer: sooner than the shortest time-out of a call, one second.
 pub(crate) const TIMER_ARMED_EVERY: Duration = Duration::from_millis(500);

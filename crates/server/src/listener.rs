@@ -12,6 +12,7 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use http::{HeaderValue, Version, header};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -41,6 +42,9 @@ impl Listeners {
     /// # Errors
     /// When the port is in use or the address is not ours.
     pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Self, Error> {
+        if let Some(inherited) = Self::inherited(address, count) {
+            return Ok(inherited);
+        }
         let refused = |source: io::Error| match source.kind() {
             io::ErrorKind::AddrInUse => Error::PortBusy { address },
             _ => Error::Listen { address, source },
@@ -52,6 +56,29 @@ impl Listeners {
             sockets.push(listening(address, true).map_err(refused)?);
         }
         Ok(Self { address, sockets })
+    }
+
+    /// Sockets of our predecessor, or of systemd, that listen where we shall: one for each thread, of which some are
+    /// shared when there are not enough.
+    fn inherited(address: SocketAddr, count: usize) -> Option<Self> {
+        let sockets = gatemill_sandbox::handover::inherited(|name| std::env::var(name).ok());
+        let sockets: Vec<TcpListener> = sockets.into_iter().map(TcpListener::from).collect();
+        let is_meant = |at: SocketAddr| {
+            at.ip() == address.ip() && (at.port() == address.port() || address.port() == 0)
+        };
+        let at = sockets.first()?.local_addr().ok().filter(|at| is_meant(*at))?;
+        let usable = sockets.iter().all(|socket| {
+            socket.local_addr().is_ok_and(|other| other == at)
+                && socket.set_nonblocking(true).is_ok()
+        });
+        if !usable {
+            tracing::warn!("the sockets that were handed over are not used: they listen elsewhere");
+            return None;
+        }
+        // All of them are kept, even beyond the threads: connections may wait in each.
+        let shared = (0..count.max(sockets.len())).map(|n| sockets[n % sockets.len()].try_clone());
+        let sockets = shared.collect::<io::Result<_>>().ok()?;
+        Some(Self { address: at, sockets })
     }
 
     /// The address, with the port that was picked.
@@ -77,6 +104,8 @@ fn listening(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 enum Phase {
     /// Connections are accepted.
     Open,
+    /// No new connections.
+    Leaving,
     /// No new connections; those that are there end after their running request.
     Closing,
     /// The threads end.
@@ -89,6 +118,8 @@ pub(crate) struct DataPlane {
     threads: Vec<JoinHandle<()>>,
     phase: watch::Sender<Phase>,
     in_flight: InFlight,
+    /// Copies of the sockets, for a successor.
+    listeners: Vec<TcpListener>,
 }
 
 impl DataPlane {
@@ -100,6 +131,10 @@ impl DataPlane {
         let (phase, _) = watch::channel(Phase::Open);
         let cores = machine::cores();
         let connections = machine::connections_max() / listeners.sockets.len();
+        let copies = listeners.sockets.iter().map(TcpListener::try_clone);
+        let copies = copies.collect::<io::Result<Vec<_>>>();
+        let copies = copies
+            .map_err(|source| Error::System { doing: "keep the listening sockets", source })?;
         let mut threads = Vec::new();
         for (index, socket) in listeners.sockets.into_iter().enumerate() {
             let core = server.configuration.pin_threads.then(|| cores[index % cores.len()]);
@@ -109,10 +144,25 @@ impl DataPlane {
             threads
                 .push(thread.map_err(|source| Error::System { doing: "start a thread", source })?);
         }
-        Ok(Self { threads, phase, in_flight: server.in_flight.clone() })
+        Ok(Self { threads, phase, in_flight: server.in_flight.clone(), listeners: copies })
     }
 
-    /// Stops accepting and tells connections to end after their running request.
+    /// Stops accepting.
+    pub(crate) fn leave(&mut self) {
+        self.listeners.clear();
+        self.phase.send_replace(Phase::Leaving);
+    }
+
+    /// Copies of the listening sockets: as long as one of them is open, connections queue up.
+    ///
+    /// # Errors
+    /// When the system has no room for a descriptor.
+    pub(crate) fn listeners(&self) -> Result<Vec<TcpListener>, Error> {
+        let copies = self.listeners.iter().map(TcpListener::try_clone).collect::<io::Result<_>>();
+        copies.map_err(|source| Error::System { doing: "keep the listening sockets", source })
+    }
+
+    /// Tells connections to end after their running request.
     pub(crate) fn close(&self) {
         self.phase.send_replace(Phase::Closing);
     }
@@ -190,7 +240,8 @@ async fn accept_all(
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(connections));
     let http = http();
-    let mut closing = std::pin::pin!(phase.wait_for(|phase| *phase != Phase::Open));
+    let mut leaving = phase.clone();
+    let mut leaving = std::pin::pin!(leaving.wait_for(|phase| *phase != Phase::Open));
     loop {
         let accepted = async {
             let permit = Arc::clone(&room).acquire_owned().await;
@@ -198,7 +249,7 @@ async fn accept_all(
         };
         let (permit, accepted) = tokio::select! {
             biased;
-            _ = &mut closing => break,
+            _ = &mut leaving => break,
             accepted = accepted => accepted,
         };
         let (stream, peer) = match accepted {
@@ -215,6 +266,7 @@ async fn accept_all(
         serve_connection(&http, &graceful, stream, peer, Arc::clone(&server), permit);
     }
     drop(listener);
+    let _ = phase.wait_for(|phase| !matches!(phase, Phase::Open | Phase::Leaving)).await;
     graceful.shutdown().await;
 }
 
@@ -246,7 +298,18 @@ fn serve_connection<P: Send + 'static>(
     }
     let running = server.in_flight.enter();
     let service = service_fn(move |request: Request<Incoming>| {
-        dispatch::dispatch(Arc::clone(&server), peer, request)
+        let server = Arc::clone(&server);
+        async move {
+            let is_http1 = request.version() == Version::HTTP_11;
+            let in_flight = server.in_flight.clone();
+            let mut answered = dispatch::dispatch(server, peer, request).await;
+            // The client then connects anew, and comes to our successor; HTTP/2 has a word of its own for it.
+            if let (Ok(response), true) = (&mut answered, is_http1 && in_flight.is_leaving()) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
+            answered
+        }
     });
     let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
     let connection = graceful.watch(connection);

@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks for a clean stop, the second ends the process at once.
+//! SIGINT and SIGTERM: the first asks for a clean stop, the second ends the process at once. SIGHUP asks for a restart as
+//! whatever program now has our name.
 
 use std::future::Future;
 
@@ -11,6 +12,16 @@ use crate::error::Error;
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    hang_up: Signal,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// To stop.
+    Stop,
+    /// To stop and to start again, without refusing a connection in between.
+    Restart,
 }
 
 impl Signals {
@@ -23,16 +34,27 @@ impl Signals {
         Ok(Self {
             interrupt: signal(SignalKind::interrupt()).map_err(refused)?,
             terminate: signal(SignalKind::terminate()).map_err(refused)?,
+            hang_up: signal(SignalKind::hangup()).map_err(refused)?,
         })
     }
 
     /// Waits for the next of them.
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) -> Asked {
         let name = tokio::select! {
             _ = self.interrupt.recv() => "SIGINT",
             _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => {
+                tracing::info!(signal = "SIGHUP", "asked to restart");
+                return Asked::Restart;
+            }
         };
         tracing::info!(signal = name, "asked to stop");
+        Asked::Stop
+    }
+
+    /// Waits for the next that asks for a stop; a restart that is under way is not asked for again.
+    async fn next_stop(&mut self) {
+        while self.next().await == Asked::Restart {}
     }
 }
 
@@ -40,7 +62,7 @@ impl Signals {
 pub(crate) async fn stop_or_end(stop: impl Future<Output = ()>, signals: &mut Signals) {
     tokio::select! {
         () = stop => {}
-        () = signals.next() => end_at_once(),
+        () = signals.next_stop() => end_at_once(),
     }
 }
 

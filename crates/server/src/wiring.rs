@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    net::TcpListener,
     os::unix::fs::DirBuilderExt as _,
     path::Path,
     sync::Arc,
@@ -201,10 +202,26 @@ impl Running {
         self.new_credentials.take()
     }
 
+    /// From now on connections wait for a successor: copies of the listening sockets, which keep their queues open, and
+    /// every answer tells its client to connect anew.
+    ///
+    /// # Errors
+    /// When the system has no room for a descriptor.
+    pub(crate) fn keep_listeners(&self) -> Result<Vec<TcpListener>, Error> {
+        let kept = self.data_plane.listeners()?;
+        self.server.in_flight.leave();
+        Ok(kept)
+    }
+
     /// Stops in the reverse order, each step logged and bounded.
     pub(crate) async fn stop(self) {
-        let Self { server, new_credentials: _, data_plane, supervisor } = self;
+        let Self { server, new_credentials: _, mut data_plane, supervisor } = self;
         tracing::info!("no longer accepting connections");
+        data_plane.leave();
+        if server.in_flight.is_leaving() {
+            // Connections in use end with their next answer; only those that rest are cut.
+            let _ = tokio::time::timeout(limits::LEAVE_WAIT, data_plane.drained()).await;
+        }
         data_plane.close();
         let deadline = Instant::now() + server.configuration.drain();
         let drain = server.configuration.drain();

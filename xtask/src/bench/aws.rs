@@ -19,15 +19,20 @@ use crate::Result;
 const READY: &str = "Gatemill is ready at http://";
 const ACCOUNT: &str = "000000000000";
 /// The memory at which a function has one whole CPU, as the baselines have.
-const ONE_CPU_MB: u32 = 1769;
+pub(super) const ONE_CPU_MB: u32 = 1769;
 const ACTIVE_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running `gatemill dev` over a data directory that goes with it.
 pub(super) struct Gatemill {
     pub(super) program: Program,
-    address: String,
+    pub(super) service: Service,
     data: Option<PathBuf>,
     runtimes: Vec<String>,
+}
+
+/// Whatever answers AWS's calls at an address: Gatemill, or another.
+pub(super) struct Service {
+    address: String,
 }
 
 impl Drop for Gatemill {
@@ -56,27 +61,22 @@ impl Gatemill {
     pub(super) fn start_in(release: &Path, data: &Path) -> Result<Self> {
         let mut command = Command::new(release.join("gatemill"));
         command
-            // A function takes ten requests a second for each call that may run: at AWS's default that is the limit
-            // here, and not the machine.
-            .args([
-                "dev",
-                "--listen",
-                "127.0.0.1:0",
-                "--log-level",
-                "warn",
-                "--concurrency",
-                "100000",
-            ])
-            .arg("--data-dir")
+            .args(["dev", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
             .arg(data);
         let (program, line) = Program::start(&mut command, READY)?;
         let address = line.split(READY).nth(1).and_then(|rest| rest.split_whitespace().next());
-        let address = address.ok_or("no address")?.to_owned();
-        Ok(Self { program, address, data: None, runtimes: Vec::new() })
+        let service = Service::at(address.ok_or("no address")?.to_owned());
+        Ok(Self { program, service, data: None, runtimes: Vec::new() })
     }
 
     pub(super) fn address(&self) -> String {
-        self.address.clone()
+        self.service.address.clone()
+    }
+
+    /// The name of a runtime of this host.
+    pub(super) fn runtime(&self, family: &str) -> Result<String> {
+        let runtime = self.runtimes.iter().find(|runtime| runtime.starts_with(family));
+        Ok(runtime.ok_or(format!("no {family} on this host"))?.clone())
     }
 
     /// Creates a function behind an HTTP API; gives the Host under which it answers.
@@ -87,20 +87,7 @@ impl Gatemill {
         handler: &str,
         file: &Path,
     ) -> Result<String> {
-        self.create_function(name, family, handler, file)?;
-        let arn = format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:{name}");
-        let request = json!({"name": name, "protocolType": "HTTP", "target": arn});
-        let api = self.call("apigateway", "POST", "/v2/apis", &request.to_string())?;
-        let api: Value = serde_json::from_slice(&api)?;
-        let id = api["apiId"].as_str().ok_or("no apiId")?;
-        let permission = json!({"StatementId": "bench", "Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com"});
-        self.call(
-            "lambda",
-            "POST",
-            &format!("/2015-03-31/functions/{name}/policy"),
-            &permission.to_string(),
-        )?;
-        Ok(format!("{id}.execute-api.localhost"))
+        self.service.serve(name, &self.runtime(family)?, handler, file)
     }
 
     /// Creates a function and waits until it is active.
@@ -111,16 +98,84 @@ impl Gatemill {
         handler: &str,
         file: &Path,
     ) -> Result<()> {
-        self.create_function_now(name, family, handler, &package(file)?)?;
+        let zip = package(file)?;
+        self.service.create(name, &self.runtime(family)?, handler, &zip, ONE_CPU_MB)
+    }
+
+    /// How many environments there are, and how many of them are idle.
+    pub(super) fn environments(&self) -> Result<(usize, usize)> {
+        let health = self.service.call("lambda", "GET", "/_gatemill/health", "")?;
+        let health: Value = serde_json::from_slice(&health)?;
+        let environments = &health["functions"]["environments"];
+        let number = |name: &str| {
+            let number = environments[name].as_u64().ok_or(format!("the health has no {name}"))?;
+            Ok::<usize, Box<dyn std::error::Error>>(usize::try_from(number)?)
+        };
+        let idle = number("idle")?;
+        Ok((number("initialising")? + idle + number("busy")?, idle))
+    }
+}
+
+impl Service {
+    pub(super) fn at(address: String) -> Self {
+        Self { address }
+    }
+
+    /// Creates a function behind an HTTP API; gives the Host under which it answers.
+    pub(super) fn serve(
+        &self,
+        name: &str,
+        runtime: &str,
+        handler: &str,
+        file: &Path,
+    ) -> Result<String> {
+        self.create(name, runtime, handler, &package(file)?, ONE_CPU_MB)?;
+        self.route(name)
+    }
+
+    /// Puts an HTTP API before a function; gives the Host under which it answers.
+    pub(super) fn route(&self, name: &str) -> Result<String> {
+        let arn = format!("arn:aws:lambda:us-east-1:{ACCOUNT}:function:{name}");
+        let host = self.api(name, &arn)?;
+        let permission = json!({"StatementId": "bench", "Action": "lambda:InvokeFunction", "Principal": "apigateway.amazonaws.com"});
+        let path = format!("/2015-03-31/functions/{name}/policy");
+        self.call("lambda", "POST", &path, &permission.to_string())?;
+        Ok(host)
+    }
+
+    /// An HTTP API that passes `GET /hello` on to a server; gives its Host.
+    pub(super) fn proxy(&self, target: &str) -> Result<String> {
+        let request = json!({
+            "name": "proxy", "protocolType": "HTTP", "target": target, "routeKey": "GET /hello",
+        });
+        self.make_api(&request)
+    }
+
+    fn api(&self, name: &str, target: &str) -> Result<String> {
+        self.make_api(&json!({"name": name, "protocolType": "HTTP", "target": target}))
+    }
+
+    fn make_api(&self, request: &Value) -> Result<String> {
+        let api = self.call("apigateway", "POST", "/v2/apis", &request.to_string())?;
+        let api: Value = serde_json::from_slice(&api)?;
+        let id = api["apiId"].as_str().ok_or("no apiId")?;
+        Ok(format!("{id}.execute-api.localhost"))
+    }
+
+    /// Creates a function and waits until it is active.
+    pub(super) fn create(
+        &self,
+        name: &str,
+        runtime: &str,
+        handler: &str,
+        zip: &str,
+        memory_mb: u32,
+    ) -> Result<()> {
+        self.create_now(name, runtime, handler, zip, memory_mb)?;
         let deadline = Instant::now() + ACTIVE_WITHIN;
         loop {
-            let got = self.call(
-                "lambda",
-                "GET",
-                &format!("/2015-03-31/functions/{name}/configuration"),
-                "",
-            )?;
-            let got: Value = serde_json::from_slice(&got)?;
+            let path = format!("/2015-03-31/functions/{name}/configuration");
+            let got: Value = serde_json::from_slice(&self.call("lambda", "GET", &path, "")?)?;
             if got["State"] == "Active" {
                 return Ok(());
             }
@@ -130,20 +185,24 @@ impl Gatemill {
         }
     }
 
-    pub(super) fn create_function_now(
+    pub(super) fn create_now(
         &self,
         name: &str,
-        family: &str,
+        runtime: &str,
         handler: &str,
         zip: &str,
+        memory_mb: u32,
     ) -> Result<()> {
-        let runtime = self.runtimes.iter().find(|runtime| runtime.starts_with(family));
-        let runtime = runtime.ok_or(format!("no {family} on this host"))?;
         let request = json!({
             "FunctionName": name, "Runtime": runtime, "Role": format!("arn:aws:iam::{ACCOUNT}:role/bench"),
-            "Handler": handler, "MemorySize": ONE_CPU_MB, "Code": {"ZipFile": zip},
+            "Handler": handler, "MemorySize": memory_mb, "Timeout": 30, "Code": {"ZipFile": zip},
         });
         self.call("lambda", "POST", "/2015-03-31/functions", &request.to_string()).map(|_| ())
+    }
+
+    pub(super) fn delete(&self, name: &str) -> Result<()> {
+        let path = format!("/2015-03-31/functions/{name}");
+        self.call("lambda", "DELETE", &path, "").map(|_| ())
     }
 
     pub(super) fn invoke(&self, name: &str, event: &str) -> Result<Vec<u8>> {
@@ -180,9 +239,32 @@ impl Gatemill {
 
 /// A zip with one file, in base64; made by Python, which the measured functions need anyway.
 pub(super) fn package(file: &Path) -> Result<String> {
-    let program = "import io,sys,zipfile;b=io.BytesIO();z=zipfile.ZipFile(b,'w');\
-                   z.write(sys.argv[1],sys.argv[1].rsplit('/',1)[-1]);z.close();sys.stdout.buffer.write(b.getvalue())";
-    let output = Command::new("python3").args(["-c", program]).arg(file).output()?;
+    zip(&[file])
+}
+
+/// The same with a folder of Python packages, and a `bootstrap` that starts AWS's client out of it.
+pub(super) fn package_with(file: &Path, packages: &Path) -> Result<String> {
+    zip(&[file, packages])
+}
+
+fn zip(contents: &[&Path]) -> Result<String> {
+    let program = r##"
+import io, pathlib, sys, zipfile
+buffer = io.BytesIO()
+with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as package:
+    package.write(sys.argv[1], pathlib.Path(sys.argv[1]).name)
+    for folder in map(pathlib.Path, sys.argv[2:]):
+        parts = [p for name in ("awslambdaric*", "runtime_client*", "simplejson*", "snapshot_restore_py*") for p in folder.glob(name)]
+        for part in parts:
+            for path in [part] if part.is_file() else part.rglob("*"):
+                if path.is_file() and "__pycache__" not in path.parts:
+                    package.write(path, path.relative_to(folder))
+        start = zipfile.ZipInfo("bootstrap")
+        start.external_attr = 0o755 << 16
+        package.writestr(start, "#!/bin/sh\nexec python3 -m awslambdaric \"$_HANDLER\"\n")
+sys.stdout.buffer.write(buffer.getvalue())
+"##;
+    let output = Command::new("python3").args(["-c", program]).args(contents).output()?;
     Ok(base64(&output.stdout))
 }
 

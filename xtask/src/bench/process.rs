@@ -51,16 +51,24 @@ impl Program {
         port: u16,
         limit: Duration,
     ) -> Result<Self> {
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn()?;
+        let child =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let program = Self { child, _stdout: None };
         let deadline = Instant::now() + limit;
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
             if Instant::now() > deadline {
                 return Err("it does not listen".into());
             }
-            std::thread::yield_now();
+            std::thread::sleep(Duration::from_millis(50));
         }
         Ok(program)
+    }
+
+    /// Sends the program itself a signal.
+    pub(super) fn signal(&self, name: &str) -> Result<()> {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status()?;
+        if sent.success() { Ok(()) } else { Err("the signal could not be sent".into()) }
     }
 
     /// The CPU time of the program and all its descendants so far, in microseconds.

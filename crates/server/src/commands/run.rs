@@ -1,6 +1,14 @@
 //! `gatemill dev` and `gatemill serve`: start, say so, serve until a signal, stop.
+//!
+//! SIGHUP restarts: the running calls end, everything is closed but the listening sockets, and the process becomes the
+//! program that now stands where its own did, which takes the sockets over. Clients that connect meanwhile wait for an
+//! answer and are not refused; the process keeps its id, so that a supervisor sees nothing. An upgrade is: put the new file
+//! in the old one's place, send SIGHUP.
 
-use std::sync::Arc;
+use std::{
+    net::TcpListener, os::unix::process::CommandExt as _, path::PathBuf, process::Command,
+    sync::Arc,
+};
 
 use gatemill_identity::NewRootCredentials;
 
@@ -10,7 +18,7 @@ use crate::{
     error::Error,
     logging, machine, output,
     server::Server,
-    signals::{self, Signals},
+    signals::{self, Asked, Signals},
     wiring::{Ground, Running},
 };
 
@@ -52,14 +60,38 @@ pub(crate) fn serve(
     let served = runtime.block_on(serve_on(ground, until, meanwhile));
     // A program that the demo waits for must not hold up the end.
     runtime.shutdown_background();
-    served
+    match served? {
+        Some(listeners) => Err(become_successor(&listeners)),
+        None => Ok(()),
+    }
+}
+
+/// Becomes the program that has our name now. Returns only when that fails.
+fn become_successor(listeners: &[TcpListener]) -> Error {
+    let failed = |source| Error::System { doing: "start the successor", source };
+    let program = match std::env::current_exe() {
+        Ok(program) => successor(program),
+        Err(error) => return failed(error),
+    };
+    let mut command = Command::new(program);
+    command.args(std::env::args_os().skip(1));
+    match gatemill_sandbox::handover::pass_on(listeners) {
+        Ok(variables) => failed(command.envs(variables).exec()),
+        Err(error) => failed(error),
+    }
+}
+
+/// The path of a program; of one whose file was replaced, Linux says that it is deleted.
+fn successor(program: PathBuf) -> PathBuf {
+    let text = program.to_str().and_then(|text| text.strip_suffix(" (deleted)"));
+    text.map_or_else(|| program.clone(), PathBuf::from)
 }
 
 async fn serve_on(
     ground: Ground,
     until: Until,
     meanwhile: impl AsyncFnOnce(Arc<Server>) -> Result<(), Error>,
-) -> Result<(), Error> {
+) -> Result<Option<Vec<TcpListener>>, Error> {
     let mut signals = Signals::listen()?;
     let mut running = Running::start(ground).await?;
     let server = Arc::clone(running.server());
@@ -76,13 +108,18 @@ async fn serve_on(
         }
         done
     };
+    let mut restart = false;
     let done = tokio::select! {
         done = work => done,
-        () = signals.next() => Ok(()),
+        asked = signals.next() => {
+            restart = asked == Asked::Restart;
+            Ok(())
+        }
         () = sandboxes.ended() => Err(Error::SandboxesEnded),
     };
+    let listeners = if restart { Some(running.keep_listeners()?) } else { None };
     signals::stop_or_end(running.stop(), &mut signals).await;
-    done
+    done.map(|()| listeners)
 }
 
 /// What the first start of `serve` says, once.
@@ -102,4 +139,17 @@ These are the root credentials of account {account}. They are shown this once an
 
 "
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::successor;
+
+    #[test]
+    fn a_program_that_was_replaced_is_found_by_its_name() {
+        for (said, meant) in [("/usr/bin/g", "/usr/bin/g"), ("/usr/bin/g (deleted)", "/usr/bin/g")]
+        {
+            assert_eq!(successor(said.into()), std::path::Path::new(meant));
+        }
+    }
 }
