@@ -138,6 +138,18 @@ fn hand_over_listener(doorway: BorrowedFd<'_>) -> io::Result<()> {
     Ok(socket::send(doorway, &[0], &[listener.as_fd()], false)?)
 }
 
+/// Makes a TCP socket in the network of the sandbox whose first process this is, and gives it away. The caller is in that
+/// network from then on, and has to end.
+pub(crate) fn hand_over_socket(first: u32, doorway: BorrowedFd<'_>) -> io::Result<()> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+    let network = fs::File::open(format!("/proc/{first}/ns/net"))?;
+    let into = rustix::thread::LinkNameSpaceType::Network;
+    rustix::thread::move_into_link_name_space(network.as_fd(), Some(into))?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let made = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
+    Ok(socket::send(doorway, &[0], &[made.as_fd()], false)?)
+}
+
 /// Starts the program's process in its own user namespace and lets it go when its one uid is
 /// mapped and the file system is sealed. Returns its pid.
 fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {

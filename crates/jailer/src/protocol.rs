@@ -59,6 +59,9 @@ pub enum Request {
     Freeze(u64),
     /// Let it go on.
     Thaw(u64),
+    /// Make a TCP socket inside a sandbox's network and send it over the unix socket that comes along. That is
+    /// closed without one where it cannot be.
+    Socket(u64),
     /// End all sandboxes and sandboxd itself.
     Shutdown,
 }
@@ -155,6 +158,7 @@ impl Request {
             Self::Kill(ticket) => out.tagged(2, *ticket),
             Self::Freeze(ticket) => out.tagged(3, *ticket),
             Self::Thaw(ticket) => out.tagged(4, *ticket),
+            Self::Socket(ticket) => out.tagged(16, *ticket),
             Self::Shutdown => out.u8(5),
             Self::Template { ticket, spec } => {
                 out.tagged(6, *ticket);
@@ -200,6 +204,7 @@ impl Request {
                 ticket: input.u64()?,
                 assignment: Box::new(read_assignment(&mut input)?),
             },
+            16 => Self::Socket(input.u64()?),
             _ => return Err(Malformed),
         };
         input.end()?;

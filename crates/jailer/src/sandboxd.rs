@@ -16,6 +16,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::io::Errno;
 
 use crate::cgroup::{Cgroup, Controller, Hierarchies, MemoryEvent};
+use crate::init;
 use crate::launch::{Connected, Gifts, Joined, Launched, Launcher};
 use crate::limits;
 use crate::memory::MemoryWatch;
@@ -25,7 +26,7 @@ use crate::protocol::{Reply, Request};
 use crate::socket;
 use crate::spec::{Bind, Enforced, Isolation, Spec, Start};
 use crate::step::{At, Failure, Step};
-use crate::sys;
+use crate::sys::{self, Forked};
 use forked::{Fork, ForkGifts};
 use living::{Living, Origin};
 
@@ -306,6 +307,7 @@ impl Sandboxd {
             Request::Kill(ticket) => self.kill(ticket),
             Request::Freeze(ticket) => self.set_frozen(ticket, true),
             Request::Thaw(ticket) => self.set_frozen(ticket, false),
+            Request::Socket(ticket) => self.make_socket(ticket, &fds),
         }
         Ok(())
     }
@@ -493,6 +495,22 @@ impl Sandboxd {
         living.cgroup.set_frozen(false);
         if self.isolation == Isolation::Process {
             living.cgroup.kill();
+        }
+    }
+
+    /// Has a child of ours enter a sandbox's network and make a socket there: a socket stays in the network where it was
+    /// made, so whoever gets it connects to what listens inside. Without root this process may not enter.
+    fn make_socket(&self, ticket: u64, fds: &[OwnedFd]) {
+        let (Some(living), [doorway]) = (self.living.get(&ticket), fds) else { return };
+        if self.isolation != Isolation::Sandbox || !self.launcher.is_root {
+            return;
+        }
+        if let Ok(Forked::Child) = sys::clone_into(0, None) {
+            let code = match init::hand_over_socket(living.pid, doorway.as_fd()) {
+                Ok(()) => 0,
+                Err(_) => 1,
+            };
+            sys::exit_now(code)
         }
     }
 

@@ -5,11 +5,20 @@
 
 use std::sync::Arc;
 
+use gatemill_sandbox::Sockets;
 use gatemill_wire::Timestamp;
+use serde_json::Value;
 
 use crate::{
     LogEvent, LogStream,
-    limits::{LOG_EVENT_BYTES_MAX, LOG_HELD_BYTES_MAX, LOG_TAIL_BYTES},
+    limits::{
+        LOG_EVENT_BYTES_MAX, LOG_HELD_BYTES_MAX, LOG_TAIL_BYTES, TELEMETRY_EARLY_BYTES_MAX,
+        TELEMETRY_EARLY_EVENTS_MAX,
+    },
+    runtime_api::{
+        delivery::{Event, Subscriber},
+        telemetry::Subscription,
+    },
 };
 
 /// Collects log events until they are taken.
@@ -22,11 +31,64 @@ pub(crate) struct CallLog {
     partial: Vec<u8>,
     /// The last bytes since [`Self::begin_tail`].
     tail: Option<Vec<u8>>,
+    /// What happened before anybody could subscribe to it, while somebody still may.
+    early: Option<Vec<Event>>,
+    early_bytes: usize,
+    subscribers: Vec<(Arc<Subscription>, Subscriber)>,
 }
 
 impl CallLog {
     pub(crate) fn new(stream: Arc<LogStream>) -> Self {
-        Self { stream, events: Vec::new(), held: 0, partial: Vec::new(), tail: None }
+        Self {
+            stream,
+            events: Vec::new(),
+            held: 0,
+            partial: Vec::new(),
+            tail: None,
+            early: None,
+            early_bytes: 0,
+            subscribers: Vec::new(),
+        }
+    }
+
+    /// Extensions may subscribe to what happens from now on, until [`Self::end_init`].
+    pub(crate) fn begin_init(&mut self) {
+        self.early = Some(Vec::new());
+    }
+
+    /// Nobody may subscribe any more.
+    pub(crate) fn end_init(&mut self) {
+        self.early = None;
+    }
+
+    /// Sends events to an extension, from the begin of initialisation on.
+    pub(crate) fn subscribe(&mut self, subscription: Subscription, sockets: Sockets) {
+        let subscriber = Subscriber::start(subscription.clone(), sockets);
+        self.early.iter().flatten().for_each(|event| subscriber.tell(event));
+        self.subscribers.push((Arc::new(subscription), subscriber));
+    }
+
+    /// Who subscribed to what.
+    pub(crate) fn subscriptions(&self) -> Vec<Arc<Subscription>> {
+        self.subscribers.iter().map(|(subscription, _)| Arc::clone(subscription)).collect()
+    }
+
+    /// Whether anybody hears, or may yet hear, of events.
+    pub(crate) fn is_heard(&self) -> bool {
+        self.early.is_some() || !self.subscribers.is_empty()
+    }
+
+    /// Tells subscribers of an event; it is no line of the log.
+    pub(crate) fn tell(&mut self, time: Timestamp, kind: &'static str, record: Value) {
+        let event = Event { time, kind, record };
+        self.subscribers.iter().for_each(|(_, subscriber)| subscriber.tell(&event));
+        if let Some(early) = &mut self.early {
+            self.early_bytes += event.record.as_str().map_or(0, str::len);
+            let fits = self.early_bytes <= TELEMETRY_EARLY_BYTES_MAX;
+            if fits && early.len() < TELEMETRY_EARLY_EVENTS_MAX {
+                early.push(event);
+            }
+        }
     }
 
     pub(crate) fn stream(&self) -> &Arc<LogStream> {
@@ -83,6 +145,9 @@ impl CallLog {
         let bytes = std::mem::take(&mut self.partial);
         let text = String::from_utf8(bytes)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        if self.is_heard() {
+            self.tell(now, "function", text.trim_end_matches('\n').into());
+        }
         self.push(now, text);
     }
 

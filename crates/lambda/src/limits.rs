@@ -86,6 +86,29 @@ pub const API_HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Extensions of one environment, as AWS's.
 pub const EXTENSIONS_MAX: usize = 10;
 
+/// Least, most and default number of events that a telemetry subscriber is sent at one time.
+pub const TELEMETRY_ITEMS: (u64, u64, u64) = (1_000, 10_000, 10_000);
+/// The same of their bytes.
+pub const TELEMETRY_BYTES: (u64, u64, u64) = (262_144, 1_048_576, 262_144);
+/// The same of how long they are gathered, in milliseconds.
+pub const TELEMETRY_TIMEOUT_MS: (u64, u64, u64) = (25, 30_000, 1_000);
+/// Events that wait for one subscriber; AWS says only that it drops what a slow one does not take.
+pub const TELEMETRY_EVENTS_WAITING_MAX: usize = 16_384;
+/// Their bytes.
+pub const TELEMETRY_WAITING_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Attempts to deliver the same events.
+pub const TELEMETRY_ATTEMPTS_MAX: u32 = 5;
+/// How long one attempt may take.
+pub const TELEMETRY_ATTEMPT: Duration = Duration::from_secs(3);
+/// The pause before the second attempt; each further one is twice as long.
+pub const TELEMETRY_BACKOFF: Duration = Duration::from_millis(100);
+/// What is read of a subscriber's answer.
+pub const TELEMETRY_ANSWER_BYTES_MAX: usize = 16 * 1024;
+/// Events before a subscription that are kept for it.
+pub const TELEMETRY_EARLY_EVENTS_MAX: usize = 1_000;
+/// The bytes of their lines.
+pub const TELEMETRY_EARLY_BYTES_MAX: usize = 256 * 1024;
+
 /// One log event; longer lines are cut into several. CloudWatch Logs takes 1 MB, its readers less.
 pub const LOG_EVENT_BYTES_MAX: usize = 256 * 1024;
 /// Log text of one call that is held back before it is passed on while the call still runs.

@@ -16,7 +16,7 @@ use crate::{
     failure,
     invoke::resolve::{Initialization, Version},
     record::LogFormat,
-    runtime_api::extension::Extension,
+    runtime_api::{extension::Extension, telemetry::Subscription},
     start::InitEnd,
 };
 
@@ -44,7 +44,8 @@ impl Level {
     }
 }
 
-/// Writes an event: `text` with text logging, `record` with JSON logging if its level is wanted.
+/// Writes an event: `text` with text logging, `record` with JSON logging if its level is wanted; subscribers of the Telemetry
+/// API are told of it in either case.
 fn write(
     log: &mut CallLog,
     now: Timestamp,
@@ -52,14 +53,20 @@ fn write(
     text: impl FnOnce() -> Option<String>,
     event: impl FnOnce() -> (Level, &'static str, Value),
 ) {
-    let Some(wanted) = Level::wanted(version) else {
-        if let Some(text) = text() {
-            log.line(now, text);
-        }
+    let wanted = Level::wanted(version);
+    if wanted.is_none()
+        && let Some(text) = text()
+    {
+        log.line(now, text);
+    }
+    if wanted.is_none() && !log.is_heard() {
         return;
-    };
+    }
     let (level, kind, record) = event();
-    if level >= wanted {
+    if log.is_heard() {
+        log.tell(now, kind, record.clone());
+    }
+    if wanted.is_some_and(|wanted| level >= wanted) {
         let line = json!({ "time": now.iso8601_millis(), "type": kind, "record": record });
         log.line(now, format!("{line}\n"));
     }
@@ -177,6 +184,35 @@ pub(crate) fn init_report(
     write(log, now, version, text, event);
 }
 
+/// A subscription of the Telemetry or Logs API.
+pub(crate) fn subscription(
+    log: &mut CallLog,
+    now: Timestamp,
+    version: &Version,
+    subscription: &Subscription,
+) {
+    let types: Vec<_> = subscription.streams.iter().map(|stream| stream.name()).collect();
+    let text = || {
+        let api = subscription.dialect.name().to_uppercase();
+        let (name, types) = (&subscription.name, types.join(", "));
+        Some(format!("{api}\tName: {name}\tState: Subscribed\tTypes: [{types}]\n"))
+    };
+    let event = || (Level::Info, subscription.dialect.event(), subscription.record());
+    write(log, now, version, text, event);
+}
+
+/// The runtime is initialised; extensions may not be yet.
+pub(crate) fn init_runtime_done(log: &mut CallLog, now: Timestamp, version: &Version, phase: &str) {
+    let event = || {
+        let record = json!({
+            "initializationType": version.initialization.as_str(), "phase": phase,
+            "status": "success",
+        });
+        (Level::Debug, "platform.initRuntimeDone", record)
+    };
+    write(log, now, version, || None, event);
+}
+
 /// An extension whose initialisation is over.
 pub(crate) fn extension(
     log: &mut CallLog,
@@ -220,14 +256,19 @@ pub(crate) fn start(log: &mut CallLog, now: Timestamp, request_id: RequestId, ve
     );
 }
 
-/// END and REPORT, and with JSON logging their counterparts.
-pub(crate) fn end(log: &mut CallLog, now: Timestamp, version: &Version, report: &Report<'_>) {
+/// The runtime has answered, or never will; extensions may go on. With text logging it has no line.
+pub(crate) fn runtime_done(
+    log: &mut CallLog,
+    now: Timestamp,
+    version: &Version,
+    report: &Report<'_>,
+) {
     let level = report.status.level();
     write(
         log,
         now,
         version,
-        || Some(format!("END RequestId: {}\n", report.request_id)),
+        || None,
         || {
             let mut record = json!({
                 "requestId": report.request_id.to_string(), "status": report.status.name(),
@@ -237,6 +278,18 @@ pub(crate) fn end(log: &mut CallLog, now: Timestamp, version: &Version, report: 
             (level.unwrap_or(Level::Debug), "platform.runtimeDone", record)
         },
     );
+}
+
+/// END and REPORT, or with JSON logging the report alone.
+pub(crate) fn end(log: &mut CallLog, now: Timestamp, version: &Version, report: &Report<'_>) {
+    let level = report.status.level();
+    if Level::wanted(version).is_none() {
+        log.line(now, format!("END RequestId: {}\n", report.request_id));
+    }
+    if log.is_heard() {
+        let record = json!({ "requestId": report.request_id.to_string() });
+        log.tell(now, "platform.end", record);
+    }
     write(
         log,
         now,

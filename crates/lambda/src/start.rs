@@ -101,6 +101,7 @@ pub(crate) async fn start(
     let token = lambda.entropy.uuid().simple().to_string();
     let spec = spec(lambda, version, stream, &process, &code, &token);
     let mut log = CallLog::new(Arc::clone(stream));
+    log.begin_init();
     match opening {
         Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, pack),
         Opening::Call(call) => {
@@ -142,15 +143,13 @@ pub(crate) async fn start(
     instance.start = took;
     // Inside a call, initialisation counts as the call's own duration.
     if matches!(end, InitEnd::Ready) {
-        let Instance { wires, log, version, .. } = &mut *instance;
-        for extension in wires.end_of_init() {
-            report::extension(log, lambda.clock.now(), version, extension);
-        }
+        report_extensions(lambda, &mut instance, opening);
     }
     if matches!((&end, opening), (InitEnd::Ready, Opening::Init)) {
         instance.init = Some(took);
         report::init_report(&mut instance.log, lambda.clock.now(), version, &end, took, "init");
     }
+    instance.log.end_init();
     Ok(Started { instance, end, took })
 }
 
@@ -256,6 +255,20 @@ fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
     }
 }
 
+/// What initialisation was, for those who subscribed; nobody else may from now on.
+fn report_extensions(lambda: &Lambda, instance: &mut Instance, opening: Opening<'_>) {
+    let Instance { wires, log, version, .. } = instance;
+    let now = lambda.clock.now();
+    for subscription in log.subscriptions() {
+        report::subscription(log, now, version, &subscription);
+    }
+    let phase = if matches!(opening, Opening::Init) { "init" } else { "invoke" };
+    report::init_runtime_done(log, now, version, phase);
+    for extension in wires.end_of_init() {
+        report::extension(log, now, version, extension);
+    }
+}
+
 /// What the runtime of a pack speaks.
 fn codec(pack: &Pack, handler: &str) -> Codec {
     match pack.family {
@@ -264,6 +277,12 @@ fn codec(pack: &Pack, handler: &str) -> Codec {
         Family::Dotnet if !handler.is_empty() && !handler.contains("::") => Codec::RuntimeApi,
         _ => Codec::Frames,
     }
+}
+
+/// Whether the server gets into a sandbox's network: sandboxd has to be root for that, where there is one.
+fn can_connect_inside(lambda: &Lambda) -> bool {
+    let enforced = lambda.sandboxes.enforced();
+    enforced.own_uid || !enforced.network
 }
 
 /// What processes inside may learn and reach.
@@ -282,6 +301,7 @@ fn facts(lambda: &Lambda, version: &Arc<Version>, process: &Process, token: Stri
         endpoint: lambda.aws_endpoint.get().cloned(),
         role: RoleSource::of(lambda, version),
         entropy: Arc::clone(&lambda.entropy),
+        has_telemetry: can_connect_inside(lambda),
     }
 }
 

@@ -257,6 +257,10 @@ impl Wires {
                 said = std::future::poll_fn(|cx| self.api.poll(cx)) => match said {
                     Said::Runtime(kind, body) => Some(Heard::Frame(Frame { kind, body })),
                     Said::ExtensionFailed(failure) => Some(Heard::ExtensionFailed(failure)),
+                    Said::Subscribed(subscription) => {
+                        log.subscribe(*subscription, sandbox.sockets());
+                        None
+                    }
                     Said::ExtensionsAsked => ready_frame.take(),
                 },
                 _ = &mut ended, if !frames => break self.died(),

@@ -22,11 +22,12 @@ mod sandboxes;
 mod template;
 
 pub use error::Error;
+pub use gatemill_jailer::limits::API_PORT;
 pub use gatemill_jailer::limits::MAX_RESOLVERS;
 pub use gatemill_jailer::protocol::ExitStatus;
 pub use gatemill_jailer::{
     Assignment, Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
 };
-pub use sandbox::{API_ADDRESS, Exit, Sandbox};
+pub use sandbox::{API_ADDRESS, Exit, Sandbox, Sockets};
 pub use sandboxes::{Config, Sandboxes};
 pub use template::Template;

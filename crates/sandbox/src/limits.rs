@@ -10,3 +10,5 @@ pub(crate) const STARTS_AT_ONCE: usize = 64;
 pub(crate) const START_WAIT: Duration = Duration::from_secs(10);
 /// How long a shutdown waits for sandboxd, which itself waits 5 s for its sandboxes.
 pub(crate) const SHUTDOWN_WAIT: Duration = Duration::from_secs(8);
+/// How long sandboxd may take to make a socket in a sandbox.
+pub(crate) const SOCKET_WAIT: Duration = Duration::from_secs(5);

@@ -165,7 +165,10 @@ impl Link {
     /// Sends a request that carries nothing but its ticket.
     pub(crate) fn send_later(&self, request: &Request) {
         let ticket = match *request {
-            Request::Kill(ticket) | Request::Freeze(ticket) | Request::Thaw(ticket) => ticket,
+            Request::Kill(ticket)
+            | Request::Freeze(ticket)
+            | Request::Thaw(ticket)
+            | Request::Socket(ticket) => ticket,
             Request::Configure { .. }
             | Request::Start { .. }
             | Request::Template { .. }

@@ -1,17 +1,21 @@
 //! One living sandbox: its channel, its output, its end.
 
 use std::fs;
+use std::io;
 use std::io::PipeReader;
 use std::net::TcpListener;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use gatemill_jailer::protocol::{ExitStatus, Request};
-use gatemill_jailer::{Assignment, process_tree};
+use gatemill_jailer::{Assignment, process_tree, socket};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_setaffinity};
+use tokio::io::Interest;
 use tokio::sync::watch;
 
 use crate::error::Error;
@@ -50,6 +54,8 @@ pub struct Sandbox {
     /// Host pid of the program where that is not below the first process, because it was forked.
     pub program: Option<u32>,
     pub(crate) ticket: u64,
+    /// Whether it has a network of its own.
+    pub(crate) inside: bool,
     pub(crate) link: Arc<Link>,
     pub(crate) exit: watch::Receiver<Option<Exit>>,
     pub(crate) memory_bytes: u64,
@@ -128,6 +134,11 @@ impl Sandbox {
         Ok(())
     }
 
+    /// Makes sockets that connect to what listens inside.
+    pub fn sockets(&self) -> Sockets {
+        Sockets { link: Arc::clone(&self.link), ticket: self.ticket, inside: self.inside }
+    }
+
     /// Ends the whole tree at once. May be called again and after the end.
     pub fn kill(&self) {
         if self.exit.borrow().is_none() {
@@ -175,5 +186,36 @@ impl Drop for Sandbox {
     fn drop(&mut self) {
         self.kill();
         self.link.forget_id(&self.id);
+    }
+}
+
+/// Makes TCP sockets in a sandbox's network, also while the sandbox belongs to somebody else.
+#[derive(Debug, Clone)]
+pub struct Sockets {
+    link: Arc<Link>,
+    ticket: u64,
+    inside: bool,
+}
+
+impl Sockets {
+    /// A nonblocking IPv4 socket that is not connected.
+    ///
+    /// # Errors
+    /// The system's; also when sandboxd may not do it (it is not root), and when the sandbox has ended.
+    pub async fn tcp(&self) -> io::Result<OwnedFd> {
+        if !self.inside {
+            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+            return Ok(socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?);
+        }
+        let (ours, theirs) = UnixStream::pair()?;
+        let bytes = Request::Socket(self.ticket).encode().map_err(io::Error::other)?;
+        self.link.send(self.ticket, bytes, vec![theirs.into()]);
+        ours.set_nonblocking(true)?;
+        let ours = tokio::net::UnixStream::from_std(ours)?;
+        let received =
+            ours.async_io(Interest::READABLE, || Ok(socket::receive(&ours, &mut [0; 1], false)?.1));
+        let received = tokio::time::timeout(limits::SOCKET_WAIT, received).await;
+        let mut received = received.map_err(|_| io::ErrorKind::TimedOut)??;
+        received.pop().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 }

@@ -197,6 +197,7 @@ impl Sandboxes {
             pid,
             program,
             ticket,
+            inside: self.enforced.network,
             link: Arc::clone(&self.link),
             exit,
             memory_bytes,

@@ -42,6 +42,7 @@ fn requests() -> Vec<Request> {
         Request::Kill(1),
         Request::Freeze(2),
         Request::Thaw(3),
+        Request::Socket(4),
         Request::Shutdown,
     ]
 }

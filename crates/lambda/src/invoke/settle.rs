@@ -50,6 +50,9 @@ pub(crate) async fn settle(
         Closing { request_id: call.request_id, duration, produced, timed_out, error_type };
     let executed_version = instance.version.name().to_owned();
     let function_error = failed.then_some("Unhandled");
+    let report = closing.report(&instance);
+    let Instance { log, version, .. } = &mut *instance;
+    report::runtime_done(log, lambda.clock.now(), version, &report);
     let log_tail = if instance.life.state() == State::Idle && !instance.wires.extensions_are_done()
     {
         let rest = linger(Arc::clone(lambda), instance, closing);
@@ -94,6 +97,7 @@ pub(crate) async fn refused(
         produced: payload.len(),
         status: Status::Error(kind),
     };
+    report::runtime_done(&mut log, now, version, &report);
     report::end(&mut log, now, version, &report);
     let log_tail = log.take_tail().map(Bytes::from);
     let events = log.take();
@@ -139,25 +143,31 @@ async fn linger(
     close(&lambda, instance, closing).await
 }
 
+impl Closing {
+    fn report(&self, instance: &Instance) -> Report<'_> {
+        let status = match &self.error_type {
+            _ if self.timed_out => Status::Timeout,
+            Some(kind) => Status::Error(kind),
+            None => Status::Success,
+        };
+        Report {
+            request_id: self.request_id,
+            duration: self.duration,
+            init: instance.init,
+            memory_mb: instance.version.configuration.memory_mb,
+            memory_peak_bytes: instance.memory_peak,
+            produced: self.produced,
+            status,
+        }
+    }
+}
+
 /// The end of the log, and the environment back to its pool. Gives the end of the log where it was asked for.
 async fn close(lambda: &Lambda, mut instance: Box<Instance>, closing: Closing) -> Option<Bytes> {
-    let status = match &closing.error_type {
-        _ if closing.timed_out => Status::Timeout,
-        Some(kind) => Status::Error(kind),
-        None => Status::Success,
-    };
     let now = lambda.clock.now();
-    let memory_peak_bytes = instance.measure_after(closing.duration);
-    let init = instance.init.take();
-    let report = Report {
-        request_id: closing.request_id,
-        duration: closing.duration,
-        init,
-        memory_mb: instance.version.configuration.memory_mb,
-        memory_peak_bytes,
-        produced: closing.produced,
-        status,
-    };
+    instance.measure_after(closing.duration);
+    let report = closing.report(&instance);
+    instance.init = None;
     let Instance { log, version, .. } = &mut *instance;
     report::end(log, now, version, &report);
     let log_tail = instance.log.take_tail().map(Bytes::from);

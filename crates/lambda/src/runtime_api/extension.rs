@@ -19,6 +19,7 @@ use super::{
     connection::{Asked, Waits},
     http1::{Answer, Arrived},
     stage::{Reply, Said, text},
+    telemetry::Subscription,
 };
 use crate::{frame::InvokeMeta, limits::EXTENSIONS_MAX};
 
@@ -74,6 +75,7 @@ pub(crate) struct Extension {
     /// The last invocation that it was told of.
     seen: u64,
     has_failed: bool,
+    has_subscribed: bool,
 }
 
 /// What extensions learn about the function when they register.
@@ -212,6 +214,33 @@ impl Extensions {
         })
     }
 
+    /// A subscription of the Telemetry API, or of the Logs API.
+    pub(crate) fn subscribe(
+        &mut self,
+        logs: bool,
+        supported: bool,
+        asked: &Asked,
+    ) -> Result<Subscription, Answer> {
+        let index = self.identified(&asked.head.headers)?;
+        let extension = &mut self.all[index];
+        let subscription = Subscription::read(&extension.name, logs, &asked.body)?;
+        let dialect = subscription.dialect;
+        if self.closed {
+            let message = format!("{} API subscription is closed already", dialect.name());
+            return Err(dialect.error(StatusCode::FORBIDDEN, "SubscriptionClosed", &message));
+        }
+        if !supported {
+            let message = format!("{} API is not supported", dialect.name());
+            return Err(dialect.error(StatusCode::ACCEPTED, "NotSupported", &message));
+        }
+        if extension.has_subscribed {
+            let message = "The extension has a subscription already";
+            return Err(dialect.error(StatusCode::FORBIDDEN, "ValidationError", message));
+        }
+        extension.has_subscribed = true;
+        Ok(subscription)
+    }
+
     fn register(&mut self, headers: &HeaderMap, body: &Arrived) -> Answer {
         #[derive(Deserialize)]
         struct Registration {
@@ -346,6 +375,7 @@ impl Extension {
             is_ready: false,
             seen: 0,
             has_failed: false,
+            has_subscribed: false,
         }
     }
 }

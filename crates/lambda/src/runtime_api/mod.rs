@@ -10,15 +10,18 @@
 //! |---|---|
 //! | `http1`, `connection` | the codec, and one connection |
 //! | `stage`, `extension` | what may be said when: no socket in them |
+//! | `telemetry`, `delivery` | subscriptions to what happens, and the way of events to subscribers |
 //! | `metadata`, `credentials`, `endpoint` | the environment's zone, its role, and the way to AWS |
 
 pub(crate) mod connection;
 pub(crate) mod credentials;
+pub(crate) mod delivery;
 mod endpoint;
 pub(crate) mod extension;
 pub(crate) mod http1;
 mod metadata;
 pub(crate) mod stage;
+pub(crate) mod telemetry;
 
 use std::{
     io::{self, ErrorKind},
@@ -60,6 +63,8 @@ pub(crate) struct Facts {
     /// Where the function's credentials are from.
     pub(crate) role: Option<RoleSource>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// Whether the server can connect to what listens inside.
+    pub(crate) has_telemetry: bool,
 }
 
 /// The listener of a sandbox, which owns the descriptor.
@@ -107,7 +112,7 @@ impl Api {
 
     /// Begins to serve, for this function. `speaks_http` when its runtime speaks the Runtime API.
     pub(crate) fn open(&mut self, facts: Facts, speaks_http: bool) {
-        let mut stage = Stage::new(Arc::clone(&facts.entropy));
+        let mut stage = Stage::new(Arc::clone(&facts.entropy), facts.has_telemetry);
         if speaks_http {
             stage.expect_http();
         }

@@ -16,6 +16,7 @@ use super::{
     connection::{Asked, Waits},
     extension::{self, Extensions},
     http1::{self, Answer, Arrived},
+    telemetry::Subscription,
 };
 use crate::{
     frame::{Body, InvokeMeta, Kind},
@@ -24,6 +25,8 @@ use crate::{
 
 const RUNTIME: &str = "/2018-06-01/runtime/";
 const EXTENSION: &str = "/2020-01-01/extension/";
+const TELEMETRY: &str = "/2022-07-01/telemetry";
+const LOGS: &str = "/2020-08-15/logs";
 
 /// What came of a request, or of a wait.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub(crate) enum Said {
     Runtime(Kind, Body),
     /// An extension gave up.
     ExtensionFailed(extension::Failure),
+    /// An extension wants to be sent events.
+    Subscribed(Box<Subscription>),
     /// All extensions that were not asked for their next event before have asked for it now.
     ExtensionsAsked,
 }
@@ -96,16 +101,18 @@ pub(crate) struct Stage {
     runtime: Runtime,
     current: Option<Current>,
     pub(crate) extensions: Extensions,
+    has_telemetry: bool,
     said: VecDeque<Said>,
 }
 
 impl Stage {
-    pub(crate) fn new(entropy: Arc<dyn Entropy>) -> Self {
+    pub(crate) fn new(entropy: Arc<dyn Entropy>, has_telemetry: bool) -> Self {
         Self {
             speaks_http: false,
             runtime: Runtime::Started,
             current: None,
             extensions: Extensions::new(entropy),
+            has_telemetry,
             said: VecDeque::new(),
         }
     }
@@ -140,7 +147,7 @@ impl Stage {
 
     /// How much of the body of a request to this path is kept.
     pub(crate) fn keep_max(path: &str, elsewhere: usize) -> usize {
-        let ours = [RUNTIME, EXTENSION, "/2022-07-01/telemetry", "/2020-08-15/logs"];
+        let ours = [RUNTIME, EXTENSION, TELEMETRY, LOGS];
         if ours.iter().any(|prefix| path.starts_with(prefix)) {
             RESPONSE_BYTES_MAX
         } else {
@@ -165,7 +172,26 @@ impl Stage {
                     ..pong
                 })
             }
+            TELEMETRY => Reply::Now(self.subscribe(false, asked)),
+            LOGS => Reply::Now(self.subscribe(true, asked)),
             _ => Reply::Elsewhere,
+        }
+    }
+
+    fn subscribe(&mut self, logs: bool, asked: &Asked) -> Answer {
+        if asked.head.method != Method::PUT {
+            return Answer::error(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "MethodNotAllowed",
+                "Method not allowed",
+            );
+        }
+        match self.extensions.subscribe(logs, self.has_telemetry, asked) {
+            Ok(subscription) => {
+                self.said.push_back(Said::Subscribed(Box::new(subscription)));
+                Answer::new(StatusCode::OK, Bytes::from_static(b"\"OK\""))
+            }
+            Err(refusal) => refusal,
         }
     }
 

@@ -16,7 +16,7 @@ impl Entropy for Counting {
 }
 
 fn stage() -> Stage {
-    let mut stage = Stage::new(Arc::new(Counting(0.into())));
+    let mut stage = Stage::new(Arc::new(Counting(0.into())), true);
     stage.expect_http();
     stage
 }

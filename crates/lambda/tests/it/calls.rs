@@ -252,18 +252,19 @@ fn json_log_lines(world: &World) {
     let kinds: Vec<_> =
         lines.iter().map(|line| line["type"].as_str().unwrap_or("function")).collect();
     let call = ["platform.start", "function", "platform.runtimeDone", "platform.report"];
-    assert_eq!(kinds, [&["platform.initStart", "platform.initReport"][..], &call, &call].concat());
+    let init = ["platform.initStart", "platform.initRuntimeDone", "platform.initReport"];
+    assert_eq!(kinds, [&init[..], &call, &call].concat());
     assert_eq!(
-        (&lines[3]["level"], &lines[3]["message"]),
+        (&lines[4]["level"], &lines[4]["message"]),
         (&json!("WARNING"), &json!("yes")),
         "{log}"
     );
-    let report = &lines[5]["record"];
+    let report = &lines[6]["record"];
     assert_eq!(report["status"], "success");
     assert!(
         report["metrics"]["initDurationMs"].is_f64() && report["metrics"]["memorySizeMB"] == 128
     );
-    let failed = &lines[9]["record"];
+    let failed = &lines[10]["record"];
     assert_eq!(
         (&failed["status"], &failed["errorType"]),
         (&json!("error"), &json!("Runtime.ExitError"))

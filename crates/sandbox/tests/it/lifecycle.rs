@@ -16,6 +16,7 @@ pub(crate) const CASES: &[Case] = &[
     case("spec_is_checked", spec_is_checked),
     case("environment_and_arguments_arrive", environment_and_arguments_arrive),
     case("the_listener_hears_the_inside", the_listener_hears_the_inside),
+    case("sockets_reach_the_inside", sockets_reach_the_inside),
     case("end_is_told_to_all", end_is_told_to_all),
     case("kill_ends_the_tree_at_once", kill_ends_the_tree_at_once),
     case("drop_kills", drop_kills),
@@ -126,6 +127,31 @@ fn the_listener_hears_the_inside(world: &World) {
         let said = std::str::from_utf8(said).unwrap();
         world.finish(&sandbox).expect(&[("heard", &[said])]);
     }
+}
+
+fn sockets_reach_the_inside(world: &World) {
+    let sandbox = world
+        .start(world.python(
+            "server = socket.create_server(('127.0.0.1', 4321)); os.write(3, b'!')\n\
+             print('heard=' + server.accept()[0].recv(9).decode())",
+        ))
+        .unwrap();
+    assert_eq!(read_some(&sandbox, 1), b"!");
+    let socket = world.runtime.block_on(sandbox.sockets().tcp());
+    // Without root, sandboxd has no way into the network that it made.
+    if world.sandboxes.enforced().network && !world.sandboxes.enforced().own_uid {
+        assert!(socket.is_err());
+        return;
+    }
+    let connect = async {
+        let address = "127.0.0.1:4321".parse().unwrap();
+        let socket = tokio::net::TcpSocket::from_std_stream(socket.unwrap().into());
+        let stream = socket.connect(address).await.unwrap();
+        stream.writable().await.unwrap();
+        stream.try_write(b"hello").unwrap()
+    };
+    assert_eq!(world.runtime.block_on(connect), 5);
+    world.finish(&sandbox).expect(&[("heard", &["hello"])]);
 }
 
 fn end_is_told_to_all(world: &World) {
