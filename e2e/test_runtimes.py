@@ -7,11 +7,12 @@ another (`gatemill dev` takes the nearest) is tested under the name that it stan
 import base64
 import json
 import re
+import subprocess
 
 import pytest
 
 from packages import create
-from server import runtimes
+from server import BINARY, RUNTIME_DIRECTORIES, Server, runtimes
 from subjects import SUBJECTS, family, java
 
 # What can be created in place of releases that AWS has no functions for.
@@ -358,6 +359,35 @@ class TestDotnet:
         body, error, tail = forms(runtime, "Nowhere", {})
         assert error == "Unhandled" and json.loads(body)["errorType"] == "Runtime.ExitError"
         assert "Could not find the specified handler assembly with the file name 'Nowhere" in tail
+
+
+@pytest.mark.skipif(not RUNTIME_DIRECTORIES, reason="there is no interpreter tree to add")
+def test_an_added_runtime_serves_what_its_operator_says(tmp_path):
+    _, tree = RUNTIME_DIRECTORIES
+    data = tmp_path / "data"
+
+    def gatemill(*words):
+        done = subprocess.run([BINARY, "runtime", *words, "--data-dir", data], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    assert gatemill("add", "dotnet8", tree) == (
+        0, "Added dotnet8. It is dotnetcore3.1, and serves dotnet8 all the same. "
+           "A server that runs takes it at its next start.\n")
+    listed = {one["name"]: one for one in json.loads(gatemill("list", "--format", "json")[1])}
+    assert listed["dotnet8"]["version"] == "3.1.23" and listed["dotnet8"]["program"].startswith(str(data))
+
+    server = Server(tmp_path).start()
+    function = Function(server.client("lambda"), "dotnet8")
+    assert function.value("environment")["AWS_EXECUTION_ENV"] == "AWS_Lambda_dotnet8"
+    assert server.stop() == 0, server.log()
+    assert "dotnet8 is not installed here; dotnetcore3.1 runs in its place" in server.log()
+
+    status, said = gatemill("add", "ruby9", tree)
+    assert status != 0 and "there is no runtime ruby9; there are: dotnet8, " in said
+    status, said = gatemill("add", "java21", tree)
+    assert status != 0 and "has no interpreter of the language of java21" in said
+    assert gatemill("remove", "dotnet8")[0] == 0
+    assert "dotnet8" not in [one["name"] for one in json.loads(gatemill("list", "--format", "json")[1])]
 
 
 RUBIES = [name for name in RUNTIMES if family(name) == "ruby"]

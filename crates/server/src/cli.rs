@@ -154,6 +154,30 @@ pub(crate) struct CheckConfigOptions {
 pub(crate) enum RuntimeCommand {
     /// List the interpreters that were found on this machine
     List(RuntimeListOptions),
+    /// Add an interpreter from a folder, under the runtime identifier that it is to serve
+    Add(RuntimeAddOptions),
+    /// Remove a runtime that was added
+    Remove(RuntimeRemoveOptions),
+}
+
+/// What `runtime add` takes.
+#[derive(Debug, Args)]
+pub(crate) struct RuntimeAddOptions {
+    /// The identifier, such as python3.12
+    pub(crate) name: String,
+    /// The folder of the interpreter, or the root of a system that has it; it is copied
+    pub(crate) path: PathBuf,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
+}
+
+/// What `runtime remove` takes.
+#[derive(Debug, Args)]
+pub(crate) struct RuntimeRemoveOptions {
+    /// The identifier under which it was added
+    pub(crate) name: String,
+    #[command(flatten)]
+    pub(crate) server: ServerOptions,
 }
 
 /// What `runtime list` takes.

@@ -52,6 +52,17 @@ pub(crate) enum Error {
     /// The runtime clients cannot be written.
     #[error("the data directory {} cannot take what runs functions", .dir.display())]
     Runtimes { dir: PathBuf, source: gatemill_sandbox::runtime::Error },
+    /// A runtime cannot be added or removed.
+    #[error("the runtimes stay as they are")]
+    AddRuntime {
+        #[from]
+        source: gatemill_sandbox::runtime::AddError,
+    },
+    /// A runtime was added that nothing on this machine can start.
+    #[error(
+        "{name} was added, but this machine has no compiler (javac, mcs or a .NET SDK) for its runtime client"
+    )]
+    RuntimeLeftOut { name: String },
     /// The machine cannot isolate functions.
     #[error(
         "functions cannot be isolated on this machine; start as root, allow user namespaces \

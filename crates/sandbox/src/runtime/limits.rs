@@ -22,3 +22,9 @@ pub const BUILD: Duration = Duration::from_secs(120);
 
 /// Largest file of remembered probes that is read; a larger one is somebody else's.
 pub const PROBE_CACHE_BYTES: u64 = 1024 * 1024;
+
+/// Most files and directories of a runtime that is added.
+pub const ADDED_FILES: u64 = 400_000;
+
+/// Most bytes of a runtime that is added. AWS bounds a container image by 10 GiB.
+pub const ADDED_BYTES: u64 = 10 << 30;

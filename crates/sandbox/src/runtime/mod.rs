@@ -6,6 +6,7 @@
 //! a [`Warning`] to log. This module starts no customer code; it runs interpreters only to ask them
 //! their version.
 
+mod added;
 mod build;
 mod client;
 mod identifier;
@@ -21,6 +22,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+pub use added::{AddError, add, remove};
 use build::Build;
 pub use build::BuildError;
 pub use identifier::{Family, IDENTIFIERS, Identifier, Version};
@@ -106,13 +108,18 @@ impl Runtimes {
         let clients = client::install(&root)?;
         let found = probe::interpreters(search, &root);
         client::compile(&clients, &found);
-        let java = clients.get(&Family::Java).and_then(|client| Build::java(client, &found));
+        let added = added::all(&search.data_dir);
+        let mut javas = found.clone();
+        javas.extend(added.iter().map(|one| one.interpreter.clone()));
+        let java = clients.get(&Family::Java).and_then(|client| Build::java(client, &javas));
         let mut packs = BTreeMap::new();
-        for interpreter in found {
+        let named = added.iter().map(|one| (Some(one.identifier), &one.interpreter));
+        // What the operator added goes before what is found.
+        for (identifier, interpreter) in named.chain(found.iter().map(|one| (None, one))) {
             let Some(client) = clients.get(&interpreter.family) else { continue };
             let (needs_build, build) = match interpreter.family {
                 Family::Java => (true, java.clone()),
-                Family::Dotnet => (true, Build::dotnet(client, &interpreter, search)),
+                Family::Dotnet => (true, Build::dotnet(client, interpreter, search)),
                 Family::Nodejs | Family::Provided | Family::Python | Family::Ruby => (false, None),
             };
             if needs_build && build.is_none() {
@@ -120,9 +127,12 @@ impl Runtimes {
                     "left out: this machine has no compiler (javac, mcs or a .NET SDK) for its client");
                 continue;
             }
-            let key = (interpreter.family, interpreter.version.release());
-            let pack = || Arc::new(Pack::new(&interpreter, &clients, build));
-            packs.entry(key).or_insert_with(pack);
+            let pack = Pack::new(interpreter, &clients, build);
+            let (release, pack) = match identifier {
+                Some(identifier) => (identifier.version, pack.named(identifier)),
+                None => (interpreter.version.release(), pack),
+            };
+            packs.entry((interpreter.family, release)).or_insert_with(|| Arc::new(pack));
         }
         Ok(Self::from_packs(packs))
     }
@@ -161,7 +171,7 @@ impl Runtimes {
     ) -> Result<(Arc<Pack>, Option<Warning>), NoSuchRuntime> {
         let mut packs = self.packs.values().chain(self.provided.iter());
         if let Some(pack) = packs.find(|pack| pack.name == name) {
-            return Ok((Arc::clone(pack), None));
+            return Ok((Arc::clone(pack), pack.stands_in()));
         }
         match (fallback, self.nearest.get(name)) {
             (Fallback::Nearest, Some((pack, warning))) => {

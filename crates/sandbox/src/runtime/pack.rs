@@ -7,6 +7,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::Warning;
 use super::build::{Build, BuildError, JAVA_CLIENT, dotnet_client};
 use super::client::Clients;
 use super::identifier::{Family, Identifier, Version};
@@ -155,6 +156,13 @@ impl Pack {
             execution_env: format!("AWS_Lambda_{}", identifier.name),
             ..self.clone()
         }
+    }
+
+    /// That this is another version than its name says; so for a pack that the operator added.
+    pub(super) fn stands_in(&self) -> Option<Warning> {
+        let used = self.family.identifier(self.version);
+        let differs = self.family != Family::Provided && used != self.name;
+        differs.then(|| Warning { requested: self.name.clone(), used })
     }
 
     /// The arguments for a function with this much memory.

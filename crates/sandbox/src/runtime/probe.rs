@@ -73,6 +73,12 @@ pub(super) fn interpreters(search: &Search, root: &Path) -> Vec<Interpreter> {
     served.filter(|found| is_served(found.family, found.version) && may_be_bound(found)).collect()
 }
 
+/// What one program is; nothing when it is no interpreter, or does not answer.
+pub(super) fn of(candidate: &Candidate) -> Vec<Interpreter> {
+    let told = tree::interpreters(candidate);
+    if told.is_empty() { ask(candidate).ok().flatten().into_iter().collect() } else { told }
+}
+
 /// What is known of one program: its state when it was asked, and what it said.
 #[derive(Debug, Clone)]
 struct Known {

@@ -127,7 +127,8 @@ fn numbers(name: &str) -> Vec<u64> {
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
-fn program_names() -> Vec<(Family, String)> {
+/// How interpreters are called.
+pub(super) fn program_names() -> Vec<(Family, String)> {
     let versioned = IDENTIFIERS
         .iter()
         .filter(|known| matches!(known.family, Family::Python | Family::Ruby))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::client::files;
 use super::probe::output;
-use super::{BuildError, Fallback, Family, IDENTIFIERS, Runtimes, Search};
+use super::{AddError, BuildError, Fallback, Family, IDENTIFIERS, Runtimes, Search, add, remove};
 
 /// A directory with a fake home, and a search that finds nothing else of its own.
 struct Machine {
@@ -272,6 +272,57 @@ fn every_dotnet_of_an_installation_is_found_and_may_stand_in() {
     let client = "/var/runtime/net3/gatemill-runtime.dll";
     assert_eq!(old.args[..3], ["exec", "--fx-version", "3.1.23"]);
     assert_eq!(old.args.last().unwrap(), client);
+}
+
+#[test]
+fn an_added_runtime_goes_first_and_may_serve_another_release() {
+    let machine = Machine::new();
+    machine.pyenv("3.14.1");
+    let tree = machine.directory.path().join("tree");
+    machine.python(&tree.join("usr"), "3.13.7");
+    // A program that finds out where it is, as the real one does, and not one with a path in it.
+    script(&tree.join("usr/bin/python3.13"), "echo 3.13.7; readlink -f $0");
+    symlink("python3.13", tree.join("usr/bin/python3")).unwrap();
+    let search = machine.search();
+    let data = &search.data_dir;
+    assert_eq!(add(data, "python3.14", &tree).unwrap(), "python3.13");
+    fs::remove_dir_all(&tree).unwrap();
+
+    let runtimes = Runtimes::discover(&search).unwrap();
+    assert_eq!(names(&runtimes), ["python3.14 3.13.7"]);
+    let (pack, warning) = runtimes.resolve("python3.14", Fallback::No).unwrap();
+    assert_eq!(
+        warning.unwrap().to_string(),
+        "python3.14 is not installed here; python3.13 runs in its place"
+    );
+    assert_eq!(pack.program, Path::new("/var/lang/bin/python3.13"));
+    assert_eq!(pack.execution_env, "AWS_Lambda_python3.14");
+    assert!(pack.on_host(&pack.program).starts_with(data));
+
+    remove(data, "python3.14").unwrap();
+    assert_eq!(names(&Runtimes::discover(&search).unwrap()), ["python3.14 3.14.1"]);
+    assert!(matches!(remove(data, "python3.14"), Err(AddError::NotAdded { .. })));
+}
+
+#[test]
+fn what_cannot_be_added_changes_nothing() {
+    let machine = Machine::new();
+    let tree = machine.directory.path().join("tree");
+    let program = machine.python(&tree, "3.12.1");
+    let search = machine.search();
+    let data = &search.data_dir;
+    for name in ["python2.7", "", "../python3.12", "provided.al2023"] {
+        assert!(matches!(add(data, name, &tree), Err(AddError::UnknownName { .. })), "{name:?}");
+        assert!(matches!(remove(data, name), Err(AddError::NotAdded { .. })), "{name:?}");
+    }
+    assert!(matches!(add(data, "nodejs24.x", &tree), Err(AddError::NoInterpreter { .. })));
+    // This one names the interpreter outside of the copy.
+    script(&program, &format!("echo 3.12.1; echo {}", program.display()));
+    assert!(matches!(add(data, "python3.12", &tree), Err(AddError::NoInterpreter { .. })));
+    assert!(matches!(add(data, "python3.12", &tree.join("no")), Err(AddError::Io { .. })));
+    assert_eq!(fs::read_dir(data.join("runtimes/added")).unwrap().count(), 0);
+    fs::create_dir_all(data.join("runtimes/added/python3.12")).unwrap();
+    assert_eq!(names(&Runtimes::discover(&search).unwrap()), Vec::<String>::new());
 }
 
 #[test]

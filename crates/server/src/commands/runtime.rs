@@ -1,12 +1,15 @@
-//! `gatemill runtime list`: the interpreters of this machine, by the name that functions ask for.
+//! `gatemill runtime`: the interpreters of this machine, by the name that functions ask for, and those that the operator
+//! adds. A server that runs goes on with what it found at its start.
 
 use std::{fmt::Write as _, sync::Arc};
 
-use gatemill_sandbox::runtime::Pack;
+use gatemill_sandbox::runtime::{self, Pack};
 use serde_json::json;
 
 use crate::{
-    cli::{ListFormat, RuntimeCommand, RuntimeListOptions},
+    cli::{
+        ListFormat, RuntimeAddOptions, RuntimeCommand, RuntimeListOptions, RuntimeRemoveOptions,
+    },
     configuration::Mode,
     error::Error,
     machine, output, runtimes,
@@ -19,7 +22,34 @@ use crate::{
 pub(crate) fn runtime(command: RuntimeCommand) -> Result<(), Error> {
     match command {
         RuntimeCommand::List(options) => list(options),
+        RuntimeCommand::Add(options) => add(options),
+        RuntimeCommand::Remove(options) => remove(options),
     }
+}
+
+fn add(options: RuntimeAddOptions) -> Result<(), Error> {
+    let RuntimeAddOptions { name, path, server } = options;
+    let configuration = server.resolve(Mode::Serve, machine::cores().len())?;
+    let used = runtime::add(&configuration.data_dir, &name, &path)?;
+    let found = runtimes::discover(&configuration)?.list();
+    if !found.iter().any(|pack| pack.name == name) {
+        return Err(Error::RuntimeLeftOut { name });
+    }
+    let difference = if used == name {
+        String::new()
+    } else {
+        format!(" It is {used}, and serves {name} all the same.")
+    };
+    output::print(&format!(
+        "Added {name}.{difference} A server that runs takes it at its next start.\n"
+    ))
+}
+
+fn remove(options: RuntimeRemoveOptions) -> Result<(), Error> {
+    let RuntimeRemoveOptions { name, server } = options;
+    let configuration = server.resolve(Mode::Serve, machine::cores().len())?;
+    runtime::remove(&configuration.data_dir, &name)?;
+    output::print(&format!("Removed {name}. A server that runs keeps it until its next start.\n"))
 }
 
 fn list(options: RuntimeListOptions) -> Result<(), Error> {
