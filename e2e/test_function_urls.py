@@ -222,6 +222,24 @@ def test_everybody_needs_both_permissions(server, functions, python, name):
     assert answer.headers["x-amzn-ErrorType"] == "AccessDeniedException"
 
 
+def test_throttles(server, functions, python, name):
+    create(functions, name, package(app__py="def handler(e, c): return 1\n"), python)
+    url = functions.create_function_url_config(FunctionName=name, AuthType="NONE")["FunctionUrl"]
+    permit(functions, name)
+    functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=0)
+    answer = send(server, url)
+    assert answer.status == 429 and answer.headers["x-amzn-ErrorType"] == "TooManyRequestsException"
+    assert json.loads(answer.read())["Reason"] == "ReservedFunctionConcurrentInvocationLimitExceeded"
+    functions.delete_function_concurrency(FunctionName=name)
+    assert send(server, url).status == 200
+
+
+def test_functions_with_tenants_have_none(functions, python, name):
+    create(functions, name, package(app__py="def handler(e, c): return 1\n"), python,
+           TenancyConfig={"TenantIsolationMode": "PER_TENANT"})
+    refused("InvalidParameterValueException", "", functions.create_function_url_config, FunctionName=name, AuthType="NONE")
+
+
 def signed(url, key, secret, method="GET", path="/", body=b"", service="lambda"):
     request = botocore.awsrequest.AWSRequest(method, url.rstrip("/") + path, data=body)
     botocore.auth.SigV4Auth(botocore.credentials.Credentials(key, secret), service, "us-east-1").add_auth(request)

@@ -7,7 +7,7 @@ import time
 import pytest
 from botocore.exceptions import ClientError
 
-from packages import create, package
+from packages import create, package, package_of
 
 STREAM = """
 const { Readable } = require('stream');
@@ -139,3 +139,54 @@ def test_what_is_refused_has_its_status(functions, streaming):
     refused("ValidationException", InvocationType="Event")
     answer = functions.invoke_with_response_stream(FunctionName=streaming, InvocationType="DryRun")
     assert answer["StatusCode"] == 204
+
+
+# A runtime of the customer's own, in the Runtime API's streaming mode.
+CUSTOM = """#!/usr/bin/python3 -u
+import base64, http.client, json, os, socket
+host, port = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+api = http.client.HTTPConnection(host, int(port))
+while True:
+    api.request("GET", "/2018-06-01/runtime/invocation/next")
+    answer = api.getresponse()
+    event, id = json.loads(answer.read()), answer.headers["Lambda-Runtime-Aws-Request-Id"]
+    def pieces():
+        if event.get("before"):
+            return
+        yield b"first "
+        for _ in range(event.get("megabytes", 0)):
+            yield b"x" * (1 << 20)
+        if not event.get("fail"):
+            yield b"last"
+    api.putrequest("POST", f"/2018-06-01/runtime/invocation/{id}/response")
+    api.putheader("Lambda-Runtime-Function-Response-Mode", "streaming")
+    api.putheader("Content-Type", "text/plain")
+    api.putheader("Transfer-Encoding", "chunked")
+    api.putheader("Trailer", "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body")
+    api.endheaders()
+    for piece in pieces():
+        api.send(b"%x\\r\\n%s\\r\\n" % (len(piece), piece))
+    trailers = b""
+    if event.get("fail") or event.get("before"):
+        body = base64.b64encode(json.dumps({"errorType": "Own.Error", "errorMessage": "as asked"}).encode())
+        trailers = b"Lambda-Runtime-Function-Error-Type: Own.Error\\r\\nLambda-Runtime-Function-Error-Body: " + body + b"\\r\\n"
+    api.send(b"0\\r\\n" + trailers + b"\\r\\n")
+    api.getresponse().read()
+"""
+
+
+def test_custom_runtimes_stream_as_well(server, functions, name):
+    create(functions, name, package_of({"bootstrap": CUSTOM}, 0o755), "provided.al2023", handler="any", Timeout=30)
+    for _ in range(2):
+        # 64 MB fit into no buffer on the way, so the runtime cannot have ended its answer before the reader goes on.
+        events = iter(begin(functions, name, {"megabytes": 64})["EventStream"])
+        first = next(events)["PayloadChunk"]["Payload"]
+        assert server.health()["functions"]["environments"]["busy"] == 1
+        rest, end = read(events)
+        assert (first + rest, end) == (b"first " + b"x" * (64 << 20) + b"last", {})
+    for event, expected in (({"fail": 1}, b"first "), ({"before": 1}, b"")):
+        body, end = read(begin(functions, name, event)["EventStream"])
+        assert (body, end["ErrorCode"]) == (expected, "Unhandled")
+        assert json.loads(end["ErrorDetails"]) == {"errorType": "Own.Error", "errorMessage": "as asked"}
+    answer = functions.invoke(FunctionName=name, Payload=b"{}")
+    assert answer["Payload"].read() == b"first last" and "FunctionError" not in answer

@@ -146,3 +146,18 @@ async fn bandwidth_is_a_burst_and_then_a_rate() {
     pace.wait(second / 2).await;
     assert_eq!(begun.elapsed().as_millis(), 61_500);
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_setting_holds_streams_back() {
+    for (limited, seconds) in [(false, 0), (true, 1)] {
+        let (mut answer, begun) = Answer::streamed(limited);
+        answer.begin(b"");
+        let mut streaming = begun.await.unwrap().unwrap();
+        let time = Instant::now();
+        for _ in 0..8 {
+            answer.chunk(piece(1024 * 1024)).await.unwrap();
+            assert!(streaming.stream.next().await.is_some());
+        }
+        assert_eq!(time.elapsed().as_secs(), seconds, "8 MB are the burst and one second");
+    }
+}

@@ -74,7 +74,11 @@ proptest! {
     fn never_panics(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         let mut reader = Reader::new(64);
         for byte in bytes.chunks(7) {
-            if reader.push(byte).is_err() {
+            let mut read = reader.push(byte);
+            while let Ok(Some(_)) = read {
+                read = reader.next();
+            }
+            if read.is_err() {
                 break;
             }
         }

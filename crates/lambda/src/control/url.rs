@@ -48,8 +48,15 @@ pub(crate) async fn create(
     lambda
         .store
         .write(move |tx| {
-            if !FUNCTIONS.contains(tx, &owned.record())? {
+            let Some(function) = FUNCTIONS.get(tx, &owned.record())? else {
                 return Err(Error::NotFound(NO_FUNCTION.to_owned()));
+            };
+            // A request to a URL says nothing of a tenant. The text is ours: AWS's is not recorded.
+            if function.configuration.per_tenant {
+                return Err(Error::InvalidParameter(
+                    "Function URLs are not supported for functions with tenant isolation."
+                        .to_owned(),
+                ));
             }
             let place = url_key(&owned, "");
             if URLS.contains(tx, &place)? {

@@ -37,10 +37,21 @@ pub(crate) struct Asked {
     pub(crate) error_body: Option<String>,
 }
 
+/// What becomes of the body of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// It is kept as a whole, so many bytes at most.
+    Whole(usize),
+    /// It is passed on while it arrives.
+    Pieces,
+}
+
 /// What a poll found.
 #[derive(Debug)]
 pub(crate) enum Turn {
     Asked(Box<Asked>),
+    /// A piece of the body of the request that is being read; [`Connection::reading`] has its head.
+    Piece(Bytes),
     /// It is over.
     Closed,
 }
@@ -56,13 +67,20 @@ pub(crate) enum Waits {
 
 enum Doing {
     /// Between requests, or inside one.
-    Reading(Option<Box<(request::Parts, BodyReader)>>),
+    Reading(Option<Box<Read>>),
     /// A request is being answered.
     Asked,
     /// A long poll.
     Waiting(Waits),
     /// The answer is being made elsewhere.
     Working(BoxFuture<'static, Prepared>),
+}
+
+/// A request whose body arrives.
+struct Read {
+    head: request::Parts,
+    body: BodyReader,
+    keep: Keep,
 }
 
 pub(crate) struct Connection {
@@ -114,10 +132,18 @@ impl Connection {
     /// The bytes that it holds in memory.
     pub(crate) fn held(&self) -> usize {
         let body = match &self.doing {
-            Doing::Reading(Some(reading)) => reading.1.held(),
+            Doing::Reading(Some(reading)) => reading.body.held(),
             _ => 0,
         };
         self.inbox.len() + body
+    }
+
+    /// The head of the request whose body arrives.
+    pub(crate) fn reading(&self) -> Option<&request::Parts> {
+        match &self.doing {
+            Doing::Reading(Some(reading)) => Some(&reading.head),
+            _ => None,
+        }
     }
 
     /// Lets the client wait.
@@ -154,12 +180,12 @@ impl Connection {
         }
     }
 
-    /// Goes on until there is a request, the end, or nothing more to do now. `keep_max` says how much of a request's body
-    /// is kept.
+    /// Goes on until there is a request or a piece of one, the end, or nothing more to do now. `keep` says what becomes of a
+    /// request's body.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        keep_max: impl Fn(&request::Parts) -> usize,
+        keep: impl Fn(&request::Parts) -> Keep,
     ) -> Poll<Turn> {
         loop {
             if let Doing::Working(answer) = &mut self.doing
@@ -176,8 +202,8 @@ impl Connection {
                 Poll::Pending if matches!(self.doing, Doing::Reading(_)) => return Poll::Pending,
                 Poll::Pending => {}
             }
-            match self.advance(&keep_max) {
-                Ok(Some(asked)) => return Poll::Ready(Turn::Asked(asked)),
+            match self.advance(&keep) {
+                Ok(Some(turn)) => return Poll::Ready(turn),
                 Ok(None) => {}
                 Err(malformed) => {
                     self.last = true;
@@ -199,41 +225,50 @@ impl Connection {
         }
     }
 
-    /// Makes a request of what has arrived.
+    /// Makes a request, or a piece of one, of what has arrived.
     fn advance(
         &mut self,
-        keep_max: impl Fn(&request::Parts) -> usize,
-    ) -> Result<Option<Box<Asked>>, http1::Malformed> {
+        keep: impl Fn(&request::Parts) -> Keep,
+    ) -> Result<Option<Turn>, http1::Malformed> {
         let Doing::Reading(reading) = &mut self.doing else { return Ok(None) };
         if reading.is_none() {
             if self.inbox.is_empty() {
                 return Ok(None);
             }
             let Some(head) = http1::take_head(&mut self.inbox)? else { return Ok(None) };
-            let body = BodyReader::new(&head.headers, keep_max(&head))?;
+            let keep = keep(&head);
+            let keep_max = match keep {
+                Keep::Whole(most) => most,
+                // Never more than one read, which is then taken.
+                Keep::Pieces => usize::MAX,
+            };
+            let body = BodyReader::new(&head.headers, keep_max)?;
             if http1::expects_leave(&head.headers) && self.inbox.is_empty() {
                 self.outbox.push_back(Bytes::from_static(b"HTTP/1.1 100 Continue\r\n\r\n"));
             }
             self.last = http1::is_last(&head);
             self.head_only = head.method == http::Method::HEAD;
-            *reading = Some(Box::new((head, body)));
+            *reading = Some(Box::new(Read { head, body, keep }));
         }
         let Some(present) = reading else { return Ok(None) };
-        let Some(arrived) = present.1.take(&mut self.inbox)? else { return Ok(None) };
+        let Some(arrived) = present.body.take(&mut self.inbox)? else {
+            let piece = (present.keep == Keep::Pieces).then(|| present.body.piece()).flatten();
+            return Ok(piece.map(Turn::Piece));
+        };
         let Doing::Reading(Some(read)) = std::mem::replace(&mut self.doing, Doing::Asked) else {
             return Ok(None);
         };
-        let (head, body) = *read;
+        let Read { head, body, .. } = *read;
         if self.inbox.is_empty() {
             self.inbox = BytesMut::new();
         }
         let trailer = |name| body.trailer_named(name).map(str::to_owned);
-        Ok(Some(Box::new(Asked {
+        Ok(Some(Turn::Asked(Box::new(Asked {
             error_type: trailer("lambda-runtime-function-error-type"),
             error_body: trailer("lambda-runtime-function-error-body"),
             head,
             body: arrived,
-        })))
+        }))))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

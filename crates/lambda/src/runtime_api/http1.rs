@@ -166,6 +166,11 @@ impl BodyReader {
         self.trailers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// What arrived of the body since the last piece, for whoever takes it in pieces.
+    pub(crate) fn piece(&mut self) -> Option<Bytes> {
+        (!self.kept.is_empty()).then(|| self.kept.split().freeze())
+    }
+
     /// What is held of the body.
     pub(crate) fn held(&self) -> usize {
         self.kept.len()

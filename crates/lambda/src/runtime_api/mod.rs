@@ -37,7 +37,7 @@ use http::{Request, StatusCode, header};
 use tokio::io::unix::AsyncFd;
 
 use self::{
-    connection::{Asked, Connection, Turn, Waits},
+    connection::{Asked, Connection, Keep, Turn, Waits},
     extension::Registrant,
     http1::{Answer, Arrived},
     stage::{Reply, Said, Stage},
@@ -213,7 +213,7 @@ fn deliver(connection: &mut Connection, stage: &mut Stage) -> bool {
     true
 }
 
-/// One step of one connection: `Some` when a request was taken, `None` when it is over.
+/// One step of one connection: `Some` when a request, or a piece of one, was taken, `None` when it is over.
 fn poll_one(
     connection: &mut Connection,
     held: usize,
@@ -223,12 +223,21 @@ fn poll_one(
 ) -> Poll<Option<()>> {
     // An environment that makes us hold much is not given room for more.
     let room = API_HELD_BYTES_MAX.saturating_sub(held);
-    let keep_max = |head: &http::request::Parts| {
-        Stage::keep_max(head.uri.path(), API_ENDPOINT_BODY_BYTES_MAX.min(room))
+    let keep = |head: &http::request::Parts| {
+        if stage.is_stream(head) {
+            return Keep::Pieces;
+        }
+        Keep::Whole(Stage::keep_max(head.uri.path(), API_ENDPOINT_BODY_BYTES_MAX.min(room)))
     };
-    let asked = match connection.poll(cx, keep_max) {
+    let asked = match connection.poll(cx, keep) {
         Poll::Pending => return Poll::Pending,
         Poll::Ready(Turn::Closed) => return Poll::Ready(None),
+        Poll::Ready(Turn::Piece(piece)) => {
+            if let Some(head) = connection.reading() {
+                stage.piece(&head.headers, piece);
+            }
+            return Poll::Ready(Some(()));
+        }
         Poll::Ready(Turn::Asked(asked)) => asked,
     };
     match stage.ask(&asked) {

@@ -10,7 +10,7 @@ use std::{collections::VecDeque, sync::Arc};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use gatemill_wire::Entropy;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
 
 use super::{
     connection::{Asked, Waits},
@@ -20,9 +20,11 @@ use super::{
 };
 use crate::{
     frame::{Body, InvokeMeta, Kind},
-    limits::RESPONSE_BYTES_MAX,
+    limits::{RESPONSE_BYTES_MAX, STREAM_CHUNK_BYTES_MAX},
 };
 
+const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+const STREAMING: &[u8] = b"streaming";
 const RUNTIME: &str = "/2018-06-01/runtime/";
 const EXTENSION: &str = "/2020-01-01/extension/";
 const TELEMETRY: &str = "/2022-07-01/telemetry";
@@ -100,6 +102,8 @@ pub(crate) struct Stage {
     speaks_http: bool,
     runtime: Runtime,
     current: Option<Current>,
+    /// Whether the answer has begun that comes in pieces.
+    is_streaming: bool,
     pub(crate) extensions: Extensions,
     has_telemetry: bool,
     said: VecDeque<Said>,
@@ -111,6 +115,7 @@ impl Stage {
             speaks_http: false,
             runtime: Runtime::Started,
             current: None,
+            is_streaming: false,
             extensions: Extensions::new(entropy),
             has_telemetry,
             said: VecDeque::new(),
@@ -240,17 +245,63 @@ impl Stage {
             return refusal;
         }
         let headers = &asked.head.headers;
-        match headers.get("lambda-runtime-function-response-mode").map(|mode| mode.as_bytes()) {
-            None | Some(b"streaming") => {}
+        match headers.get(RESPONSE_MODE).map(|mode| mode.as_bytes()) {
+            None => self.answered(Kind::Response, asked.body.clone()),
+            Some(STREAMING) => self.streamed(asked),
             Some(_) => {
                 let (kind, message) =
                     ("InvalidFunctionResponseMode", "Invalid function response mode");
-                return Answer::error(StatusCode::BAD_REQUEST, kind, message);
+                Answer::error(StatusCode::BAD_REQUEST, kind, message)
             }
         }
-        match failed_in_stream(asked) {
-            Some(error) => self.answered(Kind::Error, Arrived::Whole(error)),
-            None => self.answered(Kind::Response, asked.body.clone()),
+    }
+
+    /// Whether a request is the answer to the invocation that runs, in pieces.
+    pub(crate) fn is_stream(&self, head: &request::Parts) -> bool {
+        let Some(current) = &self.current else { return false };
+        let call = head.uri.path().strip_prefix(RUNTIME);
+        let call = call.and_then(|call| call.strip_prefix("invocation/"));
+        self.runtime == Runtime::Running
+            && head.method == Method::POST
+            && call.and_then(|call| call.strip_suffix("/response")) == Some(&*current.request_id)
+            && head.headers.get(RESPONSE_MODE).is_some_and(|mode| mode.as_bytes() == STREAMING)
+    }
+
+    /// A piece of such an answer; its request goes on.
+    pub(crate) fn piece(&mut self, headers: &HeaderMap, mut piece: Bytes) {
+        // The invocation may be over by now: what comes too late is nobody's.
+        if self.runtime != Runtime::Running {
+            return;
+        }
+        if !std::mem::replace(&mut self.is_streaming, true) {
+            let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+            let content_type = Bytes::copy_from_slice(content_type.unwrap_or_default());
+            self.said.push_back(Said::Runtime(Kind::StreamBegin, Body::Whole(content_type)));
+        }
+        while !piece.is_empty() {
+            let part = piece.split_to(piece.len().min(STREAM_CHUNK_BYTES_MAX));
+            self.said.push_back(Said::Runtime(Kind::StreamChunk, Body::Whole(part)));
+        }
+    }
+
+    /// The end of such an answer, with what of it came along.
+    fn streamed(&mut self, asked: &Asked) -> Answer {
+        let failed = failed_in_stream(asked);
+        let Arrived::Whole(rest) = &asked.body else {
+            return self.answered(Kind::Response, Arrived::TooLarge);
+        };
+        // A handler that failed before its first byte has not begun an answer.
+        if !self.is_streaming
+            && rest.is_empty()
+            && let Some(error) = failed
+        {
+            return self.answered(Kind::Error, Arrived::Whole(error));
+        }
+        self.piece(&asked.head.headers, rest.clone());
+        self.is_streaming = false;
+        match failed {
+            Some(error) => self.answered(Kind::StreamError, Arrived::Whole(error)),
+            None => self.answered(Kind::StreamEnd, Arrived::Whole(Bytes::new())),
         }
     }
 

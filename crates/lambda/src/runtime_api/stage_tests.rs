@@ -263,3 +263,59 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_answer_in_pieces() {
+    let said = |stage: &mut Stage| std::iter::from_fn(|| stage.next_said()).collect::<Vec<_>>();
+    let frame = |kind, body: &'static [u8]| Said::Runtime(kind, Body::Whole(body.into()));
+    let line = format!("POST {RUNTIME}/invocation/a/response");
+    let headers = [(RESPONSE_MODE, "streaming"), ("content-type", "text/plain")];
+    let whole = |body: &'static [u8]| asked(&line, &headers, Arrived::Whole(body.into()));
+    let mut stage = stage();
+    ask(&mut stage, &format!("GET {RUNTIME}/invocation/next"));
+    offer(&mut stage, "a");
+    assert!(!stage.is_stream(&whole(b"").head), "it is not taken yet");
+    stage.take_invocation().unwrap();
+    let head = whole(b"").head;
+    assert!(stage.is_stream(&head));
+    let other = format!("POST {RUNTIME}/invocation/b/response");
+    assert!(!stage.is_stream(&asked(&other, &headers, Arrived::TooLarge).head));
+    assert!(!stage.is_stream(&asked(&line, &[], Arrived::TooLarge).head));
+    said(&mut stage);
+
+    stage.piece(&head.headers, "one".into());
+    let first = [frame(Kind::StreamBegin, b"text/plain"), frame(Kind::StreamChunk, b"one")];
+    assert_eq!(said(&mut stage), first, "before the request is whole");
+    stage.piece(&head.headers, vec![b'x'; STREAM_CHUNK_BYTES_MAX + 1].into());
+    assert_eq!(said(&mut stage).len(), 2);
+    assert_eq!(check(stage.ask(&whole(b"two"))).0, 202);
+    let last = [frame(Kind::StreamChunk, b"two"), frame(Kind::StreamEnd, b"")];
+    assert_eq!(said(&mut stage), last);
+    stage.piece(&head.headers, "late".into());
+    assert_eq!(said(&mut stage), []);
+}
+
+#[test]
+fn answers_in_pieces_that_fail() {
+    for (body, expected) in [
+        (&b""[..], vec![Kind::Error]),
+        (b"x", vec![Kind::StreamBegin, Kind::StreamChunk, Kind::StreamError]),
+    ] {
+        let mut stage = stage();
+        ask(&mut stage, &format!("GET {RUNTIME}/invocation/next"));
+        offer(&mut stage, "a");
+        stage.take_invocation().unwrap();
+        while stage.next_said().is_some() {}
+        let line = format!("POST {RUNTIME}/invocation/a/response");
+        let failed = Asked {
+            error_type: Some("E".to_owned()),
+            ..asked(&line, &[(RESPONSE_MODE, "streaming")], Arrived::Whole(body.into()))
+        };
+        assert_eq!(check(stage.ask(&failed)).0, 202);
+        let mut kinds = Vec::new();
+        while let Some(Said::Runtime(kind, _)) = stage.next_said() {
+            kinds.push(kind);
+        }
+        assert_eq!(kinds, expected);
+    }
+}
