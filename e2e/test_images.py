@@ -315,7 +315,10 @@ def test_layouts_and_what_survives(tmp_path, base):
     server.start()
     functions = server.client("lambda")
     assert invoke(functions, "kept")[1] is None
-    functions.delete_function(FunctionName="kept")
+    trees = tmp_path / "data/images/images"
+    assert len(list(trees.iterdir())) == 1
+    server.reset()
+    assert not list(trees.iterdir())
     assert server.stop() == 0
 
 

@@ -319,6 +319,7 @@ impl Lambda {
         drop(self.pool.remove(|_| true));
         self.logs.flush().await;
         worker::sweep_code(self).await;
+        worker::sweep_images(self).await;
     }
 
     pub(crate) fn arc(&self) -> Option<Arc<Self>> {

@@ -200,6 +200,9 @@ pub const PROVISIONED_RETRY: Duration = Duration::from_secs(1);
 pub const PROVISIONED_RETRY_MAX: Duration = Duration::from_secs(60);
 /// Deployments that one worker unpacks at one time.
 pub const DEPLOYMENTS_AT_ONCE: usize = 2;
+/// Deployments that are under way at one time, most of them waiting: container images have limits of their own, and
+/// packages shall not wait for them.
+pub const DEPLOYMENTS_BEGUN_MAX: usize = 64;
 /// Published versions that are made runnable at one time; a snapshot may take minutes.
 pub const VERSIONS_AT_ONCE: usize = 4;
 /// Attempts to settle a function before it is marked failed.

@@ -6,12 +6,12 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use gatemill_store::Digest;
 use gatemill_wire::routes::BoxFuture;
-use tokio::task::JoinSet;
+use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
     Error, Lambda, code,
     control::function,
-    limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE},
+    limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE, DEPLOYMENTS_BEGUN_MAX},
     parked, provisioned_worker,
     record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, VERSIONS, WORK},
     target::FunctionKey,
@@ -61,19 +61,20 @@ pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
 /// Settles functions that were created or updated.
 async fn deployments(lambda: Arc<Lambda>) {
     let mut marks = lambda.store.watch(WORK.name());
+    let turns = Arc::new(Semaphore::new(DEPLOYMENTS_AT_ONCE));
     let mut running = JoinSet::new();
     let mut busy = HashSet::new();
     loop {
         match waiting(&lambda) {
             Ok(keys) => {
                 for key in keys {
-                    if running.len() >= DEPLOYMENTS_AT_ONCE {
+                    if running.len() >= DEPLOYMENTS_BEGUN_MAX {
                         break;
                     }
                     if busy.insert(key.clone()) {
-                        let lambda = Arc::clone(&lambda);
+                        let (lambda, turns) = (Arc::clone(&lambda), Arc::clone(&turns));
                         running.spawn(async move {
-                            deploy(&lambda, &key).await;
+                            deploy(&lambda, &turns, &key).await;
                             key
                         });
                     }
@@ -102,10 +103,10 @@ fn waiting(lambda: &Lambda) -> Result<Vec<FunctionKey>, Error> {
 }
 
 /// Makes one function's new configuration runnable.
-async fn deploy(lambda: &Lambda, key: &FunctionKey) {
+async fn deploy(lambda: &Lambda, turns: &Semaphore, key: &FunctionKey) {
     let mut pause = RETRY;
     for attempt in 1..=DEPLOYMENT_ATTEMPTS_MAX {
-        let error = match try_deploy(lambda, key).await {
+        let error = match try_deploy(lambda, turns, key).await {
             Ok(()) => return,
             Err(error) => error,
         };
@@ -122,11 +123,16 @@ async fn deploy(lambda: &Lambda, key: &FunctionKey) {
     }
 }
 
-async fn try_deploy(lambda: &Lambda, key: &FunctionKey) -> Result<(), Error> {
+async fn try_deploy(lambda: &Lambda, turns: &Semaphore, key: &FunctionKey) -> Result<(), Error> {
     let record: Option<FunctionRecord> =
         lambda.store.read(|tx| Ok::<_, Error>(FUNCTIONS.get(tx, &key.record())?))?;
     let deployment = match record {
         Some(record) => {
+            // Closed never; without a turn it would be done all the same.
+            let _turn = match record.configuration.image {
+                None => turns.acquire().await.ok(),
+                Some(_) => None,
+            };
             code::ensure(lambda, &record.configuration).await?;
             Some(record.configuration.deployment)
         }
