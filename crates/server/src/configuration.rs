@@ -171,6 +171,11 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_memory_mb: Option<u64>,
 
+    /// Environments per runtime in use that wait, booted, for a function; of runtimes that have to be started one by one, 2 at most. 0 for none [default: 4 per core]
+    #[arg(long, value_name = "COUNT", env = "GATEMILL_PARKED", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parked: Option<usize>,
+
     /// Give streamed answers the bandwidth that AWS gives them: 6 MB at once, then 2 MB a second [default: false]
     #[arg(
         long,
@@ -197,6 +202,8 @@ pub(crate) struct Settings {
 pub(crate) enum IsolationClass {
     /// Namespaces, a filter of system calls, a root file system and a uid of its own, limits by cgroup
     Sandbox,
+    /// The same, and each process is started by itself and forked from nobody: first calls take longer
+    Strict,
     /// None: functions run as ordinary processes of the server's user. For machines that can do nothing else
     Process,
 }
@@ -326,6 +333,9 @@ pub(crate) struct Configuration {
     pub(crate) idle_seconds: u64,
     /// Memory of idle environments together.
     pub(crate) idle_memory_mb: u64,
+    /// How many environments wait for a function.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) parked: Option<usize>,
     /// Whether streamed answers have AWS's bandwidth.
     pub(crate) limit_stream_bandwidth: bool,
     /// The domain of `ApiEndpoint` and `FunctionUrl`, where one is ours.
@@ -373,6 +383,7 @@ impl Settings {
             concurrency: self.concurrency.or(lower.concurrency),
             idle_seconds: self.idle_seconds.or(lower.idle_seconds),
             idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
+            parked: self.parked.or(lower.parked),
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             api_domain: self.api_domain.or(lower.api_domain),
         }
@@ -432,6 +443,7 @@ impl Settings {
             concurrency: self.concurrency.unwrap_or(1_000),
             idle_seconds: self.idle_seconds.unwrap_or(600),
             idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
+            parked: self.parked,
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             api_domain,
         })

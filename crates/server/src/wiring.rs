@@ -56,7 +56,7 @@ impl Ground {
         let unwritable = |source| Error::DataDirectory { dir: dir.clone(), source };
         make_private(dir).map_err(unwritable)?;
         let isolation = match configuration.isolation {
-            IsolationClass::Sandbox => Isolation::Sandbox,
+            IsolationClass::Sandbox | IsolationClass::Strict => Isolation::Sandbox,
             IsolationClass::Process => Isolation::Process,
         };
         let state_dir = dir.join("sandboxes");
@@ -352,6 +352,7 @@ fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
         account_concurrency: configuration.concurrency,
         idle_max: Duration::from_secs(configuration.idle_seconds),
         idle_memory_max: configuration.idle_memory_mb.saturating_mul(1024 * 1024),
+        parking: parking(configuration),
         images: gatemill_image::Settings {
             registries: match &configuration.image_registry {
                 Some(hosts) => gatemill_image::Registries::Only(hosts.clone()),
@@ -364,6 +365,17 @@ fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
         url_domain: configuration.api_domain.clone(),
         limits_stream_bandwidth: configuration.limit_stream_bandwidth,
         ..gatemill_lambda::Settings::default()
+    }
+}
+
+fn parking(configuration: &Configuration) -> gatemill_lambda::ParkingSettings {
+    let default = gatemill_lambda::ParkingSettings::default();
+    let forked = configuration.parked.unwrap_or(default.forked);
+    gatemill_lambda::ParkingSettings {
+        forked,
+        booted: default.booted.min(forked),
+        templates: configuration.isolation != IsolationClass::Strict,
+        ..default
     }
 }
 
