@@ -130,6 +130,25 @@ impl Cgroup {
         Ok(())
     }
 
+    /// The files by writing 0 to which a process joins, opened here because who joins has no right to.
+    pub(crate) fn membership_files(&self) -> io::Result<Vec<OwnedFd>> {
+        let open = |dir: &Dir| {
+            let name = if dir.version == 1 { "tasks" } else { "cgroup.procs" };
+            fs::OpenOptions::new().write(true).open(dir.path.join(name)).map(OwnedFd::from)
+        };
+        self.dirs.iter().map(open).collect()
+    }
+
+    /// Whether a process is in every cgroup of this sandbox.
+    pub(crate) fn holds(&self, pid: u32) -> bool {
+        !self.dirs.is_empty() && self.dirs.iter().all(|dir| dir.processes().contains(&pid))
+    }
+
+    /// All processes of this sandbox.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        self.dirs.first().map(Dir::processes).unwrap_or_default()
+    }
+
     /// The version 2 directory in which the first process is made.
     pub(crate) fn birthplace(&self) -> io::Result<Option<OwnedFd>> {
         let dir = self.dirs.iter().find(|dir| dir.version == 2);
@@ -225,6 +244,11 @@ impl Cgroup {
 }
 
 impl Dir {
+    fn processes(&self) -> Vec<u32> {
+        let list = fs::read_to_string(self.path.join("cgroup.procs")).unwrap_or_default();
+        list.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
     fn limit(&self, spec: &Spec) -> io::Result<()> {
         self.limit_changes(None, spec)
     }

@@ -17,8 +17,10 @@ use crate::sys;
 
 /// The program's number for its end of the channel.
 const CHANNEL: RawFd = 3;
+/// A snapshot's number for the socket on which it is asked to fork.
+const CONTROL: RawFd = 4;
 /// The number of the pipe that says how far we came; `execve` closes it.
-const STATUS: RawFd = 4;
+const STATUS: RawFd = 5;
 /// The uid and gid that every program has inside, as AWS's `sbx_user1051`.
 pub(crate) const INSIDE_ID: u32 = 993;
 
@@ -28,6 +30,8 @@ pub(crate) struct Descriptors {
     pub(crate) channel: RawFd,
     pub(crate) output: RawFd,
     pub(crate) status: RawFd,
+    /// Of a snapshot only.
+    pub(crate) control: Option<RawFd>,
 }
 
 /// What `execve` takes, laid out before the fork.
@@ -70,7 +74,7 @@ impl Image {
     }
 }
 
-/// Own session, default signals, and descriptors 0 to 4 as agreed; all others are closed.
+/// Own session, default signals, and descriptors 0 to 5 as agreed; all others are closed.
 /// Returns where the status pipe is now.
 pub(crate) fn session(fds: Descriptors) -> io::Result<RawFd> {
     rustix::process::setsid()?;
@@ -82,15 +86,29 @@ pub(crate) fn session(fds: Descriptors) -> io::Result<RawFd> {
     let output = sys::duplicate_above(fds.output, 10)?;
     let status = sys::duplicate_above(fds.status, 10)?;
     let input = sys::duplicate_above(null.as_raw_fd(), 10)?;
+    let control = fds.control.map(|fd| sys::duplicate_above(fd, 10)).transpose()?;
     drop(null);
     sys::duplicate_to(input, 0)?;
     sys::duplicate_to(output, 1)?;
     sys::duplicate_to(output, 2)?;
     sys::duplicate_to(channel, CHANNEL)?;
+    match control {
+        Some(control) => sys::duplicate_to(control, CONTROL)?,
+        None => sys::close(CONTROL),
+    }
     sys::duplicate_to(status, STATUS)?;
     sys::close_from(STATUS + 1)?;
     close_on_exec(STATUS)?;
     Ok(STATUS)
+}
+
+/// The filter of a snapshot. What it leaves to be decided is announced to sandboxd, over the control socket.
+pub(crate) fn deciding_filter(filter: &[libc::sock_filter]) -> io::Result<()> {
+    use std::os::fd::{AsFd, BorrowedFd};
+    let announcements = sys::set_deciding_filter(filter)?;
+    // SAFETY: `session` put the control socket there, and it stays open until this process ends.
+    let control = unsafe { BorrowedFd::borrow_raw(CONTROL) };
+    Ok(crate::socket::send(control, &[0], &[announcements.as_fd()], true)?)
 }
 
 /// `/dev/null` for descriptors 0, 1 and 2.
@@ -158,20 +176,24 @@ pub(crate) fn limit_bounding_set(kept: &[libc::c_ulong]) -> io::Result<()> {
 
 /// The second wall behind the mounts: reading and running everywhere, writing in `/tmp`, `/dev/shm`
 /// and to the devices; no abstract socket and no signal leaves the sandbox.
-pub(crate) fn landlock() -> io::Result<()> {
-    let rules = landlock_rules()?;
+///
+/// What is forked from a `snapshot` gets another `/tmp`, mounted over the one that is there now, and rules do not reach
+/// what is mounted later over their place. There the mounts alone, which are read-only, say where can be written.
+pub(crate) fn landlock(snapshot: bool) -> io::Result<()> {
+    let rules = landlock_rules(snapshot)?;
     rules.restrict_self().map(|_| ()).map_err(|_| io::Error::from_raw_os_error(libc::EPERM))
 }
 
 /// The rules of [`landlock`], about the root of the calling process.
-pub(crate) fn landlock_rules() -> io::Result<landlock::RulesetCreated> {
+pub(crate) fn landlock_rules(snapshot: bool) -> io::Result<landlock::RulesetCreated> {
     let make = || -> Result<_, landlock::RulesetError> {
         let read = AccessFs::from_read(ABI::V5);
         let all = AccessFs::from_all(ABI::V5);
         let device = AccessFs::from_file(ABI::V5);
         let mut rules =
             Ruleset::default().handle_access(all)?.scope(Scope::from_all(ABI::V6))?.create()?;
-        for (path, access) in [("/", read), ("/tmp", all), ("/dev/shm", all), ("/dev", device)] {
+        let root = if snapshot { all } else { read };
+        for (path, access) in [("/", root), ("/tmp", all), ("/dev/shm", all), ("/dev", device)] {
             rules = allow(rules, path, access)?;
         }
         Ok(rules)
@@ -205,4 +227,13 @@ pub(crate) fn report(status: RawFd, step: u8, errno: i32) {
     // SAFETY: `status` is open for writing in this process until it ends or execs; eight bytes
     // into a pipe are written whole.
     unsafe { libc::write(status, record.as_ptr().cast(), record.len()) };
+}
+
+/// Tells sandboxd how an orphan of a snapshot's sandbox ended. Pids have 22 bits at most.
+pub(crate) fn report_orphan(report: RawFd, pid: u32, kind: u8, value: i32) {
+    let mut record = [0_u8; 8];
+    record[..4].copy_from_slice(&(pid << 8 | u32::from(kind | crate::init::ORPHAN)).to_le_bytes());
+    record[4..].copy_from_slice(&value.to_le_bytes());
+    // SAFETY: as in `report`.
+    unsafe { libc::write(report, record.as_ptr().cast(), record.len()) };
 }

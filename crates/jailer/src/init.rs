@@ -29,6 +29,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) image: Image,
     pub(crate) filter: &'a [sock_filter],
+    /// The program's, when it is a snapshot.
+    pub(crate) snapshot_filter: &'a [sock_filter],
     pub(crate) tasks_files: &'a [PathBuf],
     pub(crate) memory_event: Option<&'a MemoryEvent>,
     pub(crate) mount_point: &'a std::ffi::CStr,
@@ -68,12 +70,14 @@ pub(crate) const WAITS: u8 = 0xFF;
 pub(crate) const EXITED: u8 = 1;
 /// See [`EXITED`].
 pub(crate) const SIGNALED: u8 = 2;
+/// Set in the first byte of a snapshot's record of an orphan; the next three bytes are its pid in there.
+pub(crate) const ORPHAN: u8 = 0x80;
 
 /// The init's whole life.
 pub(crate) fn run(plan: &Plan<'_>) -> ! {
     let begun = prepare(plan).and_then(|()| match plan.start {
-        Start::AtOnce | Start::Parked => start_program(plan).map(Some),
-        Start::Forked { .. } => wait_for_program(plan).map(|()| None),
+        Start::AtOnce | Start::Parked | Start::Snapshot => start_program(plan).map(Some),
+        Start::Forked { .. } | Start::Restored { .. } => wait_for_program(plan).map(|()| None),
     });
     match begun {
         Ok(program) => {
@@ -120,7 +124,7 @@ fn unshare_cgroup() -> io::Result<()> {
     Ok(unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWCGROUP) }?)
 }
 
-fn loopback_up() -> io::Result<()> {
+pub(crate) fn loopback_up() -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
     let cloexec = SocketFlags::CLOEXEC;
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, cloexec, None)?;
@@ -129,7 +133,7 @@ fn loopback_up() -> io::Result<()> {
 
 /// Makes the listener of the Runtime API in this network namespace and gives it away: a socket stays in the namespace
 /// where it was made, so the server hears what connects in here, and nothing else can.
-fn hand_over_listener(doorway: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn hand_over_listener(doorway: BorrowedFd<'_>) -> io::Result<()> {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let listener = socket_with(AddressFamily::INET, SocketType::STREAM, flags, None)?;
@@ -173,7 +177,7 @@ fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {
             };
             write_map(&pid.to_string(), uid, gid).at(Step::UserNamespace)?;
             // What is parked is sealed when it has been assigned.
-            if plan.start == Start::AtOnce {
+            if matches!(plan.start, Start::AtOnce | Start::Snapshot) {
                 root_fs::seal()?;
             }
             rustix::io::write(&go, &[1]).at(Step::Session)?;
@@ -185,7 +189,7 @@ fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {
 /// Says that the sandbox is ready for a fork of a template.
 fn wait_for_program(plan: &Plan<'_>) -> Result<(), Failure> {
     let rules = if plan.landlock {
-        confine::landlock_rules().at(Step::Landlock)?.into()
+        confine::landlock_rules(false).at(Step::Landlock)?.into()
     } else {
         None::<OwnedFd>
     };
@@ -234,7 +238,10 @@ fn become_program(plan: &Plan<'_>) -> (Failure, RawFd) {
         confine::become_plain_user(INSIDE_ID).at(Step::Identity)?;
         plan.image.enter_cwd()?;
         if plan.landlock {
-            confine::landlock().at(Step::Landlock)?;
+            confine::landlock(plan.start == Start::Snapshot).at(Step::Landlock)?;
+        }
+        if plan.start == Start::Snapshot {
+            return confine::deciding_filter(plan.snapshot_filter).at(Step::Seccomp);
         }
         sys::set_filter(plan.filter).at(Step::Seccomp)
     };
@@ -268,9 +275,14 @@ fn live(plan: &Plan<'_>, program: Option<u32>) -> Result<(), Failure> {
     sys::set_filter(plan.filter).at(Step::Seccomp)?;
     let Some(program) = program else { collect_orphans() };
     loop {
-        if let Some((kind, value)) = reap(program) {
+        let (pid, (kind, value)) = reap();
+        if pid == program {
             confine::report(REPORT, kind, value);
             sys::exit_now(0);
+        }
+        if plan.start == Start::Snapshot {
+            // It may be one of a sandbox that was forked from here, whose processes become orphans here.
+            confine::report_orphan(REPORT, pid, kind, value);
         }
     }
 }
@@ -284,8 +296,8 @@ fn collect_orphans() -> ! {
     }
 }
 
-/// Waits for one process. `Some` when it was the program: how it ended.
-fn reap(program: u32) -> Option<(u8, i32)> {
+/// Waits for one process: which, and how it ended.
+fn reap() -> (u32, (u8, i32)) {
     let mut status = 0;
     // SAFETY: waitpid fills in one integer that lives through the call.
     let pid = unsafe { libc::waitpid(-1, &raw mut status, 0) };
@@ -293,7 +305,7 @@ fn reap(program: u32) -> Option<(u8, i32)> {
         // No child is left, although the program's end was never seen: it cannot be.
         sys::exit_now(1);
     }
-    (pid.cast_unsigned() == program).then(|| describe(status))
+    (pid.cast_unsigned(), describe(status))
 }
 
 /// The record of a wait status.

@@ -14,6 +14,7 @@ use crate::cgroup::MemoryEvent;
 use crate::confine::{Descriptors, Image, c_path};
 use crate::init::{self, Ids};
 use crate::limits;
+use crate::nested;
 use crate::network::Cable;
 use crate::seccomp;
 use crate::socket;
@@ -29,6 +30,7 @@ pub(crate) struct Launcher {
     uid_base: u32,
     mount_point: CString,
     filter: Vec<sock_filter>,
+    snapshot_filter: Vec<sock_filter>,
     landlock: bool,
     pub(crate) is_root: bool,
 }
@@ -43,6 +45,8 @@ pub(crate) struct Launched {
     pub(crate) report: OwnedFd,
     /// Of a fork, the other end of its status socket, which its template has to get.
     pub(crate) order_end: Option<OwnedFd>,
+    /// Our end of the socket on which a snapshot is asked to fork.
+    pub(crate) control: Option<OwnedFd>,
 }
 
 /// The descriptors of a first process.
@@ -86,11 +90,13 @@ impl Launcher {
         let mount_point = state_dir.join("root");
         std::fs::create_dir_all(&mount_point)?;
         uid_base.checked_add(limits::MAX_UID_SLOTS).ok_or(io::ErrorKind::InvalidInput)?;
+        let lingering = socket::can_refuse_descriptors()?;
         Ok(Self {
             isolation,
             uid_base,
             mount_point: c_path(&mount_point)?,
-            filter: seccomp::program(socket::can_refuse_descriptors()?),
+            filter: seccomp::program(lingering),
+            snapshot_filter: seccomp::snapshot_program(lingering),
             landlock: sys::landlock_version() > 0,
             is_root: rustix::process::geteuid().is_root(),
         })
@@ -107,8 +113,10 @@ impl Launcher {
         trial: bool,
     ) -> Result<Launched, Failure> {
         let (status, status_end) = match start {
-            Start::AtOnce | Start::Parked => pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?,
-            Start::Forked { .. } => {
+            Start::AtOnce | Start::Parked | Start::Snapshot => {
+                pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?
+            }
+            Start::Forked { .. } | Start::Restored { .. } => {
                 // Who says that it is confined is the process that will be looked at.
                 let (ours, theirs) = socket::pair().at(Step::Prepare)?;
                 set_socket_passcred(&ours, true).at(Step::Prepare)?;
@@ -120,10 +128,13 @@ impl Launcher {
             let flags = fcntl_getfl(fd).at(Step::Prepare)?;
             fcntl_setfl(fd, flags | OFlags::NONBLOCK).at(Step::Prepare)?;
         }
+        let control =
+            (start == Start::Snapshot).then(socket::pair).transpose().at(Step::Prepare)?;
         let fds = Descriptors {
             channel: gifts.channel.as_raw_fd(),
             output: gifts.output.as_raw_fd(),
             status: status_end.as_raw_fd(),
+            control: control.as_ref().map(|(_, theirs)| theirs.as_raw_fd()),
         };
         let report_fd = report_end.as_raw_fd();
         let pid = match self.isolation {
@@ -134,7 +145,35 @@ impl Launcher {
             Isolation::Process => plain(spec, cgroup, fds, report_fd, trial)?,
         };
         let order_end = matches!(start, Start::Forked { .. }).then_some(status_end);
-        Ok(Launched { pid, status, report, order_end })
+        Ok(Launched { pid, status, report, order_end, control: control.map(|(ours, _)| ours) })
+    }
+
+    /// Starts the making of a sandbox that a snapshot's program will fork into; the pipe that tells how that ended.
+    pub(crate) fn build_nested(
+        &self,
+        snapshot: u32,
+        spec: &Spec,
+        cgroup: &Joined<'_>,
+        network: &Connected<'_>,
+    ) -> Result<OwnedFd, Failure> {
+        let (status, status_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
+        let flags = fcntl_getfl(&status).at(Step::Prepare)?;
+        fcntl_setfl(&status, flags | OFlags::NONBLOCK).at(Step::Prepare)?;
+        let plan = nested::Plan {
+            snapshot,
+            tasks_files: &cgroup.tasks_files,
+            memory_event: cgroup.memory_event,
+            filter: &self.filter,
+            tmp_bytes: spec.tmp_bytes,
+            doorway: network.doorway,
+            cable: network.cable.as_ref(),
+            status: status_end.as_raw_fd(),
+        };
+        let birthplace = cgroup.birthplace.as_ref().map(AsFd::as_fd);
+        match sys::clone_into(0, birthplace).at(Step::Clone)? {
+            Forked::Child => nested::run(&plan),
+            Forked::Parent(_) => Ok(status),
+        }
     }
 
     fn confined(
@@ -150,6 +189,7 @@ impl Launcher {
             spec,
             image: Image::of(spec).at(Step::Request)?,
             filter: &self.filter,
+            snapshot_filter: &self.snapshot_filter,
             tasks_files: &cgroup.tasks_files,
             memory_event: cgroup.memory_event,
             mount_point: &self.mount_point,
@@ -199,12 +239,15 @@ impl Launcher {
                 // What it has to complain about is for whoever reads what sandboxd does.
                 output: std::io::stderr().as_raw_fd(),
                 status: status_end.as_raw_fd(),
+                control: None,
             },
         };
         let birthplace = cgroup.birthplace.as_ref().map(AsFd::as_fd);
         match sys::clone_into(template::NAMESPACES, birthplace).at(Step::Clone)? {
             Forked::Child => template::run(&plan),
-            Forked::Parent(pid) => Ok(Launched { pid, status, report, order_end: None }),
+            Forked::Parent(pid) => {
+                Ok(Launched { pid, status, report, order_end: None, control: None })
+            }
         }
     }
 

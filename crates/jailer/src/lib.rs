@@ -19,16 +19,19 @@
 
 mod cgroup;
 mod confine;
+mod copy;
 mod init;
 mod launch;
 pub mod limits;
 mod memory;
+mod nested;
 mod network;
 pub mod process_tree;
 pub mod protocol;
 mod root_fs;
 mod sandboxd;
 mod seccomp;
+mod snapshot;
 pub mod socket;
 mod spec;
 mod step;

@@ -67,6 +67,12 @@ pub const LOOK_SOONEST: Duration = Duration::from_millis(5);
 /// See [`LOOK_SOONEST`].
 pub const LOOK_LATEST: Duration = Duration::from_millis(500);
 
+/// Files and directories in `/tmp` that a snapshot carries into its environments.
+pub const MAX_COPIED_ENTRIES: usize = 100_000;
+/// How often the processes of a snapshot's sandbox are looked at while some of them are ending.
+pub(crate) const LOOKS_AT_SNAPSHOT: u32 = 16;
+/// Reports of one snapshot that are read before others get their turn.
+pub(crate) const REPORTS_AT_ONCE: u32 = 64;
 /// The port of the Runtime API inside every network namespace, as AWS's.
 pub const API_PORT: u16 = 9001;
 /// Connections to it that wait to be accepted.

@@ -97,7 +97,7 @@ pub(crate) fn send(pid: u32, signal: i32) -> std::io::Result<()> {
 }
 
 /// The parent's pid: the second field after the name, which may hold spaces and parentheses.
-fn parent(pid: u32) -> Option<u32> {
+pub(crate) fn parent(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }

@@ -152,6 +152,8 @@ impl Request {
                     Start::AtOnce => out.u8(0),
                     Start::Parked => out.u8(1),
                     Start::Forked { template } => out.tagged(2, template),
+                    Start::Snapshot => out.u8(3),
+                    Start::Restored { snapshot } => out.tagged(4, snapshot),
                 }
                 write_spec(&mut out, spec);
             }
@@ -191,6 +193,8 @@ impl Request {
                     0 => Start::AtOnce,
                     1 => Start::Parked,
                     2 => Start::Forked { template: input.u64()? },
+                    3 => Start::Snapshot,
+                    4 => Start::Restored { snapshot: input.u64()? },
                     _ => return Err(Malformed),
                 },
                 spec: Box::new(read_spec(&mut input)?),

@@ -13,7 +13,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, statat};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, UnmountFlags, move_mount, open_tree, unmount};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    fsconfig_create, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
+};
 
 use image_tree::ImageTree;
 
@@ -147,6 +150,33 @@ pub(crate) fn seal() -> Result<(), Failure> {
     sys::mount_setattr(CWD, c"/", 0, RDONLY, 0).at(Step::Seal)
 }
 
+/// A `/proc` of this process's process namespace that is mounted nowhere yet. To be made before the mount namespace of a
+/// sandbox is entered: in one that belongs to a user namespace, the kernel refuses it to everybody.
+pub(crate) fn proc_elsewhere() -> io::Result<OwnedFd> {
+    let context = fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(context.as_fd(), "hidepid", "invisible")?;
+    fsconfig_create(context.as_fd())?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    Ok(fsmount(context.as_fd(), FsMountFlags::FSMOUNT_CLOEXEC, attributes)?)
+}
+
+/// Covers what must not be shared in a copy of a finished sandbox's mounts, which `/` shows.
+pub(crate) fn renew(proc: &OwnedFd, tmp_bytes: u64) -> Result<(), Failure> {
+    rustix::process::chdir("/").at(Step::Root)?;
+    sys::mount_setattr(CWD, c"/", libc::AT_RECURSIVE, 0, libc::MS_PRIVATE).at(Step::Root)?;
+    let null = open(Path::new("/dev/null")).at(Step::Dev)?;
+    // One of the empty directories that cover parts of the snapshot's own `/proc`.
+    let empty = open(&Path::new("/proc").join(MASKED_DIRS[0])).at(Step::Proc)?;
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(proc, "", CWD, "proc", flags).at(Step::Proc)?;
+    mask_proc(&null, &empty).at(Step::Proc)?;
+    tmp_fs(tmp_bytes).at(Step::Tmp)?;
+    shm().at(Step::Dev)
+}
+
 /// A detached copy of the mount at `path`. Without what is mounted below it, where that may be:
 /// a user namespace may not uncover what was covered, so there the copy has to be whole.
 fn open(path: &Path) -> io::Result<Source> {
@@ -240,12 +270,20 @@ fn dev(devices: &[Source]) -> io::Result<()> {
         symlink(format!("/proc/self/fd{target}"), Path::new("dev").join(name))?;
     }
     fs::create_dir("dev/shm")?;
+    shm()
+}
+
+fn shm() -> io::Result<()> {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     tmpfs(c"dev/shm", flags, &format!("mode=1777,nr_inodes=1024,size={}", limits::SHM_BYTES))
 }
 
 fn tmp(bytes: u64) -> io::Result<()> {
     fs::create_dir("tmp")?;
+    tmp_fs(bytes)
+}
+
+fn tmp_fs(bytes: u64) -> io::Result<()> {
     tmpfs(c"tmp", libc::MS_NOSUID | libc::MS_NODEV, &format!("mode=1777,{}", tmp_options(bytes)))
 }
 

@@ -33,6 +33,7 @@ use living::{Living, Origin};
 mod assign;
 mod forked;
 mod living;
+mod restores;
 
 /// Tickets of the server are counted from 1; the trial is ours.
 const TRIAL: u64 = 0;
@@ -48,6 +49,14 @@ enum Token {
     Status(u64),
     /// The memory event of this ticket.
     Memory(u64),
+    /// The control socket of this snapshot.
+    Snapshot(u64),
+    /// Calls of this snapshot's program and its forks that wait for a decision.
+    Undecided(u64),
+    /// The report pipe of this snapshot.
+    Orphans(u64),
+    /// The gate of this restore.
+    Gate(u64),
 }
 
 /// The server is gone or asked for the end.
@@ -254,6 +263,10 @@ impl Sandboxd {
                     Token::Signals => self.signalled(),
                     Token::Status(ticket) => self.progressed(ticket),
                     Token::Memory(ticket) => self.passed_memory(ticket),
+                    Token::Snapshot(ticket) => self.snapshot_speaks(ticket),
+                    Token::Undecided(ticket) => self.decide(ticket),
+                    Token::Orphans(ticket) => self.bury_orphans(ticket),
+                    Token::Gate(ticket) => self.arrived(ticket),
                 };
                 if let Err(ended) = handled {
                     return ended;
@@ -326,12 +339,16 @@ impl Sandboxd {
         let possible = match start {
             Start::AtOnce => true,
             Start::Parked => self.isolation == Isolation::Sandbox && self.launcher.is_root,
-            Start::Forked { .. } => self.can_fork(),
+            Start::Forked { .. } | Start::Snapshot | Start::Restored { .. } => self.can_fork(),
         };
         if !possible {
             return Err(Failure { step: Step::Request, errno: libc::ENOTSUP });
         }
-        self.launch(ticket, spec, Gifts { channel, output, doorway }, start, false)
+        let gifts = Gifts { channel, output, doorway };
+        match start {
+            Start::Restored { snapshot } => self.restore(ticket, snapshot, spec, gifts),
+            _ => self.launch(ticket, spec, gifts, start, false),
+        }
     }
 
     fn check_start(&self, ticket: u64, spec: &Spec) -> Result<(), Failure> {
@@ -382,6 +399,13 @@ impl Sandboxd {
             // The child has it; here it would only cost descriptors.
             event.registration = None;
         }
+        let origin = match launched.control {
+            Some(control) => {
+                let snapshot = self.watch_snapshot(ticket, control, &launched.report);
+                Origin::Snapshot { snapshot: snapshot.at(Step::Prepare)?, ended: None }
+            }
+            None => origin(start, gifts, launched.order_end),
+        };
         let living = Living {
             pid: launched.pid,
             status: Some(launched.status),
@@ -393,8 +417,9 @@ impl Sandboxd {
             failure: None,
             memory: MemoryWatch::new(spec, memory_event.is_some()),
             memory_event,
-            parked: (start != Start::AtOnce).then(|| Box::new(spec.clone())),
-            origin: origin(start, gifts, launched.order_end),
+            parked: (!matches!(start, Start::AtOnce | Start::Snapshot))
+                .then(|| Box::new(spec.clone())),
+            origin,
         };
         if living.memory.due().is_some() {
             self.watched.insert(ticket);
@@ -405,6 +430,9 @@ impl Sandboxd {
 
     /// News on a status pipe.
     fn progressed(&mut self, ticket: u64) -> Result<(), Ended> {
+        if self.living.get(&ticket).is_some_and(|living| living.restored().is_some()) {
+            return self.built(ticket);
+        }
         let epoll = &self.epoll;
         let reply = match self.living.get_mut(&ticket) {
             Some(Living { origin: Origin::Fork(_), .. }) => self.fork_progressed(ticket),
@@ -448,8 +476,10 @@ impl Sandboxd {
             }
             living.cgroup.kill();
             replies.extend(living.finish(ticket, status));
-            if !living.cgroup.remove() && self.leftovers.len() < limits::LEFTOVERS_MAX {
-                self.leftovers.push((living.cgroup, 1));
+            let is_snapshot = living.snapshot().is_some();
+            self.remove_cgroup(living.cgroup);
+            if is_snapshot {
+                replies.extend(self.end_restored(ticket));
             }
             self.give_back(living.address);
         }
@@ -468,6 +498,13 @@ impl Sandboxd {
     fn give_back(&mut self, address: Option<Ipv4Addr>) {
         if let (Some(uplink), Some(address)) = (&mut self.uplink, address) {
             uplink.give_back(address);
+        }
+    }
+
+    /// Removes the cgroups of a sandbox that ended, now or when they are no longer busy.
+    fn remove_cgroup(&mut self, cgroup: Cgroup) {
+        if !cgroup.remove() && self.leftovers.len() < limits::LEFTOVERS_MAX {
+            self.leftovers.push((cgroup, 1));
         }
     }
 
@@ -643,8 +680,12 @@ impl Token {
         epoll::EventData::new_u64(match self {
             Self::Control => 0,
             Self::Signals => 1,
-            Self::Status(ticket) => ticket * 2 + 2,
-            Self::Memory(ticket) => ticket * 2 + 3,
+            Self::Status(ticket) => ticket * 8 + 8,
+            Self::Memory(ticket) => ticket * 8 + 9,
+            Self::Snapshot(ticket) => ticket * 8 + 10,
+            Self::Undecided(ticket) => ticket * 8 + 11,
+            Self::Orphans(ticket) => ticket * 8 + 12,
+            Self::Gate(ticket) => ticket * 8 + 13,
         })
     }
 
@@ -652,8 +693,17 @@ impl Token {
         match data.u64() {
             0 => Self::Control,
             1 => Self::Signals,
-            other if other % 2 == 0 => Self::Status(other / 2 - 1),
-            other => Self::Memory((other - 3) / 2),
+            other => {
+                let ticket = other / 8 - 1;
+                match other % 8 {
+                    0 => Self::Status(ticket),
+                    1 => Self::Memory(ticket),
+                    2 => Self::Snapshot(ticket),
+                    3 => Self::Undecided(ticket),
+                    4 => Self::Orphans(ticket),
+                    _ => Self::Gate(ticket),
+                }
+            }
         }
     }
 }

@@ -17,6 +17,8 @@ const UNKNOWN: u32 = libc::SECCOMP_RET_ERRNO | libc::ENOSYS.cast_unsigned();
 const NO_ACCESS: u32 = libc::SECCOMP_RET_ERRNO | libc::EACCES.cast_unsigned();
 const NO_FAMILY: u32 = libc::SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT.cast_unsigned();
 const NO_PROTOCOL: u32 = libc::SECCOMP_RET_ERRNO | libc::EPROTONOSUPPORT.cast_unsigned();
+/// sandboxd decides.
+const ASK: u32 = libc::SECCOMP_RET_USER_NOTIF;
 /// The call returns 0 and does nothing.
 const IGNORE: u32 = libc::SECCOMP_RET_ERRNO;
 
@@ -152,13 +154,37 @@ const REFUSED_HERE: &[i64] = &[];
 /// sockets refuse descriptors (see [`crate::socket::refuse_descriptors`]): elsewhere a function
 /// could pass a lingering socket to the server, whose thread would then do the last close, and wait.
 pub(crate) fn program(lingering: bool) -> Vec<sock_filter> {
+    compiled(&ranges(lingering))
+}
+
+/// The filter of a snapshot, and so of every environment forked from it: entering a namespace is refused or allowed by
+/// sandboxd, call by call.
+pub(crate) fn snapshot_program(lingering: bool) -> Vec<sock_filter> {
+    let setns = number(libc::SYS_setns);
+    let mut ranges = ranges(lingering);
+    // A refused call may share its range with its neighbours.
+    let after = ranges.partition_point(|(first, _)| *first <= setns);
+    let rule = ranges[after - 1].1;
+    let next = ranges.get(after).map_or(u32::MAX, |(first, _)| *first);
+    if next > setns + 1 {
+        ranges.insert(after, (setns + 1, rule));
+    }
+    if ranges[after - 1].0 == setns {
+        ranges[after - 1].1 = Rule::Return(ASK);
+    } else {
+        ranges.insert(after, (setns, Rule::Return(ASK)));
+    }
+    compiled(&ranges)
+}
+
+fn compiled(ranges: &[(u32, Rule)]) -> Vec<sock_filter> {
     let mut out = vec![
         plain(LOAD, OFFSET_ARCH),
         branch(IF_EQUAL, ARCH, 1, 0),
         plain(RETURN, KILL),
         plain(LOAD, OFFSET_NR),
     ];
-    out.extend(tree(&ranges(lingering)));
+    out.extend(tree(ranges));
     out
 }
 

@@ -83,6 +83,15 @@ pub enum Start {
         /// The template's ticket.
         template: u64,
     },
+    /// As [`Start::AtOnce`], and the program is going to be forked into sandboxes of their own when it has initialised the
+    /// function: it gets a socket as descriptor 4, on which it is asked to.
+    Snapshot,
+    /// The program is a fork of a snapshot's. What it is, and what it sees, is the snapshot's; the spec's id, limits and
+    /// sizes hold.
+    Restored {
+        /// The snapshot's ticket.
+        snapshot: u64,
+    },
 }
 
 /// What a parked sandbox becomes. The program must not have been told of the function before.

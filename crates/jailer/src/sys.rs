@@ -294,6 +294,66 @@ pub(crate) fn reap_child() -> Option<(u32, c_int)> {
     (pid > 0).then(|| (pid.cast_unsigned(), status))
 }
 
+/// Waits for the end of one child: its wait status.
+pub(crate) fn wait_for(pid: u32) -> io::Result<c_int> {
+    let mut status = 0;
+    // SAFETY: waitpid fills in one integer that lives through the call.
+    check(unsafe { libc::waitpid(pid.cast_signed(), &raw mut status, 0) }.into())?;
+    Ok(status)
+}
+
+/// Installs a system call filter for this thread and what it starts; the descriptor on which the calls are announced
+/// that the filter leaves to another process to decide.
+pub(crate) fn set_deciding_filter(
+    program: &[libc::sock_filter],
+) -> io::Result<std::os::fd::OwnedFd> {
+    let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let filter = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // SAFETY: `filter` names a live slice by its true length; the kernel copies and checks it.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const filter)
+    };
+    check(fd)?;
+    let fd = RawFd::try_from(fd).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: the kernel just made this descriptor for us; nobody else owns it.
+    Ok(unsafe { std::os::fd::FromRawFd::from_raw_fd(fd) })
+}
+
+/// A system call that waits for a decision.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Undecided {
+    id: u64,
+    /// Host pid of the caller.
+    pub(crate) pid: u32,
+}
+
+/// The next call that waits; `None` when there is none any more.
+pub(crate) fn next_undecided(listener: BorrowedFd<'_>) -> Option<Undecided> {
+    // SAFETY: a plain C struct of integers, which the call wants to be zero.
+    let mut call: libc::seccomp_notif = unsafe { zeroed() };
+    // SAFETY: the request writes one seccomp_notif, which lives through the call.
+    let result =
+        unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) };
+    (result == 0).then_some(Undecided { id: call.id, pid: call.pid })
+}
+
+/// Lets a call go on, or has it fail with `EPERM`. A caller that is gone needs no decision.
+pub(crate) fn decide(listener: BorrowedFd<'_>, call: Undecided, allow: bool) {
+    const CONTINUE: u32 = 1; // SECCOMP_USER_NOTIF_FLAG_CONTINUE
+    let mut answer = libc::seccomp_notif_resp { id: call.id, val: 0, error: 0, flags: CONTINUE };
+    if !allow {
+        (answer.error, answer.flags) = (-libc::EPERM, 0);
+    }
+    // SAFETY: the request reads one seccomp_notif_resp, which lives through the call.
+    unsafe { libc::ioctl(listener.as_raw_fd(), SECCOMP_IOCTL_NOTIF_SEND, &raw const answer) };
+}
+
+/// `_IOWR('!', 0, struct seccomp_notif)`.
+const SECCOMP_IOCTL_NOTIF_RECV: c_ulong = 0xC050_2100;
+/// `_IOWR('!', 1, struct seccomp_notif_resp)`.
+const SECCOMP_IOCTL_NOTIF_SEND: c_ulong = 0xC018_2101;
+
 /// Makes the allocator overwrite what is freed, where it can.
 pub(crate) fn overwrite_freed_memory() {
     #[cfg(target_env = "gnu")]

@@ -7,7 +7,12 @@ use std::collections::BTreeMap;
 use gatemill_sandbox::API_ADDRESS;
 
 use crate::{
-    LogStream, RoleCredentials, invoke::resolve::Version, record::LogFormat, role, start::Process,
+    LogStream, RoleCredentials,
+    invoke::resolve::{Initialization, Version},
+    record::LogFormat,
+    role,
+    runtime_api::credentials,
+    start::Process,
 };
 
 /// Where the function's code is.
@@ -83,8 +88,12 @@ pub(crate) fn of(
     set("AWS_LAMBDA_FUNCTION_NAME", &version.key.name);
     set("AWS_LAMBDA_FUNCTION_VERSION", version.name());
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &memory);
-    set("AWS_LAMBDA_LOG_GROUP_NAME", &stream.group);
-    set("AWS_LAMBDA_LOG_STREAM_NAME", &stream.stream);
+    // What differs between the environments of a snapshot cannot be among the variables that they share.
+    let shared = version.initialization == Initialization::SnapStart;
+    if !shared {
+        set("AWS_LAMBDA_LOG_GROUP_NAME", &stream.group);
+        set("AWS_LAMBDA_LOG_STREAM_NAME", &stream.stream);
+    }
     set("AWS_LAMBDA_INITIALIZATION_TYPE", version.initialization.as_str());
     if !pack.execution_env.is_empty() {
         set("AWS_EXECUTION_ENV", &pack.execution_env);
@@ -101,7 +110,11 @@ pub(crate) fn of(
         set("AWS_LAMBDA_LOG_FORMAT", "JSON");
         set("AWS_LAMBDA_LOG_LEVEL", application);
     }
-    if let Some(credentials) = inside.credentials {
+    if shared {
+        let endpoint = format!("http://{API_ADDRESS}{}", credentials::PATH);
+        set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &endpoint);
+        set("AWS_CONTAINER_AUTHORIZATION_TOKEN", inside.token);
+    } else if let Some(credentials) = inside.credentials {
         for (name, value) in role::variables(credentials, &configuration.runtime) {
             set(name, &value);
         }

@@ -104,6 +104,9 @@ pub enum Error {
     /// The function's own entry point cannot be started; its caller reads that as a failure of the function.
     #[error("{}", .0.problem)]
     Entrypoint(Entrypoint),
+    /// The initialisation that a version starts from failed; says how.
+    #[error("{0}")]
+    InitFailed(String),
     /// A fault of ours; says what was attempted.
     #[error("{0}")]
     Internal(&'static str),
@@ -215,6 +218,7 @@ impl From<Error> for ApiError {
             | Error::Store(_)
             | Error::Sandbox(_)
             | Error::Runtime(_)
+            | Error::InitFailed(_)
             | Error::Unpack(_)
             | Error::Image(_)
             | Error::Io { .. } => {

@@ -26,6 +26,10 @@ pub(crate) enum Kind {
     Response,
     /// The handler failed; the body is the error document.
     Error,
+    /// Initialisation is over, and the process waits to be forked.
+    Snapshot,
+    /// Initialisation is over, and the process cannot be forked; the body says why.
+    NoSnapshot,
     /// An answer begins that comes in pieces; the body is its content type.
     StreamBegin,
     /// A piece of it.
@@ -43,6 +47,8 @@ impl Kind {
             0x82 => Some(Self::InitError),
             0x83 => Some(Self::Response),
             0x84 => Some(Self::Error),
+            0x8A => Some(Self::Snapshot),
+            0x8B => Some(Self::NoSnapshot),
             0x85 => Some(Self::StreamBegin),
             0x86 => Some(Self::StreamChunk),
             0x87 => Some(Self::StreamEnd),
@@ -65,6 +71,8 @@ impl Kind {
             | Self::InitError
             | Self::Response
             | Self::Error
+            | Self::Snapshot
+            | Self::NoSnapshot
             | Self::StreamEnd
             | Self::StreamError => FRAME_BYTES_MAX,
         }

@@ -26,7 +26,7 @@ use crate::{
     load::TenantEnvironment,
     provisioned::Seat,
     shard,
-    uid::UidSlot,
+    snap_start::Owner,
     wires::Wires,
 };
 
@@ -175,6 +175,8 @@ pub(crate) struct Instance {
     pub(crate) born: Instant,
     /// What initialisation took, until the first call's report says it.
     pub(crate) init: Option<Duration>,
+    /// What its restore from a snapshot took, until the first call's report says it.
+    pub(crate) restore: Option<Duration>,
     pub(crate) idle_since: Instant,
     /// Its place among the provisioned environments of its version, if it is one.
     pub(crate) seat: Option<Seat>,
@@ -198,7 +200,7 @@ pub(crate) struct Instance {
     pub(crate) sandbox: Arc<Sandbox>,
     /// Keeps the unpacked code on the disk while it is bound.
     pub(crate) _code: Code,
-    pub(crate) _uid: UidSlot,
+    pub(crate) _owner: Owner,
 }
 
 impl Instance {

@@ -31,6 +31,7 @@ use crate::{
     parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
+    snap_start::SnapStarts,
     uid::Uids,
     url::Urls,
     worker,
@@ -152,6 +153,7 @@ pub struct Lambda {
     pub(crate) settings: Settings,
     pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) urls: Arc<Urls>,
+    pub(crate) snap_starts: SnapStarts,
     pub(crate) code: CodeStore,
     pub(crate) images: Images,
     pub(crate) loads: Arc<Loads>,
@@ -200,6 +202,7 @@ impl Lambda {
             entropy: parts.entropy,
             snapshots: Arc::new(Snapshots::new(Arc::clone(&loads), Arc::clone(&provisioned))),
             urls: Arc::default(),
+            snap_starts: SnapStarts::default(),
             code,
             images,
             loads,
@@ -314,6 +317,7 @@ impl Lambda {
     /// end.
     pub async fn reset(&self) {
         self.snapshots.clear();
+        self.snap_starts.clear();
         self.loads.clear();
         self.urls.clear();
         drop(self.pool.remove(|_| true));

@@ -141,6 +141,14 @@ pub const MEMORY_READING_CALL: Duration = Duration::from_millis(1);
 pub const PENDING_WAIT: Duration = Duration::from_secs(10);
 /// Initialisation before a call: 10 s; then it is done again inside the call.
 pub const INIT: Duration = Duration::from_secs(10);
+/// The initialisation from which a version with SnapStart starts: 130 s, or the function's timeout where that is more.
+pub const SNAPSHOT_INIT: Duration = Duration::from_secs(130);
+/// A restore with its hooks: 10 s.
+pub const RESTORE: Duration = Duration::from_secs(10);
+/// Environments that are forked ahead from each snapshot.
+pub const SNAPSHOT_FORKS_AHEAD: usize = 2;
+/// How long a snapshot that no environment stands on waits for a use of its version.
+pub const SNAPSHOT_KEEP: Duration = Duration::from_secs(3_600);
 /// How long a call waits for an environment that has to be made for it. AWS has no such number; it only keeps a
 /// fault of ours from holding a caller for ever.
 pub const PLACE_WAIT: Duration = Duration::from_secs(120);

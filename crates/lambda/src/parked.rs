@@ -39,6 +39,7 @@ use crate::{
         TEMPLATE_FORKS_MAX,
     },
     load::Throttle,
+    snap_start::Owner,
     uid::UidSlot,
     wires::Outgoing,
 };
@@ -130,7 +131,7 @@ pub(crate) struct Parked {
 /// A sandbox for a function, and what has to be said to its runtime first.
 pub(crate) struct Made {
     pub(crate) sandbox: Sandbox,
-    pub(crate) uid: UidSlot,
+    pub(crate) owner: Owner,
     pub(crate) greeting: Outgoing,
 }
 
@@ -252,7 +253,7 @@ pub(crate) async fn make(
     let working_directory = spec.cwd.clone();
     let sandbox = lambda.sandboxes.start(spec).await;
     let sandbox = sandbox.map_err(|error| entrypoint::explain(error, pack, &working_directory))?;
-    Ok(Made { sandbox, uid, greeting: Outgoing::default() })
+    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting: Outgoing::default() })
 }
 
 /// How the function's runtime can wait for it, if it can.
@@ -301,7 +302,7 @@ fn is_read_at_start(name: &str) -> bool {
 /// Has a parked sandbox become the function's.
 async fn assign(parked: Parked, pack: &Pack, spec: &Spec) -> Result<Made, Error> {
     let Parked { mut sandbox, uid } = parked;
-    let assignment = Assignment {
+    let furniture = Assignment {
         // The pack's are there.
         binds: spec.binds.get(pack.binds.len()..).unwrap_or_default().to_vec(),
         memory_bytes: spec.memory_bytes,
@@ -309,14 +310,15 @@ async fn assign(parked: Parked, pack: &Pack, spec: &Spec) -> Result<Made, Error>
         cpu_share_millis: spec.cpu_share_millis,
         tmp_bytes: spec.tmp_bytes,
     };
-    sandbox.assign(assignment).await.map_err(Error::Sandbox)?;
-    Ok(Made { sandbox, uid, greeting: greeting(spec) })
+    sandbox.assign(furniture).await.map_err(Error::Sandbox)?;
+    let environment = spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting: assignment(environment) })
 }
 
 /// The ASSIGN frame.
-fn greeting(spec: &Spec) -> Outgoing {
+pub(crate) fn assignment<'a>(environment: impl Iterator<Item = (&'a str, &'a str)>) -> Outgoing {
     let environment: serde_json::Map<_, _> =
-        spec.env.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+        environment.map(|(name, value)| (name.to_owned(), value.into())).collect();
     let body = serde_json::json!({ "environment": environment }).to_string();
     let mut frame = BytesMut::with_capacity(5 + body.len());
     frame.put_u32_le(u32::try_from(body.len()).expect("an environment is limited to kilobytes"));
@@ -375,7 +377,7 @@ fn waiting_spec(lambda: &Lambda, pack: &Pack, args: &[String], memory_mb: u32, u
     deprecated,
     reason = "see `Wires::watch`: the sandbox owns the descriptor and outlives the watch"
 )]
-async fn says_that_it_waits(sandbox: &Sandbox) -> io::Result<()> {
+pub(crate) async fn says_that_it_waits(sandbox: &Sandbox) -> io::Result<()> {
     let watched = AsyncFd::with_interest(sandbox.channel.as_fd(), Interest::READABLE)?;
     let mut frame = [0; PARKED_FRAME.len()];
     let mut have = 0;

@@ -79,6 +79,8 @@ pub(crate) struct Report<'a> {
     pub(crate) duration: Duration,
     /// Only on the first call of an environment.
     pub(crate) init: Option<Duration>,
+    /// Only on the first call of an environment that was restored from a snapshot.
+    pub(crate) restore: Option<Duration>,
     pub(crate) memory_mb: u32,
     pub(crate) memory_peak_bytes: u64,
     /// Bytes of the answer.
@@ -103,16 +105,21 @@ pub(crate) fn runtime_version_arn(region: &str, pack: &Pack) -> String {
     format!("arn:aws:lambda:{region}::runtime:{hash}")
 }
 
-pub(crate) fn init_start(log: &mut CallLog, now: Timestamp, version: &Version, pack: &Pack) {
-    let is_image = version.configuration.image.is_some();
-    let arn = runtime_version_arn(&version.key.region, pack);
-    let runtime = match pack.name.strip_prefix("provided.") {
+/// The runtime as AWS's lines name it, such as `python:3.12.1`.
+fn runtime_version(pack: &Pack) -> String {
+    match pack.name.strip_prefix("provided.") {
         Some(system) => format!("provided:{system}"),
         None => {
             let family: String = pack.name.chars().take_while(char::is_ascii_alphabetic).collect();
             format!("{family}:{}", pack.version)
         }
-    };
+    }
+}
+
+pub(crate) fn init_start(log: &mut CallLog, now: Timestamp, version: &Version, pack: &Pack) {
+    let is_image = version.configuration.image.is_some();
+    let arn = runtime_version_arn(&version.key.region, pack);
+    let runtime = runtime_version(pack);
     write(
         log,
         now,
@@ -141,6 +148,66 @@ pub(crate) fn init_start(log: &mut CallLog, now: Timestamp, version: &Version, p
     );
 }
 
+pub(crate) fn restore_start(log: &mut CallLog, now: Timestamp, version: &Version, pack: &Pack) {
+    let arn = runtime_version_arn(&version.key.region, pack);
+    let runtime = runtime_version(pack);
+    write(
+        log,
+        now,
+        version,
+        || Some(format!("RESTORE_START Runtime Version: {runtime}\tRuntime Version ARN: {arn}\n")),
+        || {
+            let record = json!({
+                "functionName": version.key.name, "functionVersion": version.name(),
+                "runtimeVersion": runtime, "runtimeVersionArn": arn,
+            });
+            (Level::Info, "platform.restoreStart", record)
+        },
+    );
+}
+
+/// The end of a restore, hooks included.
+pub(crate) fn restore_report(
+    log: &mut CallLog,
+    now: Timestamp,
+    version: &Version,
+    end: &InitEnd,
+    took: Duration,
+) {
+    let (status, error_type) = status_of(end);
+    let text = || {
+        let ms = millis(took);
+        let failed = match (status, &error_type) {
+            ("success", _) => String::new(),
+            (_, None) => format!("\tStatus: {status}"),
+            (_, Some(kind)) => format!("\tStatus: {status}\tError Type: {kind}"),
+        };
+        Some(format!("RESTORE_REPORT Restore Duration: {ms} ms{failed}\n"))
+    };
+    let event = || {
+        let mut record = json!({
+            "status": status, "metrics": { "durationMs": rounded(took) },
+        });
+        if let Some(kind) = &error_type {
+            record["errorType"] = json!(kind);
+        }
+        let level = if status == "success" { Level::Info } else { Level::Warn };
+        (level, "platform.restoreReport", record)
+    };
+    write(log, now, version, text, event);
+}
+
+/// How an initialisation or a restore ended, in the words of the log, and the type of its failure.
+fn status_of(end: &InitEnd) -> (&'static str, Option<String>) {
+    let error_type = failure::init_error_type(end);
+    let status = match (&error_type, end) {
+        (Some(_), _) => "error",
+        (None, InitEnd::TimedOut) => "timeout",
+        (None, _) => "success",
+    };
+    (status, error_type)
+}
+
 /// The end of an initialisation; text logging has a line for failures alone.
 pub(crate) fn init_report(
     log: &mut CallLog,
@@ -150,12 +217,7 @@ pub(crate) fn init_report(
     took: Duration,
     phase: &str,
 ) {
-    let error_type = failure::init_error_type(end);
-    let status = match (&error_type, end) {
-        (Some(_), _) => "error",
-        (None, InitEnd::TimedOut) => "timeout",
-        (None, _) => "success",
-    };
+    let (status, error_type) = status_of(end);
     let text = || {
         let ms = millis(took);
         let kind = error_type.as_ref().map(|kind| format!("\tError Type: {kind}"));
@@ -323,8 +385,7 @@ impl Status<'_> {
 impl Report<'_> {
     /// Since August 2025 initialisation is billed, too; rounded up to whole milliseconds.
     fn billed_ms(&self) -> u64 {
-        let billed = self.duration + self.init.unwrap_or_default();
-        u64::try_from(billed.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
+        billed(self.duration + self.init.unwrap_or_default())
     }
 
     fn peak_mb(&self) -> u64 {
@@ -343,6 +404,10 @@ impl Report<'_> {
         if let Some(init) = self.init {
             record["metrics"]["initDurationMs"] = json!(rounded(init));
         }
+        if let Some(restore) = self.restore {
+            record["metrics"]["restoreDurationMs"] = json!(rounded(restore));
+            record["metrics"]["billedRestoreDurationMs"] = json!(billed(restore));
+        }
         self.status.explain(&mut record);
         record
     }
@@ -359,6 +424,11 @@ impl Report<'_> {
         if let Some(init) = self.init {
             let _ = write!(line, "Init Duration: {} ms\t", millis(init));
         }
+        if let Some(restore) = self.restore {
+            let (ms, billed) = (millis(restore), billed(restore));
+            let _ =
+                write!(line, "Restore Duration: {ms} ms\tBilled Restore Duration: {billed} ms\t");
+        }
         match self.status {
             Status::Success => {}
             Status::Timeout => line.push_str("Status: timeout"),
@@ -369,6 +439,11 @@ impl Report<'_> {
         line.push('\n');
         line
     }
+}
+
+/// Whole milliseconds, rounded up.
+fn billed(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds, rounded to thousandths.
@@ -392,6 +467,7 @@ mod tests {
             request_id: RequestId(Uuid::nil()),
             duration: Duration::from_micros(3_010),
             init: init_ms.map(|ms| Duration::from_micros(ms * 1000 + 100)),
+            restore: None,
             memory_mb: 128,
             memory_peak_bytes: 36 * MIB - 5,
             produced: 7,
@@ -406,6 +482,7 @@ mod tests {
             request_id: RequestId(Uuid::nil()),
             duration: Duration::from_micros(3_010),
             init: Some(Duration::from_micros(110_100)),
+            restore: None,
             memory_mb: 128,
             memory_peak_bytes: 36 * MIB,
             produced: 7,
@@ -415,6 +492,27 @@ mod tests {
             report.to_record().to_string(),
             r#"{"requestId":"00000000-0000-0000-0000-000000000000","metrics":{"durationMs":3.01,"billedDurationMs":114,"memorySizeMB":128,"maxMemoryUsedMB":36,"initDurationMs":110.1},"status":"error","errorType":"Runtime.ExitError"}"#
         );
+    }
+
+    #[test]
+    fn a_restore_is_reported_and_billed_for_itself() {
+        let report = Report {
+            request_id: RequestId(Uuid::nil()),
+            duration: Duration::from_micros(3_010),
+            init: None,
+            restore: Some(Duration::from_micros(1_520)),
+            memory_mb: 128,
+            memory_peak_bytes: 36 * MIB,
+            produced: 7,
+            status: Status::Success,
+        };
+        assert!(report.to_line().ends_with(
+            "Max Memory Used: 36 MB\tRestore Duration: 1.52 ms\tBilled Restore Duration: 2 ms\t\n"
+        ));
+        let metrics = &report.to_record()["metrics"];
+        assert_eq!(metrics["restoreDurationMs"], 1.52);
+        assert_eq!(metrics["billedRestoreDurationMs"], 2);
+        assert_eq!(metrics["billedDurationMs"], 4);
     }
 
     #[test]

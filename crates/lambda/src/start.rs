@@ -22,12 +22,12 @@ use crate::{
     image_start,
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
-    limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX},
+    limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX, RESTORE},
     parked::{self, Made},
     report,
     role::RoleSource,
     runtime_api::{Facts, extension},
-    shard,
+    shard, snap_start,
     wires::{Codec, Heard, Outgoing, Wires},
 };
 
@@ -98,11 +98,21 @@ pub(crate) async fn start(
     pack.prepared().await.map_err(Error::Runtime)?;
     let tenant = version.tenant.as_ref().map(|_| version.load.tenant_environment()).transpose();
     let tenant = tenant.map_err(Error::Throttled)?;
-    let token = lambda.entropy.uuid().simple().to_string();
+    let snapshot = match opening {
+        Opening::Init => snap_start::source(lambda, version),
+        Opening::Call(_) => None,
+    };
+    let token = match &snapshot {
+        Some(snapshot) => snapshot.token.clone(),
+        None => lambda.entropy.uuid().simple().to_string(),
+    };
     let spec = spec(lambda, version, stream, &process, &code, &token);
     let mut log = CallLog::new(Arc::clone(stream));
     log.begin_init();
     match opening {
+        Opening::Init if snapshot.is_some() => {
+            report::restore_start(&mut log, lambda.clock.now(), version, pack);
+        }
         Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, pack),
         Opening::Call(call) => {
             if call.log_tail {
@@ -112,7 +122,11 @@ pub(crate) async fn start(
         }
     }
     let begun = Instant::now();
-    let Made { sandbox, uid, greeting } = parked::make(lambda, version, pack, spec).await?;
+    let limit = if snapshot.is_some() { limit.min(RESTORE) } else { limit };
+    let Made { sandbox, owner, greeting } = match &snapshot {
+        Some(snapshot) => snap_start::restored(lambda, version, snapshot, spec).await?,
+        None => parked::make(lambda, version, pack, spec).await?,
+    };
     let sandbox = Arc::new(sandbox);
     let mut wires = Wires::register(&sandbox).map_err(Error::io("watch an environment"))?;
     wires.open(codec(pack, &process.handler), facts(lambda, version, &process, token));
@@ -123,6 +137,7 @@ pub(crate) async fn start(
         shard: shard::current(),
         log,
         init: None,
+        restore: None,
         born: begun,
         idle_since: begun,
         seat: None,
@@ -136,7 +151,7 @@ pub(crate) async fn start(
         frozen: false,
         sandbox,
         _code: code,
-        _uid: uid,
+        _owner: owner,
     });
     let end = initialise(lambda, &mut instance, greeting, begun + limit).await;
     let took = begun.elapsed();
@@ -145,7 +160,10 @@ pub(crate) async fn start(
     if matches!(end, InitEnd::Ready) {
         report_extensions(lambda, &mut instance, opening);
     }
-    if matches!((&end, opening), (InitEnd::Ready, Opening::Init)) {
+    if snapshot.is_some() {
+        report::restore_report(&mut instance.log, lambda.clock.now(), version, &end, took);
+        instance.restore = Some(took);
+    } else if matches!((&end, opening), (InitEnd::Ready, Opening::Init)) {
         instance.init = Some(took);
         report::init_report(&mut instance.log, lambda.clock.now(), version, &end, took, "init");
     }
@@ -224,7 +242,7 @@ pub(crate) struct Process {
     pub(crate) handler: String,
 }
 
-fn process(lambda: &Lambda, version: &Version, code: &Code) -> Result<Process, Error> {
+pub(crate) fn process(lambda: &Lambda, version: &Version, code: &Code) -> Result<Process, Error> {
     let configuration = &version.configuration;
     if let (Code::Image(unpacked), Some(image)) = (code, &configuration.image) {
         return image_start::process(unpacked, image, configuration).map_err(Error::Entrypoint);
@@ -240,7 +258,7 @@ fn process(lambda: &Lambda, version: &Version, code: &Code) -> Result<Process, E
 }
 
 /// The runtime of a version on this host.
-fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
+pub(crate) fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Error> {
     let fallback = if lambda.settings.nearest_runtime { Fallback::Nearest } else { Fallback::No };
     let name = &version.configuration.runtime;
     match lambda.runtimes.resolve(name, fallback) {
@@ -286,7 +304,12 @@ fn can_connect_inside(lambda: &Lambda) -> bool {
 }
 
 /// What processes inside may learn and reach.
-fn facts(lambda: &Lambda, version: &Arc<Version>, process: &Process, token: String) -> Facts {
+pub(crate) fn facts(
+    lambda: &Lambda,
+    version: &Arc<Version>,
+    process: &Process,
+    token: String,
+) -> Facts {
     let key = &version.key;
     Facts {
         target: FunctionTarget {
@@ -305,7 +328,7 @@ fn facts(lambda: &Lambda, version: &Arc<Version>, process: &Process, token: Stri
     }
 }
 
-fn spec(
+pub(crate) fn spec(
     lambda: &Lambda,
     version: &Arc<Version>,
     stream: &LogStream,

@@ -74,7 +74,9 @@ async fn settle(lambda: &Arc<Lambda>, (key, number): &Place) {
             Err(error) => {
                 tracing::error!(function = %key, version = number, attempt, error = error.chain(),
                     "a version is not settled");
-                attempt == DEPLOYMENT_ATTEMPTS_MAX || code::is_lost(error)
+                // The function's own failure comes again.
+                let is_final = code::is_lost(error) || matches!(error, Error::InitFailed(_));
+                attempt == DEPLOYMENT_ATTEMPTS_MAX || is_final
             }
         };
         if last {

@@ -149,6 +149,7 @@ async fn environments(lambda: Arc<Lambda>) {
     let look = (settings.idle_max / 10).clamp(Duration::from_millis(50), Duration::from_secs(30));
     loop {
         let now = tokio::time::Instant::now();
+        lambda.snap_starts.expire(now);
         let expired = lambda.pool.expire(now, settings.idle_max);
         if !expired.is_empty() {
             tracing::debug!(environments = expired.len(), "idle environments end");

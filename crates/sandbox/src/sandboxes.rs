@@ -118,6 +118,24 @@ impl Sandboxes {
         self.begin(spec, template.map_or(Start::Parked, forked)).await
     }
 
+    /// As [`Sandboxes::start`], and the program, when it has initialised its function, can be forked into other sandboxes:
+    /// it finds a socket as descriptor 4, on which it is asked to. Where [`Sandboxes::can_fork`].
+    ///
+    /// # Errors
+    /// As [`Sandboxes::start`].
+    pub async fn start_snapshot(&self, spec: Spec) -> Result<Sandbox, Error> {
+        self.begin(spec, Start::Snapshot).await
+    }
+
+    /// Makes a sandbox into which the program of `snapshot` forks; returns when the fork is in and was looked at. Of `spec`,
+    /// what the program is and what it sees is not heeded: that is the snapshot's. Ends with the snapshot at the latest.
+    ///
+    /// # Errors
+    /// As [`Sandboxes::start`].
+    pub async fn restore(&self, snapshot: &Sandbox, spec: Spec) -> Result<Sandbox, Error> {
+        self.begin(spec, Start::Restored { snapshot: snapshot.ticket }).await
+    }
+
     /// Starts a process that holds no function and can be forked into sandboxes, and waits until it is
     /// ready. Where [`Sandboxes::can_fork`].
     ///

@@ -16,6 +16,8 @@ INIT_ERROR = 0x82
 RESPONSE = 0x83
 ERROR = 0x84
 PARKED = 0x89
+SNAPSHOT = 0x8A
+NO_SNAPSHOT = 0x8B
 
 HEADER_BYTES = 5
 # Enough for almost every event in one read; larger ones get a buffer of their own for that call.

@@ -6,17 +6,20 @@ import sys
 import time
 
 from . import context, handler, logs, marshal
-from .channel import ERROR, INIT_ERROR, READY, RESPONSE, Channel
+from .channel import ERROR, INIT_ERROR, NO_SNAPSHOT, READY, RESPONSE, SNAPSHOT, Channel
 from .faults import error_body
 
 TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
+# The statuses with which AWS's Python runtime exits when a hook of SnapStart fails.
+BEFORE_SNAPSHOT_STATUS = 64
+AFTER_RESTORE_STATUS = 65
 
 
 def main(arguments=()):
     """Serves until the channel closes. Returns the status of a process whose init failed.
 
     With `--parked`, boots and waits to be told what for. With `--zygote`, serves forks in each of
-    which this goes on as parked.
+    which this goes on as parked. With `--snapshot`, initialises the function and then serves forks.
 
     SystemExit and KeyboardInterrupt of the customer's code pass through: the process ends with the
     status they carry, and the server says what that means to the caller.
@@ -38,16 +41,56 @@ def main(arguments=()):
     try:
         function = handler.load(os.environ.get("_HANDLER", ""))
     except Exception:
-        body = error_body()
-        logs.error(body)
-        logs.flush()
-        channel.send(INIT_ERROR, marshal.error(body))
+        _report(channel, error_body())
         return 1
     logs.flush()
+    if "--snapshot" in arguments:
+        status = _be_forked(channel)
+        if status is not None:
+            return status
     channel.send(READY)
     _serve(channel, function)
     # Threads of the customer's that never end would keep an orderly exit waiting for ever.
     os._exit(0)
+
+
+def _be_forked(channel):
+    """Becomes a snapshot. Returns None in each environment made from it, or the status to exit with.
+
+    Where the process cannot be forked it says so and goes on as one ordinary environment.
+    """
+    from . import snapshot
+
+    try:
+        snapshot.run_before_snapshot()
+    except BaseException:
+        _report(channel, error_body())
+        return BEFORE_SNAPSHOT_STATUS
+    try:
+        taken = snapshot.Snapshot()
+    except snapshot.Unsafe as unsafe:
+        logs.flush()
+        channel.send(NO_SNAPSHOT, str(unsafe).encode())
+        return None
+    logs.flush()
+    channel.send(SNAPSHOT)
+    # Made ahead of calls: the hooks run when the environment is wanted.
+    if not taken.wait() or channel.assigned() is None:
+        os._exit(0)
+    taken.reseed()
+    try:
+        snapshot.run_after_restore()
+    except BaseException:
+        _report(channel, error_body())
+        return AFTER_RESTORE_STATUS
+    logs.flush()
+    return None
+
+
+def _report(channel, body):
+    logs.error(body)
+    logs.flush()
+    channel.send(INIT_ERROR, marshal.error(body))
 
 
 def _assigned(channel):

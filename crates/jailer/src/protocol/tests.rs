@@ -37,6 +37,12 @@ fn requests() -> Vec<Request> {
         Request::Start { ticket: u64::MAX, start: Start::AtOnce, spec: Box::new(spec()) },
         Request::Start { ticket: 1, start: Start::Parked, spec: Box::new(spec()) },
         Request::Start { ticket: 1, start: Start::Forked { template: 7 }, spec: Box::new(spec()) },
+        Request::Start { ticket: 1, start: Start::Snapshot, spec: Box::new(spec()) },
+        Request::Start {
+            ticket: 1,
+            start: Start::Restored { snapshot: 7 },
+            spec: Box::new(spec()),
+        },
         Request::Template { ticket: 7, spec: Box::new(spec()) },
         Request::Assign { ticket: 1, assignment: Box::new(spec().assignment()) },
         Request::Kill(1),

@@ -13,6 +13,7 @@ use crate::init::{self, EXITED, SIGNALED};
 use crate::memory::MemoryWatch;
 use crate::process_tree;
 use crate::protocol::{ExitStatus, Reply};
+use crate::snapshot::{self, Restored, Snapshot};
 use crate::spec::Spec;
 use crate::step::{Failure, Step};
 
@@ -44,6 +45,14 @@ pub(super) enum Origin {
     Init,
     /// It is a fork of a template.
     Fork(Fork),
+    /// As [`Origin::Init`]'s, and it is forked into other sandboxes.
+    Snapshot {
+        snapshot: Snapshot,
+        /// How the program ended, when that was read on the way.
+        ended: Option<ExitStatus>,
+    },
+    /// It is a fork of a snapshot's.
+    Restored(Restored),
     /// It is a template itself; there is no sandbox around it. Over this socket it gets its orders.
     Template(OwnedFd),
 }
@@ -121,18 +130,65 @@ impl Living {
             (Origin::Fork(fork), _) => fork
                 .end
                 .map_or(ExitStatus::Signal(libc::SIGKILL), |end| exit_status(init::describe(end))),
-            (Origin::Init, report) => {
-                let mut record = [0; 8];
-                let report = report.as_ref().map(|report| rustix::io::read(report, &mut record));
-                match report {
-                    Some(Ok(8)) => read_end(record),
-                    _ if libc::WIFSIGNALED(wait_status) => {
+            (Origin::Restored(restored), _) => {
+                restored.ended.unwrap_or(ExitStatus::Signal(libc::SIGKILL))
+            }
+            (Origin::Init | Origin::Snapshot { .. }, report) => {
+                match self.last_report(report.as_ref()) {
+                    Some(status) => status,
+                    None if libc::WIFSIGNALED(wait_status) => {
                         ExitStatus::Signal(libc::WTERMSIG(wait_status))
                     }
                     // The supervisor was asked to end the tree.
-                    _ => ExitStatus::Signal(libc::SIGKILL),
+                    None => ExitStatus::Signal(libc::SIGKILL),
                 }
             }
+        }
+    }
+}
+
+impl Living {
+    /// How the program ended, if its init could say so.
+    fn last_report(&self, report: Option<&OwnedFd>) -> Option<ExitStatus> {
+        let mut record = [0; 8];
+        while let Some(report) = report
+            && let Ok(8) = rustix::io::read(report, &mut record)
+        {
+            if snapshot::read_orphan(record).is_none() {
+                return Some(read_end(record));
+            }
+        }
+        match &self.origin {
+            Origin::Snapshot { ended, .. } => *ended,
+            _ => None,
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Option<&Snapshot> {
+        match &self.origin {
+            Origin::Snapshot { snapshot, .. } => Some(snapshot),
+            _ => None,
+        }
+    }
+
+    pub(super) fn snapshot_mut(&mut self) -> Option<&mut Snapshot> {
+        match &mut self.origin {
+            Origin::Snapshot { snapshot, .. } => Some(snapshot),
+            _ => None,
+        }
+    }
+
+    pub(super) fn restored_mut(&mut self) -> Option<&mut Restored> {
+        match &mut self.origin {
+            Origin::Restored(restored) => Some(restored),
+            _ => None,
+        }
+    }
+
+    pub(super) fn restored(&self) -> Option<&Restored> {
+        match &self.origin {
+            Origin::Restored(restored) => Some(restored),
+            _ => None,
         }
     }
 }
@@ -143,7 +199,7 @@ pub(super) fn read_failure(record: [u8; 8]) -> Option<Failure> {
     Some(Failure { step, errno: i32::from_le_bytes(errno) })
 }
 
-fn read_end(record: [u8; 8]) -> ExitStatus {
+pub(super) fn read_end(record: [u8; 8]) -> ExitStatus {
     let [kind, _, _, _, value @ ..] = record;
     exit_status((kind, i32::from_le_bytes(value)))
 }

@@ -459,6 +459,7 @@ pub(crate) async fn settle(
 /// What a client reads of a deployment that failed.
 pub(crate) fn reason_of_failure(error: &Error) -> (String, Option<&'static str>) {
     match error {
+        Error::InitFailed(why) => (why.clone(), None),
         Error::Unpack(_) => ("The deployment package could not be unpacked.".to_owned(), None),
         Error::Image(error) => image::failure(error),
         _ => ("An internal error occurred.".to_owned(), None),

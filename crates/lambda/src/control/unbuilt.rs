@@ -25,7 +25,6 @@ pub(crate) struct Shared<'a> {
     pub(crate) dead_letter: &'a Option<api::DeadLetterConfig>,
     pub(crate) kms_key_arn: &'a Option<String>,
     pub(crate) tracing: &'a Option<api::TracingConfig>,
-    pub(crate) snap_start: &'a Option<api::SnapStart>,
     pub(crate) capacity_provider: bool,
     pub(crate) durable: bool,
     pub(crate) runtime_config: bool,
@@ -55,8 +54,6 @@ impl Shared<'_> {
         refuse("KMSKeyArn", given(self.kms_key_arn.as_ref()))?;
         let tracing = self.tracing.as_ref().and_then(|config| config.mode.as_deref());
         refuse("TracingConfig.Mode Active", tracing == Some("Active"))?;
-        let snap_start = self.snap_start.as_ref().and_then(|config| config.apply_on.as_deref());
-        refuse("SnapStart.ApplyOn PublishedVersions", snap_start == Some("PublishedVersions"))?;
         refuse("CapacityProviderConfig", self.capacity_provider)?;
         refuse("DurableConfig", self.durable)?;
         refuse("RuntimeConfig", self.runtime_config)?;
@@ -72,7 +69,6 @@ pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> 
         dead_letter: &request.dead_letter_config,
         kms_key_arn: &request.kms_key_arn,
         tracing: &request.tracing_config,
-        snap_start: &request.snap_start,
         capacity_provider: request.capacity_provider_config.is_some(),
         durable: request.durable_config.is_some(),
         runtime_config: request.runtime_config.is_some(),
@@ -99,7 +95,6 @@ pub(crate) fn update_configuration(
         dead_letter: &request.dead_letter_config,
         kms_key_arn: &request.kms_key_arn,
         tracing: &request.tracing_config,
-        snap_start: &request.snap_start,
         capacity_provider: request.capacity_provider_config.is_some(),
         durable: request.durable_config.is_some(),
         runtime_config: request.runtime_config.is_some(),

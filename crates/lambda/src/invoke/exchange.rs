@@ -217,7 +217,9 @@ async fn take(frame: Frame, answer: &mut Answer) -> Option<Ending> {
         },
         Kind::StreamEnd => Some(answer.gathered().map_or(whole, Ending::Answered)),
         // These lead to an end of the environment, which the caller looks at first.
-        Kind::Ready | Kind::InitError => Some(Ending::Broken(Garbage::Unexpected)),
+        Kind::Ready | Kind::InitError | Kind::Snapshot | Kind::NoSnapshot => {
+            Some(Ending::Broken(Garbage::Unexpected))
+        }
     }
 }
 

@@ -91,6 +91,8 @@ pub(crate) enum Initialization {
     OnDemand,
     /// Provisioned concurrency, before any call.
     Provisioned,
+    /// A snapshot that was taken when the version was published.
+    SnapStart,
 }
 
 impl Initialization {
@@ -99,6 +101,7 @@ impl Initialization {
         match self {
             Self::OnDemand => "on-demand",
             Self::Provisioned => "provisioned-concurrency",
+            Self::SnapStart => "snap-start",
         }
     }
 }
@@ -114,6 +117,7 @@ impl Version {
         let deployment = Uuid::try_parse(&configuration.deployment)
             .map_err(|_| Error::Internal("a stored deployment has no id"))?;
         let name = number.map_or_else(|| "$LATEST".to_owned(), |number| number.to_string());
+        let snap_start = number.is_some() && configuration.snap_start;
         Ok(Self {
             key,
             number,
@@ -121,7 +125,11 @@ impl Version {
             deployment,
             origin: deployment,
             configuration: configuration.clone(),
-            initialization: Initialization::OnDemand,
+            initialization: if snap_start {
+                Initialization::SnapStart
+            } else {
+                Initialization::OnDemand
+            },
             load,
             group: None,
             tenant: None,

@@ -92,6 +92,7 @@ pub(crate) async fn refused(
         request_id: call.request_id,
         duration: Duration::ZERO,
         init: None,
+        restore: None,
         memory_mb: version.configuration.memory_mb,
         memory_peak_bytes: 0,
         produced: payload.len(),
@@ -154,6 +155,7 @@ impl Closing {
             request_id: self.request_id,
             duration: self.duration,
             init: instance.init,
+            restore: instance.restore,
             memory_mb: instance.version.configuration.memory_mb,
             memory_peak_bytes: instance.memory_peak,
             produced: self.produced,
@@ -168,6 +170,7 @@ async fn close(lambda: &Lambda, mut instance: Box<Instance>, closing: Closing) -
     instance.measure_after(closing.duration);
     let report = closing.report(&instance);
     instance.init = None;
+    instance.restore = None;
     let Instance { log, version, .. } = &mut *instance;
     report::end(log, now, version, &report);
     let log_tail = instance.log.take_tail().map(Bytes::from);

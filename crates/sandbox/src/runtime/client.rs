@@ -100,7 +100,9 @@ const PYTHON: &[File] = files!("python":
     "gatemill_runtime/logs.py",
     "gatemill_runtime/loop.py",
     "gatemill_runtime/marshal.py",
+    "gatemill_runtime/snapshot.py",
     "gatemill_runtime/zygote.py",
+    "snapshot_restore_py.py",
 );
 
 const RUBY: &[File] = files!("ruby":

@@ -186,6 +186,12 @@ impl Pack {
         sizes.into_iter().chain(self.args.iter().cloned()).collect()
     }
 
+    /// Whether an initialised process of this runtime can be forked: it has one thread, and our client can do it.
+    #[must_use]
+    pub fn can_be_snapshot(&self) -> bool {
+        self.family == Family::Python
+    }
+
     /// How this runtime is booted to wait for a function with this much memory; `None` where it is started with
     /// its function only.
     #[must_use]

@@ -20,6 +20,7 @@ mod parked;
 mod resources;
 mod role;
 mod shared;
+mod snapshots;
 mod survival;
 mod world;
 
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
         lifecycle::CASES,
         parked::CASES,
     ];
-    let alone = [survival::CASES, figures::CASES];
+    let alone = [snapshots::CASES, survival::CASES, figures::CASES];
     let mut failed = 0;
     for case in cases.iter().chain(&alone).flat_map(|cases| cases.iter()) {
         let wanted = filter.is_empty() || filter.iter().any(|f| case.name.contains(f.as_str()));
