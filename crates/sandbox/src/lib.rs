@@ -6,12 +6,13 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `sandboxes`, `link` | the handle of the server, and the thread at its end of sandboxd's socket |
+//! | `sandboxes`, `daemon`, `link` | the handle of the server, and the thread at its end of sandboxd's socket |
 //! | `sandbox` | one living sandbox: channel, output, listener, end |
 //! | `template` | a process that is forked into sandboxes |
 //! | [`runtime`] | which interpreters this machine has, and our clients for them |
 //! | `error`, `limits` | why a sandbox could not be had; every bound |
 
+mod daemon;
 mod error;
 pub mod handover;
 mod limits;

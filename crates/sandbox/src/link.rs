@@ -44,7 +44,6 @@ pub(crate) struct Link {
     /// Wakes the thread when the queue is no longer empty.
     wake: OwnedFd,
     state: Mutex<State>,
-    ended: watch::Sender<bool>,
 }
 
 #[derive(Debug, Default)]
@@ -97,8 +96,7 @@ pub(crate) struct Pending {
 impl Link {
     pub(crate) fn new(socket: OwnedFd) -> io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let (ended, _) = watch::channel(false);
-        Ok(Self { socket, wake, state: Mutex::default(), ended })
+        Ok(Self { socket, wake, state: Mutex::default() })
     }
 
     /// Takes an id. `false` when it is in use.
@@ -178,12 +176,6 @@ impl Link {
         if let Ok(bytes) = request.encode() {
             self.send(ticket, bytes, Vec::new());
         }
-    }
-
-    /// Resolves when sandboxd has ended.
-    pub(crate) async fn ended(&self) {
-        let mut ended = self.ended.subscribe();
-        let _ = ended.wait_for(|ended| *ended).await;
     }
 
     pub(crate) fn is_gone(&self) -> bool {
@@ -277,11 +269,6 @@ impl Link {
         state.gone = true;
         state.waiting.clear();
         state.queue.clear();
-    }
-
-    /// Says that nothing is left of sandboxd.
-    pub(crate) fn finish(&self) {
-        self.ended.send_replace(true);
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

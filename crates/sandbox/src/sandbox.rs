@@ -82,7 +82,7 @@ impl Sandbox {
 
     /// Whether it is known to have ended.
     pub fn has_ended(&self) -> bool {
-        self.exit.borrow().is_some()
+        !self.is_alive()
     }
 
     /// Without a cgroup, each side saw what it saw when it looked.

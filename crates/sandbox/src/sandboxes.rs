@@ -2,22 +2,18 @@
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Instant;
 
-use gatemill_jailer::protocol::{Reply, Request};
-use gatemill_jailer::{Enforced, Isolation, Network, ROLE, Spec, Start, remove_cgroups, socket};
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use gatemill_jailer::protocol::Request;
+use gatemill_jailer::{Enforced, Isolation, Network, Spec, Start, socket};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::Semaphore;
 
+use crate::daemon::{Holds, Keeper};
 use crate::error::Error;
 use crate::limits;
 use crate::link::{Birth, Link, Pending};
@@ -41,7 +37,7 @@ pub struct Config {
 /// Makes sandboxes. Cheap to clone. sandboxd ends with [`Sandboxes::shutdown`] or with this process.
 #[derive(Debug, Clone)]
 pub struct Sandboxes {
-    link: Arc<Link>,
+    keeper: Arc<Keeper>,
     enforced: Enforced,
     no_network: Arc<str>,
     starts: Arc<Semaphore>,
@@ -60,42 +56,17 @@ impl Default for Config {
 }
 
 impl Sandboxes {
-    /// Starts sandboxd, has it try a sandbox out, and returns when it is ready. To be called before
-    /// any thread exists, by a program whose `main` begins with
-    /// [`gatemill_jailer::run_if_called`]. Blocks.
+    /// Starts sandboxd, has it try a sandbox out, and returns when it is ready. To be called by a program
+    /// whose `main` begins with [`gatemill_jailer::run_if_called`]. Blocks. When sandboxd dies, so do all
+    /// its sandboxes, and another one takes its place; starts wait for that.
     ///
     /// # Errors
     /// [`Error::Spawn`], or [`Error::Unsupported`] when the machine cannot make such a sandbox.
     pub fn spawn(config: &Config) -> Result<Self, Error> {
-        std::fs::create_dir_all(&config.state_dir).map_err(Error::Spawn)?;
-        let state_dir = std::path::absolute(&config.state_dir).map_err(Error::Spawn)?;
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|e| Error::Spawn(e.into()))?;
-        let mut child = spawn_self(theirs).map_err(Error::Spawn)?;
-        let ready = configure(&ours, config, state_dir);
-        let Ready { enforced, cgroups, no_network } = match ready {
-            Ok(ready) => ready,
-            Err(error) => {
-                drop(ours);
-                let _ = child.wait();
-                return Err(error);
-            }
-        };
-        let link = Arc::new(Link::new(ours).map_err(Error::Spawn)?);
-        let reader = Arc::clone(&link);
-        std::thread::Builder::new()
-            .name("sandboxd-link".into())
-            .spawn(move || {
-                reader.run();
-                // It may have been killed: then its cgroups are ours to remove.
-                let _ = child.wait();
-                remove_cgroups(&cgroups);
-                reader.finish();
-            })
-            .map_err(Error::Spawn)?;
+        let (keeper, holds) = Keeper::start(config.clone())?;
         let starts = Arc::new(Semaphore::new(limits::STARTS_AT_ONCE));
-        Ok(Self { link, enforced, no_network: no_network.into(), starts })
+        let Holds { enforced, no_network } = holds;
+        Ok(Self { keeper, enforced, no_network: no_network.into(), starts })
     }
 
     /// Makes a sandbox and starts its program; returns when the program was exec'd. Dropping the
@@ -114,8 +85,10 @@ impl Sandboxes {
     /// # Errors
     /// As [`Sandboxes::start`].
     pub async fn park(&self, spec: Spec, template: Option<&Template>) -> Result<Sandbox, Error> {
-        let forked = |template: &Template| Start::Forked { template: template.ticket };
-        self.begin(spec, template.map_or(Start::Parked, forked)).await
+        let Some(template) = template else { return self.begin(spec, Start::Parked).await };
+        let start = Start::Forked { template: template.ticket };
+        // A ticket means something to the sandboxd alone that gave it.
+        self.begin_with(Arc::clone(&template.link), spec, start).await
     }
 
     /// As [`Sandboxes::start`], and the program, when it has initialised its function, can be forked into other sandboxes:
@@ -143,16 +116,17 @@ impl Sandboxes {
     /// As [`Sandboxes::start`].
     pub async fn template(&self, spec: Spec) -> Result<Template, Error> {
         spec.validate()?;
-        let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
+        let link = self.keeper.link().await?;
+        let Pending { ticket, started, exit } = link.expect().ok_or(Error::Gone)?;
         let request = Request::Template { ticket, spec: Box::new(spec) };
-        let mut begun = Begun { link: Arc::clone(&self.link), ticket, done: false };
+        let mut begun = Begun { link: Arc::clone(&link), ticket, done: false };
         let bytes = request.encode().map_err(|_| Error::TooLong)?;
-        self.link.send(ticket, bytes, Vec::new());
+        link.send(ticket, bytes, Vec::new());
         let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
         let started = outcome.map_err(|_| Error::TimedOut)?.map_err(|_| Error::Gone)?;
         begun.done = true;
         let Birth { pid, .. } = started?;
-        Ok(Template { pid, ticket, link: Arc::clone(&self.link), exit })
+        Ok(Template { pid, ticket, link, exit })
     }
 
     /// Whether sandboxes can be parked here: it takes root and [`Isolation::Sandbox`].
@@ -165,12 +139,22 @@ impl Sandboxes {
         self.enforced.own_uid && self.enforced.memory
     }
 
-    async fn begin(&self, mut spec: Spec, start: Start) -> Result<Sandbox, Error> {
+    async fn begin(&self, spec: Spec, start: Start) -> Result<Sandbox, Error> {
         spec.validate()?;
-        if !self.link.take_id(&spec.id) {
-            return Err(if self.link.is_gone() { Error::Gone } else { Error::IdInUse });
+        self.begin_with(self.keeper.link().await?, spec, start).await
+    }
+
+    async fn begin_with(
+        &self,
+        link: Arc<Link>,
+        mut spec: Spec,
+        start: Start,
+    ) -> Result<Sandbox, Error> {
+        spec.validate()?;
+        if !link.take_id(&spec.id) {
+            return Err(if link.is_gone() { Error::Gone } else { Error::IdInUse });
         }
-        let id = Claim { link: Arc::clone(&self.link), id: Some(spec.id.clone()) };
+        let id = Claim { link: Arc::clone(&link), id: Some(spec.id.clone()) };
         let _turn = self.starts.acquire().await.map_err(|_| Error::Gone)?;
 
         let (channel, program_channel) = UnixStream::pair().map_err(Error::Descriptors)?;
@@ -186,15 +170,15 @@ impl Sandboxes {
         let outside = if self.enforced.network { None } else { Some(listen_outside(&mut spec)?) };
         let (doorway, init_doorway) = socket::pair().map_err(|e| Error::Descriptors(e.into()))?;
 
-        let Pending { ticket, started, exit } = self.link.expect().ok_or(Error::Gone)?;
+        let Pending { ticket, started, exit } = link.expect().ok_or(Error::Gone)?;
         let memory_bytes = spec.memory_bytes;
         let request = Request::Start { ticket, start, spec: Box::new(spec) };
         let Ok(bytes) = request.encode() else {
-            self.link.withdraw(ticket);
+            link.withdraw(ticket);
             return Err(Error::TooLong);
         };
-        let mut begun = Begun { link: Arc::clone(&self.link), ticket, done: false };
-        self.link.send(ticket, bytes, vec![program_channel.into(), program_output, init_doorway]);
+        let mut begun = Begun { link: Arc::clone(&link), ticket, done: false };
+        link.send(ticket, bytes, vec![program_channel.into(), program_output, init_doorway]);
 
         let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
         let Birth { pid, program, peak_file } =
@@ -216,7 +200,7 @@ impl Sandboxes {
             program,
             ticket,
             inside: self.enforced.network,
-            link: Arc::clone(&self.link),
+            link,
             exit,
             memory_bytes,
             peak_file,
@@ -234,15 +218,15 @@ impl Sandboxes {
         Some(&*self.no_network).filter(|reason| !reason.is_empty())
     }
 
-    /// Resolves when sandboxd has ended, asked to or not: no sandbox lives then and none can be started.
+    /// Resolves when sandboxd has ended and no other takes its place: no sandbox lives then and none can be started.
     pub async fn ended(&self) {
-        self.link.ended().await;
+        self.keeper.ended().await;
     }
 
     /// Ends all sandboxes and sandboxd; returns when nothing of them is left, or after a bound.
     pub async fn shutdown(&self) {
-        self.link.send_later(&Request::Shutdown);
-        let _ = tokio::time::timeout(limits::SHUTDOWN_WAIT, self.link.ended()).await;
+        self.keeper.close();
+        let _ = tokio::time::timeout(limits::SHUTDOWN_WAIT, self.keeper.ended()).await;
     }
 }
 
@@ -297,60 +281,6 @@ impl Drop for Begun {
     fn drop(&mut self) {
         if !self.done {
             self.link.send_later(&Request::Kill(self.ticket));
-        }
-    }
-}
-
-/// This program again, as sandboxd, with its socket as standard input and no environment.
-fn spawn_self(socket: OwnedFd) -> io::Result<Child> {
-    Command::new("/proc/self/exe")
-        .arg0("gatemill")
-        .arg(ROLE)
-        .env_clear()
-        .current_dir("/")
-        .stdin(socket)
-        .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
-}
-
-/// What sandboxd says of itself when it is ready.
-struct Ready {
-    enforced: Enforced,
-    cgroups: Vec<PathBuf>,
-    no_network: String,
-}
-
-fn configure(socket: &OwnedFd, config: &Config, state_dir: PathBuf) -> Result<Ready, Error> {
-    let Config { isolation, uid_base, ref network, .. } = *config;
-    let network = network.clone();
-    let request = Request::Configure { isolation, state_dir, uid_base, network };
-    let bytes = request.encode().map_err(|_| Error::TooLong)?;
-    socket::send(socket, &bytes, &[], true).map_err(|e| Error::Spawn(e.into()))?;
-    let mut buffer = vec![0; gatemill_jailer::limits::MAX_MESSAGE_BYTES];
-    let length = receive_in_time(socket, &mut buffer).map_err(Error::Spawn)?;
-    match Reply::decode(&buffer[..length]) {
-        Ok(Reply::Ready { enforced, cgroups, no_network }) => {
-            Ok(Ready { enforced, cgroups, no_network })
-        }
-        Ok(Reply::Refused(failure)) => Err(Error::Unsupported(failure)),
-        _ => Err(Error::Gone),
-    }
-}
-
-fn receive_in_time(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {
-    let deadline = Instant::now() + limits::READY_WAIT;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let timeout = rustix::event::Timespec::try_from(left).map_err(|_| io::ErrorKind::Other)?;
-        poll(&mut [PollFd::new(&socket.as_fd(), PollFlags::IN)], Some(&timeout))?;
-        match socket::receive(socket, buffer, false) {
-            Ok((length, _)) => return Ok(length),
-            Err(rustix::io::Errno::AGAIN) => {}
-            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -75,10 +75,10 @@ pub(crate) enum Error {
          with --egress none"
     )]
     Egress { policy: &'static str, reason: String },
-    /// sandboxd ended while the server ran. It must begin before any thread exists, so only a new start helps.
+    /// sandboxd ended while the server ran, and no other could take its place.
     #[error(
-        "sandboxd, which makes and keeps the sandboxes, has ended (was it killed?): no function can run, so the \
-         server stops; start it again"
+        "sandboxd, which makes and keeps the sandboxes, has ended and cannot be started again: no function can run, so \
+         the server stops"
     )]
     SandboxesEnded,
     /// A step of the demo failed.

@@ -47,7 +47,13 @@ pub(crate) async fn place(
 
 /// An idle environment, on the reactor of this thread.
 fn idle(lambda: &Lambda, version: &Version) -> Result<Option<Box<Instance>>, Error> {
-    lambda.pool.take(version.deployment).map(settled_here).transpose()
+    while let Some(instance) = lambda.pool.take(version.deployment) {
+        // With sandboxd all of them die at once, more than a call would be placed again for.
+        if instance.sandbox.is_alive() {
+            return settled_here(instance).map(Some);
+        }
+    }
+    Ok(None)
 }
 
 /// Moves an environment's sockets to this thread, unless they are there.

@@ -304,10 +304,15 @@ fn leaves_nothing(world: &World) {
     let pid = rustix::process::Pid::from_raw(killed.cast_signed()).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
     assert_eq!(world.wait(&sleeper).status, ExitStatus::Signal(9));
-    world.runtime.block_on(sandboxes.ended());
-    assert!(!traces(pool).is_empty(), "the rules outlive what they watch over");
-    let next = spawn();
-    world.runtime.block_on(next.shutdown());
+    // The next one has a network as well, and nothing of the last one's.
+    let spec = world.python(
+        "print('interfaces=' + ','.join(sorted(name for _, name in socket.if_nameindex())))",
+    );
+    let next = world.runtime.block_on(sandboxes.start(spec)).unwrap();
+    world.finish(&next).expect(&[("interfaces", &["eth0,lo"])]);
+    let tables = traces(pool).into_iter().filter(|trace| trace.starts_with("gatemill_")).count();
+    assert_eq!(tables, 1, "{:?}", traces(pool));
+    world.runtime.block_on(sandboxes.shutdown());
     assert_eq!(traces(pool), [""; 0]);
 }
 
