@@ -152,10 +152,21 @@ def test_context_and_client_context(function):
     assert seen["group"] == f"/aws/lambda/{name}"
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", seen["stream"])
     assert 0 < seen["left"] <= 20_000
-    assert not seen.get("custom") and not seen.get("title")
+    assert not seen.get("custom") and not seen.get("title") and seen["tenant"] is None
     given = base64.b64encode(b'{"custom": {"k": "v"}, "client": {"app_title": "t"}, "env": {}}').decode()
     seen = function.value("context", invoke={"ClientContext": given})
     assert (seen["custom"], seen["title"]) == ({"k": "v"}, "t")
+
+
+def test_tenant(function, functions):
+    name = function.name() + "-tenants"
+    create(
+        functions, name, function.subject.code(), function.runtime, handler=function.subject.handler,
+        MemorySize=function.subject.memory, Timeout=20, TenancyConfig={"TenantIsolationMode": "PER_TENANT"},
+    )
+    for tenant in ("blue", "red"):
+        answer = functions.invoke(FunctionName=name, TenantId=tenant, Payload=b'{"do": "context"}')
+        assert json.loads(answer["Payload"].read())["tenant"] == tenant
 
 
 def test_printed_output_is_in_the_log_tail(function):

@@ -20,6 +20,7 @@ namespace Amazon.Lambda.Core
         string LogStreamName { get; }
         int MemoryLimitInMB { get; }
         TimeSpan RemainingTime { get; }
+        string TenantId { get; }
     }
 
     public interface IClientContext

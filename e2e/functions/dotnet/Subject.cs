@@ -89,7 +89,7 @@ namespace Subject
                 { "version", context.FunctionVersion }, { "arn", context.InvokedFunctionArn },
                 { "memory", context.MemoryLimitInMB.ToString() }, { "group", context.LogGroupName },
                 { "stream", context.LogStreamName }, { "left", (int)context.RemainingTime.TotalMilliseconds },
-                { "custom", client == null ? null : client.Custom },
+                { "tenant", context.TenantId }, { "custom", client == null ? null : client.Custom },
                 { "title", client == null ? null : client.Client.AppTitle },
             };
         }

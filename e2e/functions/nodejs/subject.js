@@ -28,6 +28,7 @@ const deeds = {
     group: context.logGroupName,
     stream: context.logStreamName,
     left: context.getRemainingTimeInMillis(),
+    tenant: context.tenantId === undefined ? null : context.tenantId,
     custom: context.clientContext && context.clientContext.custom,
     title: context.clientContext && context.clientContext.client.app_title,
   }),

@@ -46,7 +46,7 @@ class Deeds:
             "arn": context.invoked_function_arn, "memory": context.memory_limit_in_mb,
             "group": context.log_group_name, "stream": context.log_stream_name,
             "left": context.get_remaining_time_in_millis(),
-            "custom": client and client.custom, "title": client and client.client.app_title,
+            "tenant": context.tenant_id, "custom": client and client.custom, "title": client and client.client.app_title,
         }
 
     def print(event, context):

@@ -32,7 +32,7 @@ module Subject
       arn: context.invoked_function_arn, memory: context.memory_limit_in_mb.to_s,
       group: context.log_group_name, stream: context.log_stream_name,
       left: context.get_remaining_time_in_millis,
-      custom: client && client['custom'], title: client && client['client']['app_title']
+      tenant: context.tenant_id, custom: client && client['custom'], title: client && client['client']['app_title']
     }
   end
 

@@ -8,6 +8,7 @@
 // their names.
 
 using System;
+using System.Globalization;
 using System.IO;
 
 namespace Gatemill.Runtime
@@ -23,6 +24,8 @@ namespace Gatemill.Runtime
             var channel = new Channel();
             if (arguments.Length > 0 && arguments[arguments.Length - 1] == "--parked")
             {
+                // What .NET reads of the environment once, it reads of the one that it was started in.
+                GC.KeepAlive(CultureInfo.InvariantCulture);
                 channel.Send(Channel.Parked, new byte[0]);
                 byte[] assignment = channel.ReceiveAssignment();
                 if (assignment == null) return 0;

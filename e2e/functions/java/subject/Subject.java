@@ -73,6 +73,7 @@ public class Subject implements RequestHandler<Map<String, Object>, Object> {
         all.put("group", context.getLogGroupName());
         all.put("stream", context.getLogStreamName());
         all.put("left", context.getRemainingTimeInMillis());
+        all.put("tenant", context.getTenantId());
         ClientContext client = context.getClientContext();
         all.put("custom", client == null ? null : client.getCustom());
         all.put("title", client == null ? null : client.getClient().getAppTitle());
