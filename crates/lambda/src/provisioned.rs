@@ -13,10 +13,14 @@ use std::{
     },
 };
 
+use gatemill_store::Reader;
+use gatemill_wire::Qualifier;
 use tokio::sync::Notify;
 
 use crate::{
+    Error,
     invoke::resolve::{Initialization, Version},
+    record::{self, ALIASES, PROVISIONED, ProvisionedRecord, alias_key},
     target::FunctionKey,
 };
 
@@ -89,6 +93,41 @@ impl Groups {
         let ready = |group: &Arc<Group>| usize::try_from(group.ready()).unwrap_or(usize::MAX);
         lock(&self.all).values().map(ready).sum()
     }
+}
+
+/// How many environments of which version a configuration asks for: those of an alias are of its versions.
+pub(crate) fn shares(
+    tx: &impl Reader,
+    key: &FunctionKey,
+    qualifier: &Qualifier,
+    record: ProvisionedRecord,
+) -> Result<Vec<(u64, u32)>, Error> {
+    Ok(match qualifier {
+        Qualifier::Latest => Vec::new(),
+        Qualifier::Version(number) => vec![(*number, record.executions)],
+        Qualifier::Alias(name) => match ALIASES.get(tx, &alias_key(key, name))? {
+            Some(alias) => alias.shares(record.executions).collect(),
+            None => Vec::new(),
+        },
+    })
+}
+
+/// How many environments of one version are wanted; `None` where nothing is configured for it.
+pub(crate) fn wanted_of(
+    tx: &impl Reader,
+    key: &FunctionKey,
+    number: u64,
+) -> Result<Option<u32>, Error> {
+    let mut wanted = None;
+    for (place, record) in PROVISIONED.scan(tx, &key.record(), None, usize::MAX)? {
+        let Some((_, qualifier)) = record::provisioned_from_key(&place) else { continue };
+        for (version, share) in shares(tx, key, &qualifier, record)? {
+            if version == number {
+                wanted = Some(wanted.unwrap_or(0) + share);
+            }
+        }
+    }
+    Ok(wanted)
 }
 
 impl Group {

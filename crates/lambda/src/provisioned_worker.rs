@@ -13,7 +13,7 @@ use crate::{
     limits::{
         PROVISIONED_INIT, PROVISIONED_RETRY, PROVISIONED_RETRY_MAX, PROVISIONED_STARTS_AT_ONCE,
     },
-    provisioned::Group,
+    provisioned::{self, Group},
     record::{self, PROVISIONED},
     start::{self, InitEnd},
     target::FunctionKey,
@@ -31,6 +31,7 @@ struct Pause {
 pub(crate) async fn run(lambda: Arc<Lambda>) {
     let mut configured = lambda.store.watch(PROVISIONED.name());
     let mut versions = lambda.store.watch(record::VERSIONS.name());
+    let mut aliases = lambda.store.watch(record::ALIASES.name());
     let mut running: JoinSet<(Place, bool)> = JoinSet::new();
     let mut pauses: HashMap<Place, Pause> = HashMap::new();
     loop {
@@ -63,6 +64,7 @@ pub(crate) async fn run(lambda: Arc<Lambda>) {
         tokio::select! {
             () = configured.changed() => {}
             () = versions.changed() => {}
+            () = aliases.changed() => {}
             () = lambda.provisioned.changed() => {}
             () = retry => {}
             Some(Ok((place, failed))) = running.join_next() => note(&mut pauses, place, failed),
@@ -86,12 +88,17 @@ fn note(pauses: &mut HashMap<Place, Pause>, place: Place, failed: bool) {
 
 /// The groups of all versions that are configured and runnable.
 fn wanted(lambda: &Lambda) -> Result<HashMap<Place, Arc<Group>>, Error> {
-    let records = lambda
-        .store
-        .read(|tx| Ok::<_, Error>(PROVISIONED.scan(tx, &Key::empty(), None, usize::MAX)?))?;
+    let versions = lambda.store.read(|tx| {
+        let mut versions = Vec::new();
+        for (place, record) in PROVISIONED.scan(tx, &Key::empty(), None, usize::MAX)? {
+            let Some((key, qualifier)) = record::provisioned_from_key(&place) else { continue };
+            let shares = provisioned::shares(tx, &key, &qualifier, record)?;
+            versions.extend(shares.into_iter().map(|(number, _)| (key.clone(), number)));
+        }
+        Ok::<_, Error>(versions)
+    })?;
     let mut wanted = HashMap::new();
-    for (place, _) in records {
-        let Some((key, number)) = record::version_from_key(&place) else { continue };
+    for (key, number) in versions {
         if let Some(version) = lambda.snapshots.runnable(&lambda.store, &key, number)?
             && let Some(group) = &version.group
         {

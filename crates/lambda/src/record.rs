@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use gatemill_store::{Digest, Key, Record, Table};
+use gatemill_wire::Qualifier;
 use serde::{Deserialize, Serialize};
 
 use crate::target::FunctionKey;
@@ -28,9 +29,11 @@ pub(crate) const VERSION_WORK: Table<Mark> = Table::new("lambda-version-work");
 /// The last version number that a function gave, by account, region and name. Outlives the function: numbers are
 /// never given again.
 pub(crate) const VERSION_NUMBERS: Table<NumberRecord> = Table::new("lambda-version-numbers");
+/// Aliases by account, region, name and alias.
+pub(crate) const ALIASES: Table<AliasRecord> = Table::new("lambda-aliases");
 /// Reserved concurrency by account, region and name.
 pub(crate) const RESERVED: Table<ReservedRecord> = Table::new("lambda-reserved-concurrency");
-/// Provisioned concurrency by account, region, name and version.
+/// Provisioned concurrency by account, region, name, and version or alias.
 pub(crate) const PROVISIONED: Table<ProvisionedRecord> =
     Table::new("lambda-provisioned-concurrency");
 /// Resource policies by account, region, name and qualifier (empty for none).
@@ -203,6 +206,29 @@ impl Record for UsageRecord {
     const VERSION: u8 = 1;
 }
 
+/// An alias.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct AliasRecord {
+    /// The version that it points to; `None` is `$LATEST`.
+    pub(crate) version: Option<u64>,
+    pub(crate) description: String,
+    /// Where part of the calls go instead.
+    pub(crate) route: Option<RouteRecord>,
+    pub(crate) revision_id: String,
+}
+
+/// The second version of an alias.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RouteRecord {
+    pub(crate) version: u64,
+    /// The part of the calls that goes there, from 0 to 1.
+    pub(crate) weight: f64,
+}
+
+impl Record for AliasRecord {
+    const VERSION: u8 = 1;
+}
+
 /// The concurrency that a function has reserved: its own, and not more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ReservedRecord {
@@ -252,6 +278,26 @@ impl Configuration {
     }
 }
 
+impl AliasRecord {
+    /// The published versions that it points to.
+    pub(crate) fn versions(&self) -> impl Iterator<Item = u64> {
+        self.version.into_iter().chain(self.route.iter().map(|route| route.version))
+    }
+
+    /// How many of its provisioned environments are of each version: as many as its part of the calls.
+    pub(crate) fn shares(&self, executions: u32) -> impl Iterator<Item = (u64, u32)> {
+        let weight = self.route.map_or(0.0, |route| route.weight);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a part, between 0 and 1, of a number of 32 bits"
+        )]
+        let other = (f64::from(executions) * weight).round() as u32;
+        let main = self.version.map(|version| (version, executions.saturating_sub(other)));
+        main.into_iter().chain(self.route.map(|route| (route.version, other)))
+    }
+}
+
 impl VersionRecord {
     /// What calls run with; `None` while there is nothing that can run.
     pub(crate) fn serving(&self) -> Option<&Configuration> {
@@ -298,6 +344,31 @@ pub(crate) fn version_key(function: &FunctionKey, number: u64) -> Key {
 /// Reads back [`version_key`].
 pub(crate) fn version_from_key(key: &Key) -> Option<(FunctionKey, u64)> {
     Some((FunctionKey::from_record(key)?, key.number(3)?))
+}
+
+/// The key of an alias.
+pub(crate) fn alias_key(function: &FunctionKey, name: &str) -> Key {
+    function.record().and(name)
+}
+
+/// Reads the name back from [`alias_key`].
+pub(crate) fn alias_name(key: &Key) -> Option<String> {
+    Some(key.text(3)?.into_owned())
+}
+
+/// The key of what a version or an alias has provisioned.
+pub(crate) fn provisioned_key(function: &FunctionKey, qualifier: &Qualifier) -> Key {
+    match qualifier {
+        Qualifier::Version(number) => version_key(function, *number),
+        Qualifier::Latest | Qualifier::Alias(_) => alias_key(function, &qualifier.to_string()),
+    }
+}
+
+/// Reads back [`provisioned_key`].
+pub(crate) fn provisioned_from_key(key: &Key) -> Option<(FunctionKey, Qualifier)> {
+    let function = FunctionKey::from_record(key)?;
+    let number = key.number(3).map(Qualifier::Version);
+    Some((function, number.or_else(|| alias_name(key).map(Qualifier::Alias))?))
 }
 
 /// The key of the mark that a version uses a package: below that of its function.

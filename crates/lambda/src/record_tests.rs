@@ -90,6 +90,24 @@ fn versions() {
 }
 
 #[test]
+fn aliases() {
+    let alias = AliasRecord {
+        version: Some(1),
+        description: "d".into(),
+        route: Some(RouteRecord { version: 2, weight: 0.25 }),
+        revision_id: "r".into(),
+    };
+    let text =
+        r#"{"version":1,"description":"d","route":{"version":2,"weight":0.25},"revision_id":"r"}"#;
+    assert_eq!(encode(&alias).unwrap(), golden(text));
+    assert_eq!(decode::<AliasRecord>(&golden(text)).unwrap(), alias);
+    assert_eq!(alias.shares(10).collect::<Vec<_>>(), [(1, 7), (2, 3)]);
+    assert_eq!(alias.versions().collect::<Vec<_>>(), [1, 2]);
+    let latest = AliasRecord { version: None, route: None, ..alias };
+    assert_eq!(latest.shares(10).count(), 0);
+}
+
+#[test]
 fn a_version_is_still_what_latest_is() {
     let FunctionRecord { configuration: latest, lifecycle, .. } = function();
     let version = VersionRecord {
@@ -144,6 +162,10 @@ fn keys() {
     let version = version_key(&function, 12);
     assert!(version.starts_with(&function.record()));
     assert_eq!(version_from_key(&version), Some((function.clone(), 12)));
+    for qualifier in [Qualifier::Version(3), Qualifier::Alias("live".into())] {
+        let key = provisioned_key(&function, &qualifier);
+        assert_eq!(provisioned_from_key(&key), Some((function.clone(), qualifier)));
+    }
     assert!(version_key(&function, 2).as_bytes() < version.as_bytes());
     assert_eq!(policy_qualifier(&policy_key(&function, "7")).as_deref(), Some("7"));
     assert_eq!(usage_key("000000000000", "us-east-1").to_string(), "000000000000/us-east-1");

@@ -15,10 +15,11 @@ use crate::{
     Error, Lambda,
     limits::UNRESERVED_MIN,
     load::Loads,
-    provisioned::Group,
+    provisioned::{self, Group},
     record::{
-        self, FUNCTIONS, Lifecycle, PROVISIONED, ProvisionedRecord, RESERVED, ReservedRecord,
-        USAGE, VERSIONS, VersionRecord, usage_key, version_key,
+        self, ALIASES, AliasRecord, FUNCTIONS, Lifecycle, PROVISIONED, ProvisionedRecord, RESERVED,
+        ReservedRecord, USAGE, VERSIONS, VersionRecord, alias_key, provisioned_key, usage_key,
+        version_key,
     },
     target::FunctionKey,
 };
@@ -185,13 +186,14 @@ fn reallot(
     Ok(usage.allotted)
 }
 
-/// Removes the provisioned concurrency of one version.
+/// Removes the provisioned concurrency of one version or alias.
 pub(crate) fn remove_provisioned(
     tx: &mut Write,
     key: &FunctionKey,
-    number: u64,
+    qualifier: &Qualifier,
 ) -> Result<(), Error> {
-    reallot(tx, key, |tx| Ok(PROVISIONED.delete(tx, &version_key(key, number)).map(drop)?))?;
+    let place = provisioned_key(key, qualifier);
+    reallot(tx, key, |tx| Ok(PROVISIONED.delete(tx, &place).map(drop)?))?;
     Ok(())
 }
 
@@ -209,19 +211,14 @@ pub(crate) async fn put_provisioned(
 ) -> Result<api::PutProvisionedConcurrencyConfigResponse, Error> {
     let info = api::PutProvisionedConcurrencyConfig::INFO;
     let named = (request.function_name.as_str(), request.qualifier.as_str());
-    let (key, number) = version_of(
-        cx,
-        info,
-        named,
-        "Provisioned Concurrency Configs cannot be applied to unpublished function versions.",
-    )?;
+    let (key, qualifier) = published_of(cx, info, named, UNPUBLISHED)?;
     let executions = u32::try_from(request.provisioned_concurrent_executions).map_err(|_| {
         Error::InvalidParameter("ProvisionedConcurrentExecutions is negative.".to_owned())
     })?;
     let record = ProvisionedRecord { executions, last_modified_ms: cx.now.millis() };
     change(lambda, key, move |tx, key, loads| {
-        check_provisionable(&existing(tx, key, number)?)?;
-        let place = version_key(key, number);
+        check_qualifier(tx, key, &qualifier)?;
+        let place = provisioned_key(key, &qualifier);
         let before = allotted(tx, key)?;
         let own = part_of(tx, key)?;
         let after = reallot(tx, key, |tx| Ok(PROVISIONED.put(tx, &place, &record)?))?;
@@ -272,6 +269,69 @@ fn check_left(
     Ok(())
 }
 
+/// Whether environments of what a qualifier names may be initialised ahead: versions that can run, and that have none by
+/// another name.
+fn check_qualifier(
+    tx: &impl Reader,
+    key: &FunctionKey,
+    qualifier: &Qualifier,
+) -> Result<(), Error> {
+    if let Qualifier::Alias(name) = qualifier {
+        let alias = ALIASES.get(tx, &alias_key(key, name))?;
+        let alias = alias.ok_or_else(|| Error::FunctionNotFound(key.arn(Some(qualifier))))?;
+        return check_pointed_to(tx, key, &alias);
+    }
+    let Qualifier::Version(number) = qualifier else {
+        return Err(Error::InvalidParameter(UNPUBLISHED.to_owned()));
+    };
+    check_provisionable(&existing(tx, key, *number)?)?;
+    for (place, _) in PROVISIONED.scan(tx, &key.record(), None, usize::MAX)? {
+        let Some((_, Qualifier::Alias(name))) = record::provisioned_from_key(&place) else {
+            continue;
+        };
+        let alias = ALIASES.get(tx, &alias_key(key, &name))?;
+        if alias.is_some_and(|alias| alias.versions().any(|one| one == *number)) {
+            return Err(Error::Conflict(
+                "Version is pointed by a Provisioned Concurrency alias".to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// As [`check_qualifier`], for the versions of an alias.
+fn check_pointed_to(tx: &impl Reader, key: &FunctionKey, alias: &AliasRecord) -> Result<(), Error> {
+    if alias.version.is_none() {
+        return Err(Error::InvalidParameter(UNPUBLISHED.to_owned()));
+    }
+    for number in alias.versions() {
+        check_provisionable(&existing(tx, key, number)?)?;
+        if PROVISIONED.contains(tx, &version_key(key, number))? {
+            return Err(Error::Conflict(
+                "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
+                    .to_owned(),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an alias may become this: one that has provisioned concurrency takes it along.
+pub(crate) fn check_alias(
+    tx: &impl Reader,
+    key: &FunctionKey,
+    name: &str,
+    alias: &AliasRecord,
+) -> Result<(), Error> {
+    if PROVISIONED.contains(tx, &alias_key(key, name))? {
+        check_pointed_to(tx, key, alias)?;
+    }
+    Ok(())
+}
+
+const UNPUBLISHED: &str =
+    "Provisioned Concurrency Configs cannot be applied to unpublished function versions.";
+
 /// What cannot be initialised ahead. The texts are ours: AWS's are not recorded.
 fn check_provisionable(version: &VersionRecord) -> Result<(), Error> {
     let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
@@ -305,12 +365,13 @@ pub(crate) async fn get_provisioned(
 ) -> Result<api::GetProvisionedConcurrencyConfigResponse, Error> {
     let info = api::GetProvisionedConcurrencyConfig::INFO;
     let named = (request.function_name.as_str(), request.qualifier.as_str());
-    let (key, number) = version_of(cx, info, named, NO_VERSION)?;
-    let record = lambda.store.read(|tx| {
-        existing(tx, &key, number)?;
-        PROVISIONED.get(tx, &version_key(&key, number))?.ok_or(Error::NotProvisioned)
+    let (key, qualifier) = published_of(cx, info, named, NO_VERSION)?;
+    let state = lambda.store.read(|tx| {
+        check_named(tx, &key, &qualifier)?;
+        let record = PROVISIONED.get(tx, &provisioned_key(&key, &qualifier))?;
+        state(lambda, tx, &key, &qualifier, record.ok_or(Error::NotProvisioned)?)
     })?;
-    Ok(state(lambda, &key, number, record).answer().into_get())
+    Ok(state.answer().into_get())
 }
 
 const NO_VERSION: &str = "The function resource provided must be an alias or a published version.";
@@ -323,22 +384,30 @@ pub(crate) async fn list_provisioned(
 ) -> Result<api::ListProvisionedConcurrencyConfigsResponse, Error> {
     let info = api::ListProvisionedConcurrencyConfigs::INFO;
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
-    let after = request.marker.as_deref().map(function::number_of_marker).transpose()?;
-    let after = after.map(|number| version_key(&key, number));
+    let after = match &request.marker {
+        None => None,
+        Some(marker) => {
+            let qualifier = pagination::key(marker).and_then(|text| String::from_utf8(text).ok());
+            let qualifier = qualifier.ok_or_else(function::bad_marker)?;
+            Some(provisioned_key(&key, &Qualifier::parse(&qualifier)))
+        }
+    };
     let limit = function::page_size(request.max_items);
     let found = lambda.store.read(|tx| {
         check_exists(tx, &key)?;
-        Ok::<_, Error>(PROVISIONED.scan(tx, &key.record(), after.as_ref(), limit + 1)?)
+        let found = PROVISIONED.scan(tx, &key.record(), after.as_ref(), limit + 1)?;
+        let states = found.into_iter().filter_map(|(place, provisioned)| {
+            let (_, qualifier) = record::provisioned_from_key(&place)?;
+            let state = state(lambda, tx, &key, &qualifier, provisioned);
+            Some(state.map(|state| (qualifier, state)))
+        });
+        states.collect::<Result<Vec<_>, Error>>()
     })?;
-    let found = found.into_iter().filter_map(|(place, provisioned)| {
-        record::version_from_key(&place).map(|(_, number)| (number, provisioned))
-    });
-    let number = |(number, _): &(u64, ProvisionedRecord)| number.to_be_bytes().to_vec();
-    let (page, next_marker) = pagination::page(found.collect(), limit, number);
-    let items = page.into_iter().map(|(number, provisioned)| {
-        let arn = key.arn(Some(&Qualifier::Version(number)));
-        state(lambda, &key, number, provisioned).answer().into_item(arn)
-    });
+    let qualifier = |(qualifier, _): &(Qualifier, State)| qualifier.to_string().into_bytes();
+    let (page, next_marker) = pagination::page(found, limit, qualifier);
+    let items = page
+        .into_iter()
+        .map(|(qualifier, state)| state.answer().into_item(key.arn(Some(&qualifier))));
     Ok(api::ListProvisionedConcurrencyConfigsResponse {
         provisioned_concurrency_configs: Some(items.collect()),
         next_marker,
@@ -353,28 +422,37 @@ pub(crate) async fn delete_provisioned(
 ) -> Result<(), Error> {
     let info = api::DeleteProvisionedConcurrencyConfig::INFO;
     let named = (request.function_name.as_str(), request.qualifier.as_str());
-    let (key, number) = version_of(cx, info, named, NO_VERSION)?;
+    let (key, qualifier) = published_of(cx, info, named, NO_VERSION)?;
     change(lambda, key, move |tx, key, _| {
-        existing(tx, key, number)?;
-        remove_provisioned(tx, key, number)
+        check_named(tx, key, &qualifier)?;
+        remove_provisioned(tx, key, &qualifier)
     })
     .await
 }
 
-/// The version that a request names; `refusal` is what is said of `$LATEST`.
-fn version_of(
+/// The version or alias that a request names; `refusal` is what is said of `$LATEST`.
+fn published_of(
     cx: &Cx,
     operation: &OperationInfo,
     (name, qualifier): (&str, &str),
     refusal: &str,
-) -> Result<(FunctionKey, u64), Error> {
+) -> Result<(FunctionKey, Qualifier), Error> {
     let target = reference::resolve(cx, operation, name, Some(qualifier))?;
+    let key = target.key().to_owned();
     match target.qualifier {
-        Some(Qualifier::Version(number)) => Ok((target.key().to_owned(), number)),
+        Some(qualifier @ (Qualifier::Version(_) | Qualifier::Alias(_))) => Ok((key, qualifier)),
         None | Some(Qualifier::Latest) => Err(Error::InvalidParameter(refusal.to_owned())),
-        // Aliases are not built: none exists.
-        Some(Qualifier::Alias(_)) => Err(Error::FunctionNotFound(target.arn())),
     }
+}
+
+/// Refuses a version or an alias that does not exist.
+fn check_named(tx: &impl Reader, key: &FunctionKey, qualifier: &Qualifier) -> Result<(), Error> {
+    let exists = match qualifier {
+        Qualifier::Latest => FUNCTIONS.contains(tx, &key.record())?,
+        Qualifier::Version(number) => VERSIONS.contains(tx, &version_key(key, *number))?,
+        Qualifier::Alias(name) => ALIASES.contains(tx, &alias_key(key, name))?,
+    };
+    if exists { Ok(()) } else { Err(Error::FunctionNotFound(key.arn(Some(qualifier)))) }
 }
 
 fn existing(tx: &impl Reader, key: &FunctionKey, number: u64) -> Result<VersionRecord, Error> {
@@ -391,15 +469,25 @@ struct State {
     last_modified: Timestamp,
 }
 
-fn state(lambda: &Lambda, key: &FunctionKey, number: u64, record: ProvisionedRecord) -> State {
-    let group = lambda.provisioned.get(key, number);
-    let ready = group.as_deref().map_or(0, Group::ready);
-    State {
+fn state(
+    lambda: &Lambda,
+    tx: &impl Reader,
+    key: &FunctionKey,
+    qualifier: &Qualifier,
+    record: ProvisionedRecord,
+) -> Result<State, Error> {
+    let mut state = State {
         requested: record.executions,
-        ready: ready.min(record.executions),
-        failed: group.is_some_and(|group| group.failed()),
+        ready: 0,
+        failed: false,
         last_modified: Timestamp(record.last_modified_ms),
+    };
+    for (number, share) in provisioned::shares(tx, key, qualifier, record)? {
+        let group = lambda.provisioned.get(key, number);
+        state.ready += group.as_deref().map_or(0, Group::ready).min(share);
+        state.failed |= group.is_some_and(|group| group.failed());
     }
+    Ok(state)
 }
 
 impl State {

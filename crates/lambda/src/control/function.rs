@@ -9,7 +9,7 @@ use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    code, concurrency, configuration, image, reference, unbuilt, url, version,
+    alias, code, concurrency, configuration, image, reference, unbuilt, url, version,
     view::{self, Named},
 };
 use crate::{
@@ -239,7 +239,7 @@ pub(crate) fn number_of_marker(marker: &str) -> Result<u64, Error> {
     number.map(u64::from_be_bytes).ok_or_else(bad_marker)
 }
 
-fn bad_marker() -> Error {
+pub(crate) fn bad_marker() -> Error {
     Error::InvalidParameter("The pagination token is not valid.".to_owned())
 }
 
@@ -279,6 +279,7 @@ pub(crate) async fn delete(
             let Some(record) = FUNCTIONS.get(tx, &key.record())? else {
                 return Err(Error::FunctionNotFound(key.arn(None)));
             };
+            alias::remove_all(tx, &key)?;
             version::remove_all(tx, &key)?;
             concurrency::remove_reserved(tx, &key)?;
             concurrency::tell_on_commit(tx, &loads, &key)?;
@@ -313,6 +314,7 @@ async fn delete_version(
     lambda
         .store
         .write(move |tx| {
+            alias::check_unused(tx, &key, number)?;
             if !version::remove(tx, &key, number)? {
                 return Err(Error::FunctionNotFound(arn.clone()));
             }

@@ -4,6 +4,7 @@
 //! bound here and belongs to the second path.
 
 pub(crate) mod account;
+pub(crate) mod alias;
 pub(crate) mod code;
 pub(crate) mod concurrency;
 pub(crate) mod configuration;

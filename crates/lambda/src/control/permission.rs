@@ -15,7 +15,8 @@ use crate::{
     Error, Lambda,
     limits::POLICY_BYTES_MAX,
     record::{
-        FUNCTIONS, POLICIES, PolicyRecord, StatementRecord, VERSIONS, policy_key, version_key,
+        ALIASES, FUNCTIONS, POLICIES, PolicyRecord, StatementRecord, VERSIONS, alias_key,
+        policy_key, version_key,
     },
     target::FunctionKey,
 };
@@ -100,7 +101,7 @@ pub(crate) async fn get(
     })
 }
 
-/// What a policy belongs to: a function, or one published version of it.
+/// What a policy belongs to: a function, or one published version or alias of it.
 #[derive(Debug)]
 struct Place {
     key: FunctionKey,
@@ -140,8 +141,9 @@ impl Place {
                 Some(Qualifier::Version(number)) => {
                     VERSIONS.contains(tx, &version_key(&self.key, *number))?
                 }
-                // Aliases are not built: none exists.
-                Some(Qualifier::Alias(_)) => false,
+                Some(Qualifier::Alias(name)) => {
+                    ALIASES.contains(tx, &alias_key(&self.key, name))?
+                }
             };
         if exists { Ok(()) } else { Err(Error::FunctionNotFound(self.arn())) }
     }

@@ -4,7 +4,8 @@ use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
 use super::{
-    account, code, concurrency, configuration, function, invoke, permission, stream, url, version,
+    account, alias, code, concurrency, configuration, function, invoke, permission, stream, url,
+    version,
 };
 use crate::{Error, Lambda};
 
@@ -20,6 +21,11 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::UpdateFunctionConfiguration>(configuration::update)
         .on::<api::PublishVersion>(version::publish)
         .on::<api::ListVersionsByFunction>(version::list)
+        .on::<api::CreateAlias>(alias::create)
+        .on::<api::GetAlias>(alias::get)
+        .on::<api::ListAliases>(alias::list)
+        .on::<api::UpdateAlias>(alias::update)
+        .on::<api::DeleteAlias>(alias::delete)
         .on::<api::PutFunctionConcurrency>(concurrency::put)
         .on::<api::GetFunctionConcurrency>(concurrency::get)
         .on::<api::DeleteFunctionConcurrency>(concurrency::delete)

@@ -16,8 +16,9 @@ use super::{
 use crate::{
     Error, Lambda,
     record::{
-        self, CODE_USES, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, Mark, NumberRecord,
-        POLICIES, VERSION_NUMBERS, VERSION_WORK, VERSIONS, VersionRecord, version_key,
+        self, ALIASES, CODE_USES, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, Mark,
+        NumberRecord, POLICIES, VERSION_NUMBERS, VERSION_WORK, VERSIONS, VersionRecord,
+        version_key,
     },
     target::FunctionKey,
 };
@@ -168,7 +169,7 @@ pub(crate) fn add(
 pub(crate) fn remove(tx: &mut Write, key: &FunctionKey, number: u64) -> Result<bool, Error> {
     let place = version_key(key, number);
     let Some(version) = VERSIONS.get(tx, &place)? else { return Ok(false) };
-    concurrency::remove_provisioned(tx, key, number)?;
+    concurrency::remove_provisioned(tx, key, &Qualifier::Version(number))?;
     VERSIONS.delete(tx, &place)?;
     VERSION_WORK.delete(tx, &place)?;
     POLICIES.delete(tx, &record::policy_key(key, &number.to_string()))?;
@@ -188,7 +189,7 @@ pub(crate) fn remove_all(tx: &mut Write, key: &FunctionKey) -> Result<(), Error>
     Ok(())
 }
 
-/// What a request names: `$LATEST` or a published version.
+/// What a request names: `$LATEST` or a published version, be it by an alias.
 #[derive(Debug)]
 pub(crate) struct Found {
     /// With the tags of the function itself.
@@ -205,18 +206,22 @@ pub(crate) fn find(
 ) -> Result<Found, Error> {
     let found = lambda.store.read(|tx| {
         let Some(function) = FUNCTIONS.get(tx, &key.record())? else { return Ok(None) };
-        Ok::<_, Error>(match qualifier {
-            None | Some(Qualifier::Latest) => Some(Found { record: function, number: None }),
-            Some(Qualifier::Version(number)) => {
-                let version = VERSIONS.get(tx, &version_key(key, *number))?;
-                version.map(|version| Found {
-                    record: FunctionRecord { tags: function.tags, ..as_function(version) },
-                    number: Some(*number),
-                })
-            }
-            // Aliases are not built: none exists.
-            Some(Qualifier::Alias(_)) => None,
-        })
+        let number = match qualifier {
+            None | Some(Qualifier::Latest) => None,
+            Some(Qualifier::Version(number)) => Some(*number),
+            Some(Qualifier::Alias(name)) => match ALIASES.get(tx, &record::alias_key(key, name))? {
+                Some(alias) => alias.version,
+                None => return Ok(None),
+            },
+        };
+        let Some(number) = number else {
+            return Ok(Some(Found { record: function, number: None }));
+        };
+        let version = VERSIONS.get(tx, &version_key(key, number))?;
+        Ok::<_, Error>(version.map(|version| Found {
+            record: FunctionRecord { tags: function.tags, ..as_function(version) },
+            number: Some(number),
+        }))
     })?;
     found.ok_or_else(|| Error::FunctionNotFound(key.arn(qualifier)))
 }

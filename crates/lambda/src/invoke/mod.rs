@@ -36,7 +36,9 @@ async fn run(
     let permit = admit::admit(&version, call)?;
     for _ in 0..REPLACEMENTS_MAX {
         match attempt(lambda, call, &version, &permit, answer).await {
-            Ok(Some(exchanged)) => return Ok(settle::settle(lambda, call, exchanged).await),
+            Ok(Some(exchanged)) => {
+                return Ok(settle::settle(lambda, call, exchanged, permit).await);
+            }
             Ok(None) => {}
             // The function's fault, so an outcome.
             Err(Error::Entrypoint(entrypoint)) => {

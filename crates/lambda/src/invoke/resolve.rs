@@ -19,9 +19,10 @@ use crate::{
     limits::{SNAPSHOTS_MAX, TENANT_ID_CHARS_MAX, TENANTS_KEPT_MAX, VERSIONS_KEPT_MAX},
     load::{Load, Loads},
     pace::Pace,
-    provisioned::{Group, Groups},
+    provisioned::{self, Group, Groups},
     record::{
-        self, Configuration, FUNCTIONS, Lifecycle, POLICIES, PROVISIONED, RESERVED, VERSIONS,
+        self, ALIASES, AliasRecord, Configuration, FUNCTIONS, Lifecycle, POLICIES, RESERVED,
+        VERSIONS,
     },
     target::{FunctionKey, KeyRef},
 };
@@ -31,6 +32,7 @@ use crate::{
 pub(crate) struct Function {
     /// `$LATEST`.
     latest: Serving,
+    aliases: BTreeMap<String, AliasRecord>,
     /// The published versions that were looked at.
     published: papaya::HashMap<u64, Serving>,
     /// The resource policies by qualifier; an empty one stands for none.
@@ -270,15 +272,16 @@ impl Snapshots {
         }
         let owned = key.to_owned();
         let place = record::version_key(&owned, number);
-        let (version, provisioned) = store
-            .read(|tx| Ok::<_, Error>((VERSIONS.get(tx, &place)?, PROVISIONED.get(tx, &place)?)))?;
+        let (version, wanted) = store.read(|tx| {
+            let version = VERSIONS.get(tx, &place)?;
+            Ok::<_, Error>((version, provisioned::wanted_of(tx, &owned, number)?))
+        })?;
         let Some(version) = version else { return Ok(None) };
         let serving = match version.serving() {
             Some(runs) => {
                 let load = self.loads.of(store, &owned)?;
                 let mut version = Version::new(owned, Some(number), runs, load)?;
-                version.group =
-                    provisioned.map(|wanted| self.groups.of(&version, number, wanted.executions));
+                version.group = wanted.map(|wanted| self.groups.of(&version, number, wanted));
                 Serving::Version(Arc::new(version))
             }
             None if version.lifecycle == Lifecycle::Creating => Serving::Pending,
@@ -327,10 +330,11 @@ impl Snapshots {
 
     fn read(&self, store: &Store, key: KeyRef<'_>) -> Result<Option<Function>, Error> {
         let place = key.record();
-        let (function, reserved, policies) = store.read(|tx| {
+        let (function, reserved, aliases, policies) = store.read(|tx| {
             let function = FUNCTIONS.get(tx, &place)?;
+            let aliases = ALIASES.scan(tx, &place, None, usize::MAX)?;
             let policies = POLICIES.scan(tx, &place, None, usize::MAX)?;
-            Ok::<_, Error>((function, RESERVED.get(tx, &place)?, policies))
+            Ok::<_, Error>((function, RESERVED.get(tx, &place)?, aliases, policies))
         })?;
         let Some(function) = function else { return Ok(None) };
         let key = key.to_owned();
@@ -345,8 +349,12 @@ impl Snapshots {
             None if function.lifecycle == Lifecycle::Creating => Serving::Pending,
             None => Serving::Failed,
         };
+        let aliases = aliases
+            .into_iter()
+            .filter_map(|(place, alias)| record::alias_name(&place).map(|name| (name, alias)));
         Ok(Some(Function {
             latest,
+            aliases: aliases.collect(),
             published: papaya::HashMap::new(),
             policies: policies.collect::<Result<_, Error>>()?,
         }))
@@ -370,21 +378,27 @@ pub(crate) async fn resolve(
     lambda: &Lambda,
     target: &FunctionTarget,
 ) -> Result<Arc<Version>, Error> {
-    match find(lambda, target)? {
+    let number = number(lambda, target)?;
+    match find(lambda, target, number)? {
         Serving::Version(version) => return Ok(version),
         Serving::Failed => return Err(not_runnable("Failed")),
         Serving::Pending => {}
     }
-    let waited = tokio::time::timeout(lambda.settings.pending_wait, created(lambda, target)).await;
+    let waited =
+        tokio::time::timeout(lambda.settings.pending_wait, created(lambda, target, number)).await;
     waited.unwrap_or_else(|_| Err(not_runnable("Pending")))
 }
 
 /// Waits until the function or version is no longer being created.
-async fn created(lambda: &Lambda, target: &FunctionTarget) -> Result<Arc<Version>, Error> {
+async fn created(
+    lambda: &Lambda,
+    target: &FunctionTarget,
+    number: Option<u64>,
+) -> Result<Arc<Version>, Error> {
     let mut functions = lambda.store.watch(FUNCTIONS.name());
     let mut versions = lambda.store.watch(VERSIONS.name());
     loop {
-        match find(lambda, target)? {
+        match find(lambda, target, number)? {
             Serving::Version(version) => return Ok(version),
             Serving::Failed => return Err(not_runnable("Failed")),
             Serving::Pending => tokio::select! {
@@ -395,14 +409,32 @@ async fn created(lambda: &Lambda, target: &FunctionTarget) -> Result<Arc<Version
     }
 }
 
-fn find(lambda: &Lambda, target: &FunctionTarget) -> Result<Serving, Error> {
-    let known = |number| lambda.snapshots.serving(&lambda.store, target.key(), number);
-    let found = match target.qualifier {
-        None | Some(Qualifier::Latest) => known(None)?,
-        Some(Qualifier::Version(number)) => known(Some(number))?,
-        // Aliases are not built: none exists.
-        Some(Qualifier::Alias(_)) => None,
+/// The number of the version that a target names; `None` is `$LATEST`. Of an alias with two versions, one is drawn.
+fn number(lambda: &Lambda, target: &FunctionTarget) -> Result<Option<u64>, Error> {
+    let name = match &target.qualifier {
+        None | Some(Qualifier::Latest) => return Ok(None),
+        Some(Qualifier::Version(number)) => return Ok(Some(*number)),
+        Some(Qualifier::Alias(name)) => name,
     };
+    let function = lambda.snapshots.get(&lambda.store, target.key())?;
+    let alias = function.as_ref().and_then(|function| function.aliases.get(name));
+    let alias = alias.ok_or_else(|| Error::FunctionNotFound(target.arn()))?;
+    match alias.route {
+        Some(route) if is_drawn(route.weight, lambda.entropy.uuid()) => Ok(Some(route.version)),
+        Some(_) | None => Ok(alias.version),
+    }
+}
+
+/// Whether a random id falls into this part, from 0 to 1, of all ids.
+fn is_drawn(weight: f64, random: Uuid) -> bool {
+    // The last 32 bits of a random id are random, and a float holds them all.
+    let drawn = random.as_u128() & u128::from(u32::MAX);
+    let drawn = u32::try_from(drawn).expect("32 bits were kept");
+    f64::from(drawn) < weight * (f64::from(u32::MAX) + 1.0)
+}
+
+fn find(lambda: &Lambda, target: &FunctionTarget, number: Option<u64>) -> Result<Serving, Error> {
+    let found = lambda.snapshots.serving(&lambda.store, target.key(), number)?;
     found.ok_or_else(|| {
         let mut named = target.clone();
         named.qualifier.get_or_insert(Qualifier::Latest);
@@ -414,4 +446,19 @@ fn not_runnable(state: &str) -> Error {
     Error::Conflict(format!(
         "The operation cannot be performed at this time. The function is currently in the following state: {state}"
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_all_calls_is_drawn() {
+        let ids = || (0..1_000u128).map(|n| Uuid::from_u128(n * 0x0041_8937));
+        for weight in [0.0, 0.1, 0.5, 0.9, 1.0] {
+            let drawn = ids().filter(|id| is_drawn(weight, *id)).count();
+            let drawn = f64::from(u32::try_from(drawn).unwrap()) / 1_000.0;
+            assert!((drawn - weight).abs() < 0.01, "{weight}: {drawn}");
+        }
+    }
 }

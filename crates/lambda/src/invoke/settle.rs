@@ -17,6 +17,7 @@ use crate::{
     error::Entrypoint,
     failure,
     instance::{Event, Instance, State},
+    load::Permit,
     record::LogFormat,
     report::{self, Report, Status},
     start::{self, InitEnd},
@@ -38,6 +39,7 @@ pub(crate) async fn settle(
     lambda: &Arc<Lambda>,
     call: &Invocation,
     exchanged: Exchanged,
+    permit: Permit,
 ) -> Outcome {
     let Exchanged { mut instance, ending, duration, passed_on } = exchanged;
     let timeout_s = instance.version.configuration.timeout_s;
@@ -55,7 +57,7 @@ pub(crate) async fn settle(
     report::runtime_done(log, lambda.clock.now(), version, &report);
     let log_tail = if instance.life.state() == State::Idle && !instance.wires.extensions_are_done()
     {
-        let rest = linger(Arc::clone(lambda), instance, closing);
+        let rest = linger(Arc::clone(lambda), instance, closing, permit);
         // The caller's answer waits for no extension; only the end of the log does.
         if call.log_tail {
             rest.await
@@ -107,12 +109,13 @@ pub(crate) async fn refused(
     Outcome { payload, function_error: Some("Unhandled"), executed_version, log_tail }
 }
 
-/// Lets the extensions finish what the invocation gave them to do; the environment serves nobody else meanwhile, and what
-/// they take counts as the call's.
+/// Lets the extensions finish what the invocation gave them to do; the environment serves nobody else meanwhile, what they
+/// take counts as the call's, and the call counts as running.
 async fn linger(
     lambda: Arc<Lambda>,
     mut instance: Box<Instance>,
     mut closing: Closing,
+    _permit: Permit,
 ) -> Option<Bytes> {
     // A stop of the server waits for them, too.
     let _flight = lambda.flights.board();

@@ -7,6 +7,7 @@
     reason = "a test fails by panicking; without libtest clippy cannot tell"
 )]
 
+mod aliases;
 mod api;
 mod calls;
 mod concurrency;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         failures::CASES,
         lifecycle::CASES,
         versions::CASES,
+        aliases::CASES,
         tenants::CASES,
         concurrency::CASES,
         load::CASES,
