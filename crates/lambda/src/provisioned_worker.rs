@@ -118,21 +118,13 @@ fn end_unwanted(lambda: &Lambda, wanted: &HashMap<Place, Arc<Group>>) {
     }
 }
 
+/// Ends idle environments of a group that has too many; busy ones end after their call.
 fn end_surplus(lambda: &Lambda, group: &Arc<Group>) {
-    let surplus = Cell::new(group.surplus());
-    if surplus.get() == 0 {
-        return;
-    }
-    let removed = lambda.pool.remove(|instance| {
-        let of_group =
-            instance.seat.as_ref().is_some_and(|seat| std::ptr::eq(seat.group(), &**group));
-        let ends = of_group && surplus.get() > 0;
-        if ends {
-            surplus.set(surplus.get() - 1);
+    for _ in 0..group.surplus() {
+        if lambda.pool.take(group.version().deployment).is_none() {
+            return;
         }
-        ends
-    });
-    drop(removed);
+    }
 }
 
 fn begin_missing(

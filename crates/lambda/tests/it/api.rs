@@ -108,10 +108,10 @@ fn refused(world: &World) {
             "The runtime parameter of python2.7 is no longer supported for creating or updating AWS Lambda functions. We recommend you use a supported runtime while creating or updating functions.",
         ),
         (
-            json!({"Runtime": "java21"}),
+            json!({"Runtime": "dotnet8"}),
             400,
             invalid,
-            "The runtime java21 is not installed on this host. Installed: ",
+            "The runtime dotnet8 is not installed on this host. Installed: ",
         ),
         (
             json!({"Runtime": null}),
