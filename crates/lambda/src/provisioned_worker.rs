@@ -3,7 +3,7 @@
 //! Records say what is wanted; [`Groups`](crate::provisioned::Groups) say what there is. The worker compares the two whenever
 //! either changes, and so needs no memory of its own but of versions whose initialisation failed.
 
-use std::{cell::Cell, collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gatemill_store::Key;
 use tokio::{task::JoinSet, time::Instant};
