@@ -63,6 +63,8 @@ impl Gatemill {
         command
             .args(["dev", "--listen", "127.0.0.1:0", "--log-level", "warn", "--data-dir"])
             .arg(data);
+        // A burst of a thousand and its bystander are more than an account may have by default.
+        command.env("GATEMILL_CONCURRENCY", "2000");
         let (program, line) = Program::start(&mut command, READY)?;
         let address = line.split(READY).nth(1).and_then(|rest| rest.split_whitespace().next());
         let service = Service::at(address.ok_or("no address")?.to_owned());
@@ -151,8 +153,23 @@ impl Service {
         self.make_api(&request)
     }
 
+    /// Made step by step: not every peer knows the short form.
     fn api(&self, name: &str, target: &str) -> Result<String> {
-        self.make_api(&json!({"name": name, "protocolType": "HTTP", "target": target}))
+        let host = self.make_api(&json!({"name": name, "protocolType": "HTTP"}))?;
+        let id = host.split('.').next().unwrap_or_default();
+        let integration = json!({
+            "integrationType": "AWS_PROXY", "integrationUri": target, "payloadFormatVersion": "2.0",
+        });
+        let path = format!("/v2/apis/{id}/integrations");
+        let made = self.call("apigateway", "POST", &path, &integration.to_string())?;
+        let made: Value = serde_json::from_slice(&made)?;
+        let integration = made["integrationId"].as_str().ok_or("no integrationId")?;
+        let route =
+            json!({"routeKey": "$default", "target": format!("integrations/{integration}")});
+        self.call("apigateway", "POST", &format!("/v2/apis/{id}/routes"), &route.to_string())?;
+        let stage = json!({"stageName": "$default", "autoDeploy": true});
+        self.call("apigateway", "POST", &format!("/v2/apis/{id}/stages"), &stage.to_string())?;
+        Ok(host)
     }
 
     fn make_api(&self, request: &Value) -> Result<String> {
