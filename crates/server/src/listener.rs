@@ -61,7 +61,8 @@ impl Listeners {
     /// Sockets of our predecessor, or of systemd, that listen where we shall: one for each thread, of which some are
     /// shared when there are not enough.
     fn inherited(address: SocketAddr, count: usize) -> Option<Self> {
-        let sockets = gatemill_sandbox::handover::inherited(|name| std::env::var(name).ok());
+        let variable = |name: &str| std::env::var_os(name)?.into_string().ok();
+        let sockets = gatemill_sandbox::handover::inherited(variable);
         let sockets: Vec<TcpListener> = sockets.into_iter().map(TcpListener::from).collect();
         let is_meant = |at: SocketAddr| {
             at.ip() == address.ip() && (at.port() == address.port() || address.port() == 0)

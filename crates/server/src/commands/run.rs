@@ -6,7 +6,10 @@
 //! in the old one's place, send SIGHUP.
 
 use std::{
-    net::TcpListener, os::unix::process::CommandExt as _, path::PathBuf, process::Command,
+    net::TcpListener,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::Command,
     sync::Arc,
 };
 
@@ -70,7 +73,7 @@ pub(crate) fn serve(
 fn become_successor(listeners: &[TcpListener]) -> Error {
     let failed = |source| Error::System { doing: "start the successor", source };
     let program = match std::env::current_exe() {
-        Ok(program) => successor(program),
+        Ok(program) => successor(&program),
         Err(error) => return failed(error),
     };
     let mut command = Command::new(program);
@@ -82,9 +85,9 @@ fn become_successor(listeners: &[TcpListener]) -> Error {
 }
 
 /// The path of a program; of one whose file was replaced, Linux says that it is deleted.
-fn successor(program: PathBuf) -> PathBuf {
+fn successor(program: &Path) -> PathBuf {
     let text = program.to_str().and_then(|text| text.strip_suffix(" (deleted)"));
-    text.map_or_else(|| program.clone(), PathBuf::from)
+    text.map_or_else(|| program.to_owned(), PathBuf::from)
 }
 
 async fn serve_on(
@@ -149,7 +152,7 @@ mod tests {
     fn a_program_that_was_replaced_is_found_by_its_name() {
         for (said, meant) in [("/usr/bin/g", "/usr/bin/g"), ("/usr/bin/g (deleted)", "/usr/bin/g")]
         {
-            assert_eq!(successor(said.into()), std::path::Path::new(meant));
+            assert_eq!(successor(Path::new(said)), Path::new(meant));
         }
     }
 }
