@@ -152,7 +152,7 @@ mod tests {
     fn a_program_that_was_replaced_is_found_by_its_name() {
         for (said, meant) in [("/usr/bin/g", "/usr/bin/g"), ("/usr/bin/g (deleted)", "/usr/bin/g")]
         {
-            assert_eq!(successor(Path::new(said)), Path::new(meant));
+            assert_eq!(successor(std::path::Path::new(said)), std::path::Path::new(meant));
         }
     }
 }
