@@ -219,10 +219,10 @@ fn refused(world: &World) {
             "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
         ),
         (
-            json!({"SnapStart": {"ApplyOn": "PublishedVersions"}}),
-            501,
-            "NotImplementedException",
-            "SnapStart",
+            json!({"SnapStart": {"ApplyOn": "PublishedVersions"}, "EphemeralStorage": {"Size": 1024}}),
+            400,
+            "InvalidParameterValueException",
+            "Ephemeral storage larger than 512 MB is not supported for SnapStart enabled functions.",
         ),
         (
             json!({"Environment": {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/w"}}}),
