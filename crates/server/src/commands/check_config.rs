@@ -37,6 +37,8 @@ mod tests {
     fn what_is_printed_can_be_read_as_a_file() {
         let holds = Settings::default().resolve(Mode::Serve, 2).unwrap();
         let again: Settings = toml::from_str(&text(&holds)).unwrap();
-        assert_eq!(again.resolve(Mode::Serve, 2).unwrap(), holds);
+        let again = again.resolve(Mode::Serve, 2).unwrap();
+        // What is printed is said; what was not said before is the one difference.
+        assert_eq!(Configuration { egress_asked: holds.egress_asked, ..again }, holds);
     }
 }
