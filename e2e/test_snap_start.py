@@ -4,6 +4,7 @@ import base64
 import concurrent.futures
 import json
 import re
+import time
 
 import pytest
 from botocore.exceptions import ClientError
@@ -107,9 +108,12 @@ def test_environments_are_forks_of_one_initialised_process(functions, name):
 def test_the_log_tells_of_the_snapshot_and_of_every_restore(functions, logs, name):
     published(functions, name)
     call(functions, name)
-    functions.delete_function(FunctionName=name)
-    events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
-    lines = [event["message"] for event in events]
+    deadline = time.monotonic() + 10
+    lines = []
+    while not any(line.startswith("REPORT") for line in lines):
+        assert time.monotonic() < deadline, lines
+        events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+        lines = [event["message"] for event in events]
     assert len([line for line in lines if line.startswith("INIT_START Runtime Version: python:")]) == 1
     assert len([line for line in lines if re.match(r"INIT_REPORT Init Duration: [\d.]+ ms\tPhase: init\tStatus: success", line)]) == 1
     assert len([line for line in lines if line.startswith("RESTORE_START Runtime Version: python:")]) == 1

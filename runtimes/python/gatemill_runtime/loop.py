@@ -57,7 +57,7 @@ def main(arguments=()):
 def _be_forked(channel):
     """Becomes a snapshot. Returns None in each environment made from it, or the status to exit with.
 
-    Where the process cannot be forked it says so and goes on as one ordinary environment.
+    Where the process cannot be forked it says so and ends.
     """
     from . import snapshot
 
@@ -71,7 +71,7 @@ def _be_forked(channel):
     except snapshot.Unsafe as unsafe:
         logs.flush()
         channel.send(NO_SNAPSHOT, str(unsafe).encode())
-        return None
+        os._exit(0)
     logs.flush()
     channel.send(SNAPSHOT)
     # Made ahead of calls: the hooks run when the environment is wanted.
