@@ -70,7 +70,9 @@ pub const LOOK_LATEST: Duration = Duration::from_millis(500);
 /// Files and directories in `/tmp` that a snapshot carries into its environments.
 pub const MAX_COPIED_ENTRIES: usize = 100_000;
 /// How often the processes of a snapshot's sandbox are looked at while some of them are ending.
-pub(crate) const LOOKS_AT_SNAPSHOT: u32 = 16;
+pub(crate) const LOOKS_AT_SNAPSHOT: u32 = 40;
+/// The pause between two such looks: all of them together are a few milliseconds, and rarely is there a second one.
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_micros(200);
 /// Reports of one snapshot that are read before others get their turn.
 pub(crate) const REPORTS_AT_ONCE: u32 = 64;
 /// The port of the Runtime API inside every network namespace, as AWS's.

@@ -197,7 +197,7 @@ pub(crate) fn verify(
     own: &Cgroup,
     of_snapshot: &Cgroup,
 ) -> Result<(), &'static str> {
-    if own.processes().len() > 2 {
+    if !is_alone(fork, init, own) {
         return Err("it is not alone");
     }
     let status = Status::of(fork).ok_or("it is gone")?;
@@ -231,6 +231,18 @@ pub(crate) fn verify(
     nobody_stayed(program, of_snapshot)
 }
 
+/// Whether nothing is in the new sandbox but its init and the fork. Its builder may be about to end there, which is waited
+/// for a moment.
+fn is_alone(fork: u32, init: u32, own: &Cgroup) -> bool {
+    for _ in 0..limits::LOOKS_AT_SNAPSHOT {
+        if own.processes().iter().all(|pid| *pid == fork || *pid == init) {
+            return true;
+        }
+        std::thread::sleep(limits::LOOK_AGAIN);
+    }
+    false
+}
+
 /// Whether no process of the snapshot's sandbox kept the powers that entering gave it. One that ends just now is looked
 /// at again: a chain of processes that each fork and end must not slip through.
 fn nobody_stayed(program: u32, of_snapshot: &Cgroup) -> Result<(), &'static str> {
@@ -248,6 +260,7 @@ fn nobody_stayed(program: u32, of_snapshot: &Cgroup) -> Result<(), &'static str>
         if seen.iter().all(Option::is_some) {
             return Ok(());
         }
+        std::thread::sleep(limits::LOOK_AGAIN);
     }
     Err("processes of the snapshot come and go")
 }

@@ -147,6 +147,8 @@ pub const SNAPSHOT_INIT: Duration = Duration::from_secs(130);
 pub const RESTORE: Duration = Duration::from_secs(10);
 /// Environments that are forked ahead from each snapshot.
 pub const SNAPSHOT_FORKS_AHEAD: usize = 2;
+/// How often a fork of a snapshot is tried before the call that wants it fails.
+pub const SNAPSHOT_FORK_ATTEMPTS: u32 = 3;
 /// How long a snapshot that no environment stands on waits for a use of its version.
 pub const SNAPSHOT_KEEP: Duration = Duration::from_secs(3_600);
 /// How long a call waits for an environment that has to be made for it. AWS has no such number; it only keeps a

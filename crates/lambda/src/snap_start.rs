@@ -30,7 +30,8 @@ use crate::{
     frame::{Body, Kind, Reader},
     invoke::resolve::{Initialization, Version},
     limits::{
-        INIT_ERROR_BYTES_MAX, PARKED_BOOT, SNAPSHOT_FORKS_AHEAD, SNAPSHOT_INIT, SNAPSHOT_KEEP,
+        INIT_ERROR_BYTES_MAX, PARKED_BOOT, SNAPSHOT_FORK_ATTEMPTS, SNAPSHOT_FORKS_AHEAD,
+        SNAPSHOT_INIT, SNAPSHOT_KEEP,
     },
     parked::{self, Made},
     report,
@@ -308,8 +309,22 @@ pub(crate) async fn restored(
     })
 }
 
+/// Forks; tries again when a fork failed of a snapshot that lives.
+async fn fork(lambda: &Lambda, snapshot: &Snapshot, spec: Spec) -> Result<Sandbox, Error> {
+    let mut attempt = 1;
+    loop {
+        match try_fork(lambda, snapshot, spec.clone()).await {
+            Err(error) if attempt < SNAPSHOT_FORK_ATTEMPTS && snapshot.sandbox.is_alive() => {
+                tracing::warn!(attempt, error = error.chain(), "a fork of a snapshot failed");
+                attempt += 1;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Forks, and waits until the fork waits.
-async fn fork(lambda: &Lambda, snapshot: &Snapshot, mut spec: Spec) -> Result<Sandbox, Error> {
+async fn try_fork(lambda: &Lambda, snapshot: &Snapshot, mut spec: Spec) -> Result<Sandbox, Error> {
     spec.id = lambda.entropy.uuid().simple().to_string();
     let restored = lambda.sandboxes.restore(&snapshot.sandbox, spec).await;
     let sandbox = restored.map_err(Error::Sandbox)?;
