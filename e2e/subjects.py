@@ -113,5 +113,5 @@ SUBJECTS = {
     "nodejs": Subject("subject.handler", 128, "TypeError", "trace", lambda: package_of(sources("nodejs"))),
     "ruby": Subject("subject.Subject.handler", 128, "Function<ArgumentError>", "stackTrace", lambda: package_of(sources("ruby"))),
     "dotnet": Subject("Subject::Subject.Function::Handle", 256, "InvalidOperationException", "stackTrace", dotnet),
-    "java": Subject("subject.Subject", 512, "java.lang.IllegalStateException", "stackTrace", java),
+    "java": Subject("subject.Subject", 256, "java.lang.IllegalStateException", "stackTrace", java),
 }

@@ -281,13 +281,13 @@ def test_soak(python, name):
         state = server.health()["functions"]["environments"]
         return not any(state[key] for key in ("initialising", "idle", "busy"))
 
-    # What is made once, is made now.
-    turn(5)
+    # What is made once is made now, and the allocator has taken what such a load needs; the same load must need no more.
+    turn(SOAK_SECONDS / 2)
     eventually("environments end", idle, 60)
     time.sleep(5)
     gc.collect()
     before = belongings(server)
-    load = turn(SOAK_SECONDS)
+    load = turn(SOAK_SECONDS / 2)
     assert load.count() > 100 and not load.others(), load.outcomes
     eventually("environments end", idle, 60)
     last = None
@@ -300,7 +300,6 @@ def test_soak(python, name):
                 and last["cgroups"] <= before["cgroups"] + 8)
 
     eventually("everything is given back", lambda: back() or print(before, last), 60)
-    # The allocator keeps what a burst took; what must not be is growth with every call.
-    assert last["memory"] <= before["memory"] * 1.5 + 96_000, (before, last)
+    assert last["memory"] <= before["memory"] * 1.5 + 32_000, (before, last)
     assert last["daemon_memory"] <= before["daemon_memory"] * 1.5 + 4_000, (before, last)
     assert server.stop() == 0, server.log()
