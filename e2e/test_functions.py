@@ -146,7 +146,6 @@ def test_runtimes_are_named_exactly(functions, name):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("Layers", ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]),
     ("TracingConfig", {"Mode": "Active"}),
     ("DeadLetterConfig", {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}),
     ("KMSKeyArn", "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"),

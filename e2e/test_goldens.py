@@ -219,8 +219,28 @@ def lambda_exchanges(functions, aside, python):
     functions.update_function_url_config(FunctionName="golden", AuthType="NONE")
     functions.delete_function_url_config(FunctionName="golden")
     refused(functions.get_function_url_config, FunctionName="golden")
-    refused(functions.list_layers)
+    layer_exchanges(functions)
+    refused(functions.list_capacity_providers)
     functions.delete_function(FunctionName="golden")
+
+
+def layer_exchanges(functions):
+    content = {"ZipFile": package()}
+    functions.publish_layer_version(
+        LayerName="golden", Description="d", Content=content, CompatibleRuntimes=["python3.12"],
+        CompatibleArchitectures=["x86_64"], LicenseInfo="MIT")
+    version = dict(LayerName="golden", VersionNumber=1)
+    functions.get_layer_version(**version)
+    refused(functions.get_layer_version, LayerName="golden", VersionNumber=2)
+    functions.get_layer_version_by_arn(Arn="arn:aws:lambda:us-east-1:444444444444:layer:golden:1")
+    functions.list_layers(CompatibleRuntime="python3.12")
+    functions.list_layer_versions(LayerName="golden")
+    allow = dict(version, StatementId="s", Action="lambda:GetLayerVersion", Principal="555555555555")
+    functions.add_layer_version_permission(**allow)
+    refused(functions.add_layer_version_permission, **allow)
+    functions.get_layer_version_policy(**version)
+    functions.remove_layer_version_permission(**version, StatementId="s")
+    functions.delete_layer_version(**version)
 
 
 def gateway_exchanges(apis):

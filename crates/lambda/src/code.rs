@@ -7,7 +7,11 @@ use crate::{Error, Lambda, code_store, record::Configuration};
 /// Unpacked code; it stays on the disk at least as long as this lives.
 #[derive(Debug, Clone)]
 pub(crate) enum Code {
-    Zip(Arc<code_store::Unpacked>),
+    Zip {
+        package: Arc<code_store::Unpacked>,
+        /// What appears at `/opt`.
+        layers: Option<Arc<code_store::Unpacked>>,
+    },
     Image(Arc<gatemill_image::Unpacked>),
 }
 
@@ -15,8 +19,16 @@ impl Code {
     /// The directory of the package or the root of the image.
     pub(crate) fn path(&self) -> &Path {
         match self {
-            Self::Zip(package) => package.path(),
+            Self::Zip { package, .. } => package.path(),
             Self::Image(image) => image.root(),
+        }
+    }
+
+    /// The directory that appears at `/opt`, where there is one; an image has its own.
+    pub(crate) fn layers(&self) -> Option<&Path> {
+        match self {
+            Self::Zip { layers, .. } => Some(layers.as_ref()?.path()),
+            Self::Image(_) => None,
         }
     }
 }
@@ -24,8 +36,9 @@ impl Code {
 /// The code of a configuration, got and unpacked now if it is not yet.
 pub(crate) async fn ensure(lambda: &Lambda, configuration: &Configuration) -> Result<Code, Error> {
     let Some(image) = &configuration.image else {
-        let unpacked = lambda.code.ensure(&lambda.store, &configuration.package).await?;
-        return Ok(Code::Zip(unpacked));
+        let package = lambda.code.ensure(&lambda.store, &configuration.package).await?;
+        let layers = lambda.code.ensure_layers(&lambda.store, &configuration.layers).await?;
+        return Ok(Code::Zip { package, layers });
     };
     let reference = gatemill_image::Reference::parse(&image.resolved_uri);
     let digest = gatemill_image::Digest::from_hex(&configuration.package.digest.to_string());

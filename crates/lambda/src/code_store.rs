@@ -1,4 +1,5 @@
-//! Unpacked packages on the disk, one directory per digest, shared by all functions with the same zip.
+//! Unpacked packages on the disk, one directory per digest, shared by all functions with the same zip; and beside them the
+//! layers of functions that have several, merged.
 //!
 //! They are a cache of the blobs: unpacked under another name and renamed when whole, made again when missing. After a
 //! crash of the machine their files may be torn, since nothing syncs them; so what an earlier boot unpacked is thrown
@@ -8,7 +9,7 @@ use std::{
     collections::HashMap,
     fs::{self, DirBuilder},
     io::{self, ErrorKind},
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, symlink},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -16,7 +17,12 @@ use std::{
 use gatemill_store::{Digest, Store};
 use tokio::sync::OnceCell;
 
-use crate::{Error, record::Package, zip_intake};
+use crate::{
+    Error,
+    layer_record::{UsedLayer, merged_digest},
+    record::Package,
+    zip_intake,
+};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const BOOT_FILE: &str = "boot";
@@ -76,6 +82,29 @@ impl CodeStore {
         unpacked.await.map(Arc::clone)
     }
 
+    /// The content of layers, later ones over earlier ones; `None` of no layers.
+    pub(crate) async fn ensure_layers(
+        &self,
+        store: &Store,
+        layers: &[UsedLayer],
+    ) -> Result<Option<Arc<Unpacked>>, Error> {
+        let Some(digest) = merged_digest(layers) else { return Ok(None) };
+        if let [one] = layers {
+            return self.ensure(store, &one.package).await.map(Some);
+        }
+        let entry = Arc::clone(self.lock().entry(digest).or_default());
+        let merged = entry.get_or_try_init(|| async {
+            let mut parts = Vec::new();
+            for layer in layers {
+                parts.push(self.ensure(store, &layer.package).await?);
+            }
+            let root = self.root.clone();
+            let merged = tokio::task::spawn_blocking(move || merge(&parts, &root, &digest)).await;
+            merged.map_err(|_| Error::Internal("merging layers panicked"))?
+        });
+        merged.await.map(|merged| Some(Arc::clone(merged)))
+    }
+
     /// Removes a package from the disk unless something uses it. Whether it is gone.
     pub(crate) fn remove(&self, digest: &Digest) -> Result<bool, Error> {
         let mut known = self.lock();
@@ -128,6 +157,47 @@ fn unpack(zip: &Path, root: &Path, digest: &Digest) -> Result<Arc<Unpacked>, Err
     Ok(Arc::new(Unpacked(target)))
 }
 
+/// Lays layers over one another in a directory of another name and renames it.
+fn merge(layers: &[Arc<Unpacked>], root: &Path, digest: &Digest) -> Result<Arc<Unpacked>, Error> {
+    let target = root.join(digest.to_string());
+    if target.is_dir() {
+        return Ok(Arc::new(Unpacked(target)));
+    }
+    let partial = root.join(format!("{PARTIAL}{digest}"));
+    let laid = remove(&partial).and_then(|()| {
+        DirBuilder::new().mode(0o755).create(&partial)?;
+        layers.iter().try_for_each(|layer| lay_over(layer.path(), &partial))
+    });
+    laid.map_err(Error::io("merge layers"))?;
+    fs::rename(&partial, &target).map_err(Error::io("rename merged layers"))?;
+    Ok(Arc::new(Unpacked(target)))
+}
+
+/// Puts everything below `from` into `to`, in place of what has the same name there. Nothing is written through a link:
+/// what is no directory gives way to one. Files are the same files, which nobody may write.
+fn lay_over(from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
+        if kind.is_dir() {
+            if !fs::symlink_metadata(&target).is_ok_and(|there| there.is_dir()) {
+                remove(&target)?;
+                DirBuilder::new().mode(0o755).create(&target)?;
+            }
+            lay_over(&entry.path(), &target)?;
+        } else {
+            remove(&target)?;
+            if kind.is_symlink() {
+                symlink(fs::read_link(entry.path())?, target)?;
+            } else if fs::hard_link(entry.path(), &target).is_err() {
+                // A file may have so many names and no more.
+                fs::copy(entry.path(), target)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes everything that is not a whole package of this boot.
 fn clean(root: &Path, same_boot: bool) -> io::Result<()> {
     for entry in fs::read_dir(root)? {
@@ -166,7 +236,7 @@ mod tests {
         zip.write_all(b"x = 1\n").unwrap();
         let bytes = Bytes::from(zip.finish().unwrap().into_inner());
         let size = bytes.len() as u64;
-        Package { digest: store.blobs().put(bytes).await.unwrap(), bytes: size }
+        Package { digest: store.blobs().put(bytes).await.unwrap(), bytes: size, unpacked_bytes: 6 }
     }
 
     #[tokio::test]
@@ -194,5 +264,33 @@ mod tests {
         drop(unpacked);
         assert!(code_after_boot.remove(&package.digest).unwrap());
         assert_eq!(code_after_boot.list().unwrap(), []);
+    }
+
+    #[test]
+    fn later_layers_replace_what_is_in_their_way_and_write_through_no_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = (dir.path().join("one"), dir.path().join("two"));
+        fs::create_dir_all(one.join("a/b")).unwrap();
+        fs::write(one.join("a/b/c"), "1").unwrap();
+        fs::write(one.join("file"), "1").unwrap();
+        symlink("a", one.join("way")).unwrap();
+        symlink("../../..", one.join("a/out")).unwrap();
+        fs::create_dir_all(two.join("way")).unwrap();
+        fs::create_dir_all(two.join("a/out")).unwrap();
+        fs::create_dir_all(two.join("file")).unwrap();
+        for path in ["way/d", "a/out/e", "a/f", "file/g"] {
+            fs::write(two.join(path), "2").unwrap();
+        }
+        fs::create_dir(two.join("a/b")).unwrap();
+        symlink("../f", two.join("a/b/c")).unwrap();
+        let layers = [one.clone(), two].map(|path| Arc::new(Unpacked(path)));
+        let merged = merge(&layers, dir.path(), &Digest::of(b"")).unwrap();
+        let read = |path: &str| fs::read_to_string(merged.path().join(path)).unwrap();
+        for path in ["way/d", "a/out/e", "a/f", "file/g", "a/b/c"] {
+            assert_eq!(read(path), "2", "{path}");
+        }
+        let kept: Vec<_> = fs::read_dir(one.join("a")).unwrap().collect();
+        assert_eq!(kept.len(), 2, "what the second layer has is not written into the first");
+        assert!(!dir.path().join("e").exists() && fs::read(one.join("file")).unwrap() == b"1");
     }
 }

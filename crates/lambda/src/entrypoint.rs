@@ -9,19 +9,27 @@ use gatemill_sandbox::{
     runtime::{Family, Pack},
 };
 
-use crate::{Error, environment_variables::TASK_ROOT, error::Entrypoint};
+use crate::{
+    Error,
+    environment_variables::{LAYER_ROOT, TASK_ROOT},
+    error::Entrypoint,
+};
 
 /// Where a `provided` runtime looks for its program, the first of them first.
 const BOOTSTRAPS: [&str; 2] = ["/var/task/bootstrap", "/opt/bootstrap"];
 
-/// The bootstrap of a function, as a path inside. `code` is the host's directory that appears as `/var/task`.
+/// The bootstrap of a function, as a path inside. `code` is the host's directory that appears as `/var/task`, `layers` the
+/// one that appears as `/opt`.
 ///
 /// # Errors
 /// [`Error::Entrypoint`] when there is none.
-pub(crate) fn bootstrap(pack: &Pack, code: &Path) -> Result<PathBuf, Error> {
-    let is_there = |inside: &Path| match inside.strip_prefix(TASK_ROOT) {
-        Ok(below) => code.join(below).is_file(),
-        Err(_) => pack.on_host(inside) != inside && pack.on_host(inside).is_file(),
+pub(crate) fn bootstrap(code: &Path, layers: Option<&Path>) -> Result<PathBuf, Error> {
+    let is_there = |inside: &Path| match (inside.strip_prefix(TASK_ROOT), layers) {
+        (Ok(below), _) => code.join(below).is_file(),
+        (Err(_), Some(layers)) => {
+            inside.strip_prefix(LAYER_ROOT).is_ok_and(|below| layers.join(below).is_file())
+        }
+        (Err(_), None) => false,
     };
     let found = BOOTSTRAPS.iter().map(PathBuf::from).find(|inside| is_there(inside));
     found.ok_or_else(|| {

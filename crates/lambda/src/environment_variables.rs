@@ -17,6 +17,8 @@ use crate::{
 
 /// Where the function's code is.
 pub(crate) const TASK_ROOT: &str = "/var/task";
+/// Where the content of layers is.
+pub(crate) const LAYER_ROOT: &str = "/opt";
 const RUNTIME_DIR: &str = "/var/runtime";
 
 /// Keys that a function's configuration may not set.

@@ -20,7 +20,7 @@
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code`, `code_store`, `zip_intake` | what runs, on the disk; packages there, and zips from strangers |
 //! | `entrypoint`, `image_start` | programs that functions bring themselves, alone or in a container image |
-//! | `record`, `target`, `limits`, `error` | what is stored, names, bounds, errors |
+//! | `record`, `layer_record`, `target`, `limits`, `error` | what is stored, names, bounds, errors |
 //!
 //! What it does not do: it listens on nothing, checks no signature, stores no log line, and isolates nothing itself.
 
@@ -43,6 +43,7 @@ mod image_start;
 mod instance;
 mod invoke;
 mod lambda;
+mod layer_record;
 pub mod limits;
 mod load;
 mod log_pump;

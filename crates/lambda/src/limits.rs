@@ -16,6 +16,10 @@ pub const ZIP_NAME_BYTES_MAX: usize = 3_072;
 pub const SYMLINK_BYTES_MAX: u64 = 3_072;
 /// All code of an account together: 75 GB.
 pub const CODE_STORAGE_BYTES_MAX: u64 = 80_530_636_800;
+/// Layers of one function.
+pub const LAYERS_MAX: usize = 5;
+/// Versions of a layer that are read at one time when those are looked for that fit.
+pub const LAYER_VERSIONS_LOOKED_AT: usize = 64;
 /// Environment variables, as the JSON text of their map: 4 KB.
 pub const ENVIRONMENT_BYTES_MAX: usize = 4_096;
 /// What an `ImageConfig` says, in bytes: 16 KB.

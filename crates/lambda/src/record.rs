@@ -10,7 +10,10 @@ use gatemill_store::{Digest, Key, Record, Table};
 use gatemill_wire::Qualifier;
 use serde::{Deserialize, Serialize};
 
-use crate::target::FunctionKey;
+use crate::{
+    layer_record::{UsedLayer, merged_digest},
+    target::FunctionKey,
+};
 
 /// Functions by account, region and name.
 pub(crate) const FUNCTIONS: Table<FunctionRecord> = Table::new("lambda-functions");
@@ -131,6 +134,9 @@ pub(crate) struct Configuration {
     /// Whether environments are never shared by tenants; decided when the function is created.
     #[serde(default, skip_serializing_if = "is_not")]
     pub(crate) per_tenant: bool,
+    /// What appears at `/opt`, later ones over earlier ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) layers: Vec<UsedLayer>,
 }
 
 /// What was added to records later is left out where it is not used, so that their bytes stay what they were.
@@ -176,6 +182,9 @@ pub(crate) struct Package {
     pub(crate) digest: Digest,
     /// The zip's size; 0 for images.
     pub(crate) bytes: u64,
+    /// What comes out of the zip; 0 for images, and where it was not counted yet.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) unpacked_bytes: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -271,6 +280,12 @@ pub(crate) struct StatementRecord {
 }
 
 impl Configuration {
+    /// Everything that has to stay in the store and on the disk for this to run.
+    pub(crate) fn code_digests(&self) -> impl Iterator<Item = Digest> {
+        let layers = self.layers.iter().map(|layer| layer.package.digest);
+        std::iter::once(self.package.digest).chain(layers).chain(merged_digest(&self.layers))
+    }
+
     /// `CodeSha256`: of a zip in base64, of an image in hexadecimal digits.
     pub(crate) fn code_sha256(&self) -> String {
         let digest = &self.package.digest;

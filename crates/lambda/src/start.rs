@@ -17,7 +17,7 @@ use crate::{
     call_log::CallLog,
     code::{self, Code},
     entrypoint,
-    environment_variables::{self, Inside, TASK_ROOT},
+    environment_variables::{self, Inside, LAYER_ROOT, TASK_ROOT},
     frame::{Body, Garbage, Kind, Reader},
     image_start,
     instance::{Event, Instance, Life, State},
@@ -250,7 +250,7 @@ pub(crate) fn process(lambda: &Lambda, version: &Version, code: &Code) -> Result
     let mut pack = pack(lambda, version)?;
     if pack.family == Family::Provided {
         let mut own = (*pack).clone();
-        own.program = entrypoint::bootstrap(&pack, code.path())?;
+        own.program = entrypoint::bootstrap(code.path(), code.layers())?;
         pack = Arc::new(own);
     }
     let handler = configuration.handler.clone();
@@ -342,11 +342,12 @@ pub(crate) fn spec(
     let inside = Inside { credentials: credentials.as_ref(), token, has_endpoint };
     let pack = &process.pack;
     let (root, task) = match code {
-        Code::Zip(package) => (None, Some((package.path(), Path::new(TASK_ROOT)))),
+        Code::Zip { package, .. } => (None, Some((package.path(), Path::new(TASK_ROOT)))),
         Code::Image(image) => (Some(image.root().to_owned()), None),
     };
     let binds = pack.binds.iter().map(|(host, inside)| (host.as_path(), inside.as_path()));
-    let binds = binds.chain(task);
+    let layers = code.layers().map(|layers| (layers, Path::new(LAYER_ROOT)));
+    let binds = binds.chain(task).chain(layers);
     let proportional = configuration.memory_mb.saturating_mul(1000) / MEMORY_MB_PER_CPU;
     Spec {
         id: lambda.entropy.uuid().simple().to_string(),

@@ -49,8 +49,8 @@ const TYPE_FILE: u32 = 0o100_000;
 const TYPE_SYMLINK: u32 = 0o120_000;
 const ANY_EXECUTE: u32 = 0o111;
 
-/// Checks a zip before the request is answered. Takes the time of unpacking it: not for a thread that serves calls.
-pub(crate) fn inspect(bytes: &[u8]) -> Result<(), BadZip> {
+/// Checks a zip before the request is answered, and gives the bytes that come out of it. Takes the time of unpacking it: not for a thread that serves calls.
+pub(crate) fn inspect(bytes: &[u8]) -> Result<u64, BadZip> {
     if bytes.len() > ZIP_BYTES_MAX {
         return Err(BadZip::Zipped);
     }
@@ -88,7 +88,7 @@ pub(crate) fn inspect(bytes: &[u8]) -> Result<(), BadZip> {
     if all.any(|ancestor| leaves.contains(ancestor)) {
         return Err(BadZip::Unreadable("an entry below a file"));
     }
-    Ok(())
+    Ok(unpacked)
 }
 
 /// Unpacks a zip into `root`, which must not exist. Gives the bytes written.

@@ -9,11 +9,12 @@ use gatemill_wire::{
 };
 
 use super::{
-    function, image, reference, unbuilt, version,
+    function, image, layer, reference, unbuilt, version,
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
+    layer_record::LayerKey,
     limits::{CODE_LOCATION_S, ZIP_BYTES_MAX},
     record::{CODE_USES, Configuration, FUNCTIONS, Image, Lifecycle, Mark, PACKAGES, Package},
     target::FunctionKey,
@@ -69,6 +70,7 @@ pub(crate) async fn update(
     if request.dry_run == Some(true) {
         let mut would_be = record;
         would_be.configuration = change(&would_be.configuration);
+        layer::check_size(&would_be.configuration)?;
         would_be.lifecycle = Lifecycle::Active;
         return Ok(view::configuration(lambda, &key, &would_be, Named::default()));
     }
@@ -76,7 +78,11 @@ pub(crate) async fn update(
         keep(lambda, zip, &package).await?;
     }
     let publish = (request.publish == Some(true)).then(|| version::Ids::new(cx));
-    let change = move |old: &Configuration| Ok(change(old));
+    let change = move |old: &Configuration| {
+        let new = change(old);
+        layer::check_size(&new)?;
+        Ok(new)
+    };
     let (record, published) =
         function::update(lambda, cx, &key, request.revision_id, publish, change).await?;
     Ok(match published {
@@ -91,6 +97,14 @@ pub(crate) async fn of_create(code: &api::FunctionCode) -> Result<(Bytes, Packag
     taken(code.zip_file.as_ref(), named(object)).await
 }
 
+/// The zip of a request that publishes a layer.
+pub(crate) async fn of_layer(
+    content: &api::LayerVersionContentInput,
+) -> Result<(Bytes, Package), Error> {
+    let object = [&content.s3_bucket, &content.s3_key, &content.s3_object_version];
+    taken(content.zip_file.as_ref(), named(object)).await
+}
+
 /// Whether a request names an object of S3, if only by a part of its name.
 fn named(object: [&Option<String>; 3]) -> bool {
     object.iter().any(|part| part.is_some())
@@ -102,8 +116,9 @@ async fn taken(zip: Option<&gatemill_wire::Blob>, in_s3: bool) -> Result<(Bytes,
         (Some(zip), false) => {
             let bytes = zip.0.clone();
             let looked_at = tokio::task::spawn_blocking(move || {
-                zip_intake::inspect(&bytes)?;
-                let package = Package { digest: Digest::of(&bytes), bytes: bytes.len() as u64 };
+                let unpacked_bytes = zip_intake::inspect(&bytes)?;
+                let (digest, bytes_zipped) = (Digest::of(&bytes), bytes.len() as u64);
+                let package = Package { digest, bytes: bytes_zipped, unpacked_bytes };
                 Ok((bytes, package))
             });
             let taken = looked_at.await.map_err(|_| Error::Internal("looking at a zip panicked"))?;
@@ -147,9 +162,24 @@ pub(crate) async fn keep(lambda: &Lambda, zip: Bytes, package: &Package) -> Resu
 /// The address of a function's zip: good for ten minutes, for whoever has it.
 pub(crate) fn location(lambda: &Lambda, cx: &Cx, key: &FunctionKey, package: &Package) -> String {
     let FunctionKey { account, region, name } = key;
-    let path = format!("{account}/{region}/{name}/{}", package.digest);
+    signed(lambda, cx, &format!("{account}/{region}/{name}/{}", package.digest))
+}
+
+/// The address of a layer version's zip, as good as a function's.
+pub(crate) fn layer_location(
+    lambda: &Lambda,
+    cx: &Cx,
+    key: &LayerKey,
+    number: u64,
+    package: &Package,
+) -> String {
+    let LayerKey { account, region, name } = key;
+    signed(lambda, cx, &format!("{account}/{region}/{name}/{number}/{}", package.digest))
+}
+
+fn signed(lambda: &Lambda, cx: &Cx, path: &str) -> String {
     let expires = cx.now.seconds() + CODE_LOCATION_S;
-    let signature = signature(lambda, &path, expires);
+    let signature = signature(lambda, path, expires);
     format!("{}{LOCATION_PATH}{path}?expires={expires}&signature={signature}", cx.endpoint)
 }
 
@@ -185,7 +215,7 @@ impl CodeDownloadError {
     }
 }
 
-/// Gives out the zip behind an address that [`location`] made.
+/// Gives out the zip behind an address that [`location`] or [`layer_location`] made.
 pub(crate) async fn download(
     lambda: &Lambda,
     path: &str,
@@ -204,17 +234,25 @@ pub(crate) async fn download(
         return Err(CodeDownloadError::Expired);
     }
     let parts: Vec<&str> = path.split('/').collect();
-    let [account, region, name, digest] = parts[..] else {
-        return Err(CodeDownloadError::Forbidden);
+    let digest: Option<Digest> = parts.last().and_then(|digest| digest.parse().ok());
+    let digest = digest.ok_or(CodeDownloadError::Forbidden)?;
+    let used = match parts[..] {
+        [account, region, name, _] => {
+            let key = FunctionKey::new(account, region, name);
+            lambda.store.read(|tx| {
+                // The function itself, or a version of it.
+                let uses = crate::record::code_use_key(&digest, &key);
+                let named = !CODE_USES.scan(tx, &uses, None, 1)?.is_empty();
+                Ok(named && FUNCTIONS.contains(tx, &key.record())?)
+            })
+        }
+        [account, region, name, number, _] => {
+            let number = number.parse().map_err(|_| CodeDownloadError::Forbidden)?;
+            let key = LayerKey::new(account, region, name);
+            lambda.store.read(|tx| CODE_USES.contains(tx, &key.code_use(&digest, number)))
+        }
+        _ => return Err(CodeDownloadError::Forbidden),
     };
-    let digest: Digest = digest.parse().map_err(|_| CodeDownloadError::Forbidden)?;
-    let key = FunctionKey::new(account, region, name);
-    let used = lambda.store.read(|tx| {
-        // The function itself, or a version of it.
-        let uses = crate::record::code_use_key(&digest, &key);
-        let named = !CODE_USES.scan(tx, &uses, None, 1)?.is_empty();
-        Ok(named && FUNCTIONS.contains(tx, &key.record())?)
-    });
     if !used.map_err(CodeDownloadError::Internal)? {
         return Err(CodeDownloadError::Gone);
     }

@@ -7,7 +7,7 @@ use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::{
-    function, image, reference, unbuilt,
+    function, image, layer, reference, unbuilt,
     view::{self, Named},
 };
 use crate::{
@@ -89,6 +89,8 @@ pub(crate) async fn update(
     }
     check_numbers(request.timeout, request.memory_size, request.ephemeral_storage.as_ref())?;
     let variables = request.environment.as_ref().map(environment).transpose()?;
+    let layers = request.layers.as_deref();
+    let layers = layers.map(|arns| layer::of_function(lambda, cx, Some(arns))).transpose()?;
     let revision_id = request.revision_id.clone();
     let change = move |old: &Configuration| {
         let mut new = old.clone();
@@ -115,6 +117,10 @@ pub(crate) async fn update(
         }
         new.logging = logging(&old.logging, request.logging_config.as_ref())?;
         new.snap_start = wants_snap_start(request.snap_start.as_ref()).unwrap_or(old.snap_start);
+        if let Some(layers) = &layers {
+            new.layers.clone_from(layers);
+        }
+        layer::check_size(&new)?;
         check_snap_start(&new)?;
         Ok(new)
     };
@@ -163,6 +169,7 @@ pub(crate) fn of_request(
         snap_start: wants_snap_start(request.snap_start.as_ref()).unwrap_or(false),
         // The model has no other mode.
         per_tenant: request.tenancy_config.is_some(),
+        layers: Vec::new(),
     };
     check_snap_start(&configuration)?;
     Ok(configuration)
@@ -337,10 +344,11 @@ mod tests {
             ephemeral_mb: 512,
             environment: None,
             logging: Logging { group: None, format: LogFormat::Text },
-            package: Package { digest: Digest::of(b""), bytes: 0 },
+            package: Package { digest: Digest::of(b""), bytes: 0, unpacked_bytes: 0 },
             image: None,
             snap_start: true,
             per_tenant: false,
+            layers: Vec::new(),
         }
     }
 

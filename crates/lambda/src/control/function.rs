@@ -9,7 +9,7 @@ use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    alias, code, concurrency, configuration, image, reference, unbuilt, url, version,
+    alias, code, concurrency, configuration, image, layer, reference, unbuilt, url, version,
     view::{self, Named},
 };
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     },
     record::{
         self, CODE_USES, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, Mark, POLICIES,
-        Package, USAGE, UsageRecord, WORK,
+        USAGE, UsageRecord, WORK,
     },
     target::FunctionKey,
 };
@@ -46,7 +46,10 @@ pub(crate) async fn create(
         configuration::of_request(lambda, &request, package, Some(image), deployment)?
     } else {
         let (zip, package) = code::of_create(&request.code).await?;
-        let configuration = configuration::of_request(lambda, &request, package, None, deployment)?;
+        let mut configuration =
+            configuration::of_request(lambda, &request, package, None, deployment)?;
+        configuration.layers = layer::of_function(lambda, cx, request.layers.as_deref())?;
+        layer::check_size(&configuration)?;
         check_new(lambda, &key)?;
         code::keep(lambda, zip, &package).await?;
         configuration
@@ -69,7 +72,7 @@ pub(crate) async fn create(
             }
             FUNCTIONS.put(tx, &owner.record(), &created)?;
             WORK.put(tx, &owner.record(), &Mark {})?;
-            use_package(tx, &owner, &created.configuration.package)?;
+            use_code(tx, &owner, &created.configuration)?;
             count(tx, &owner, 1, size(&created.configuration), 0)?;
             let published = publish_with(tx, &owner, &created, publish.as_ref())?;
             forget_on_commit(tx, &snapshots, &owner);
@@ -289,10 +292,9 @@ pub(crate) async fn delete(
             for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {
                 POLICIES.delete(tx, &policy)?;
             }
-            let mut packages = vec![record.configuration.package];
-            packages.extend(record.serving().map(|serving| serving.package));
-            for package in packages {
-                CODE_USES.delete(tx, &record::code_use_key(&package.digest, &key))?;
+            let serving = record.serving().into_iter().flat_map(Configuration::code_digests);
+            for digest in record.configuration.code_digests().chain(serving) {
+                CODE_USES.delete(tx, &record::code_use_key(&digest, &key))?;
             }
             count(tx, &key, -1, 0, size(&record.configuration))?;
             forget_on_commit(tx, &snapshots, &key);
@@ -354,7 +356,7 @@ pub(crate) async fn update(
             check_updatable(&key, &old, revision_id.as_deref())?;
             let mut new = change(&old.configuration)?;
             new.deployment.clone_from(&deployment);
-            use_package(tx, &key, &new.package)?;
+            use_code(tx, &key, &new)?;
             count(tx, &key, 0, size(&new), size(&old.configuration))?;
             let record = FunctionRecord {
                 lifecycle: Lifecycle::Updating { serving: Box::new(old.configuration) },
@@ -429,7 +431,7 @@ pub(crate) async fn settle(
             let after = match (&failed, record.lifecycle.clone()) {
                 (None, Lifecycle::Creating) => Lifecycle::Active,
                 (None, Lifecycle::Updating { serving }) => {
-                    leave_package(tx, &key, &serving.package, &record.configuration.package)?;
+                    leave_code(tx, &key, &serving, &record.configuration)?;
                     Lifecycle::Active
                 }
                 (Some((reason, code)), Lifecycle::Creating) => Lifecycle::CreateFailed {
@@ -437,7 +439,7 @@ pub(crate) async fn settle(
                     code: code.map(str::to_owned),
                 },
                 (Some((reason, code)), Lifecycle::Updating { serving }) => {
-                    leave_package(tx, &key, &record.configuration.package, &serving.package)?;
+                    leave_code(tx, &key, &record.configuration, &serving)?;
                     count(tx, &key, 0, size(&serving), size(&record.configuration))?;
                     record.configuration = *serving;
                     Lifecycle::UpdateFailed {
@@ -481,19 +483,25 @@ fn size(configuration: &Configuration) -> u64 {
     configuration.package.bytes
 }
 
-fn use_package(tx: &mut Write, key: &FunctionKey, package: &Package) -> Result<(), Error> {
-    Ok(CODE_USES.put(tx, &record::code_use_key(&package.digest, key), &Mark {})?)
+/// Marks all that a configuration runs from as used.
+fn use_code(tx: &mut Write, key: &FunctionKey, configuration: &Configuration) -> Result<(), Error> {
+    layer::check_there(tx, &configuration.layers)?;
+    for digest in configuration.code_digests() {
+        CODE_USES.put(tx, &record::code_use_key(&digest, key), &Mark {})?;
+    }
+    Ok(())
 }
 
-/// Takes back the mark of one package unless the other one is the same.
-fn leave_package(
+/// Takes back the marks of one configuration that the other one does not have as well.
+fn leave_code(
     tx: &mut Write,
     key: &FunctionKey,
-    left: &Package,
-    kept: &Package,
+    left: &Configuration,
+    kept: &Configuration,
 ) -> Result<(), Error> {
-    if left.digest != kept.digest {
-        CODE_USES.delete(tx, &record::code_use_key(&left.digest, key))?;
+    let kept: Vec<_> = kept.code_digests().collect();
+    for digest in left.code_digests().filter(|digest| !kept.contains(digest)) {
+        CODE_USES.delete(tx, &record::code_use_key(&digest, key))?;
     }
     Ok(())
 }

@@ -91,6 +91,7 @@ pub(crate) async fn find(
     let package = Package {
         digest: stored.map_err(|_| Error::Internal("the digest of an image is none"))?,
         bytes: 0,
+        unpacked_bytes: 0,
     };
     let mut image = Image {
         uri: uri.to_owned(),

@@ -11,6 +11,8 @@ pub(crate) mod configuration;
 pub(crate) mod function;
 mod image;
 pub(crate) mod invoke;
+pub(crate) mod layer;
+mod layer_policy;
 pub(crate) mod permission;
 pub(crate) mod reference;
 pub(crate) mod routes;

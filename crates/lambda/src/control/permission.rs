@@ -21,7 +21,7 @@ use crate::{
     target::FunctionKey,
 };
 
-const NO_RESOURCE: &str = "The resource you requested does not exist.";
+pub(crate) const NO_RESOURCE: &str = "The resource you requested does not exist.";
 
 /// `AddPermission`.
 pub(crate) async fn add(
@@ -186,7 +186,7 @@ pub(crate) fn document(policy: &PolicyRecord) -> Result<iam::Document, Error> {
 }
 
 /// The policy as clients read it.
-fn text(policy: &PolicyRecord) -> String {
+pub(crate) fn text(policy: &PolicyRecord) -> String {
     let statements: Vec<&str> =
         policy.statements.iter().map(|statement| statement.json.as_str()).collect();
     let statements = statements.join(",");
@@ -244,7 +244,7 @@ fn conditions(request: &api::AddPermissionRequest) -> Map<String, Value> {
     conditions
 }
 
-fn principal(given: &str) -> Result<Value, Error> {
+pub(crate) fn principal(given: &str) -> Result<Value, Error> {
     if given == "*" {
         return Ok(json!("*"));
     }

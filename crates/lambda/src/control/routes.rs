@@ -4,8 +4,8 @@ use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
 use super::{
-    account, alias, code, concurrency, configuration, function, invoke, permission, stream, url,
-    version,
+    account, alias, code, concurrency, configuration, function, invoke, layer, layer_policy,
+    permission, stream, url, version,
 };
 use crate::{Error, Lambda};
 
@@ -36,6 +36,15 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::AddPermission>(permission::add)
         .on::<api::RemovePermission>(permission::remove)
         .on::<api::GetPolicy>(permission::get)
+        .on::<api::PublishLayerVersion>(layer::publish)
+        .on::<api::GetLayerVersion>(layer::get)
+        .on::<api::GetLayerVersionByArn>(layer::get_by_arn)
+        .on::<api::ListLayers>(layer::list)
+        .on::<api::ListLayerVersions>(layer::list_versions)
+        .on::<api::DeleteLayerVersion>(layer::delete)
+        .on::<api::AddLayerVersionPermission>(layer_policy::add)
+        .on::<api::GetLayerVersionPolicy>(layer_policy::get)
+        .on::<api::RemoveLayerVersionPermission>(layer_policy::remove)
         .on::<api::GetAccountSettings>(account::get_settings)
         .on::<api::Invoke>(invoke::invoke)
         .on_streamed::<api::InvokeWithResponseStream>(stream::invoke)

@@ -19,7 +19,6 @@ fn given(text: Option<&String>) -> bool {
 /// The members that creating and updating share.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
-    pub(crate) layers: &'a Option<Vec<String>>,
     pub(crate) vpc: &'a Option<api::VpcConfig>,
     pub(crate) file_systems: &'a Option<Vec<api::FileSystemConfig>>,
     pub(crate) dead_letter: &'a Option<api::DeadLetterConfig>,
@@ -34,7 +33,6 @@ pub(crate) struct Shared<'a> {
 impl Shared<'_> {
     pub(crate) fn check(&self) -> Result<(), Error> {
         let some = |list: Option<&Vec<String>>| list.is_some_and(|list| !list.is_empty());
-        refuse("Layers", some(self.layers.as_ref()))?;
         let vpc = self.vpc.as_ref();
         refuse(
             "VpcConfig",
@@ -63,7 +61,6 @@ impl Shared<'_> {
 
 pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> {
     Shared {
-        layers: &request.layers,
         vpc: &request.vpc_config,
         file_systems: &request.file_system_configs,
         dead_letter: &request.dead_letter_config,
@@ -89,7 +86,6 @@ pub(crate) fn update_configuration(
     request: &api::UpdateFunctionConfigurationRequest,
 ) -> Result<(), Error> {
     Shared {
-        layers: &request.layers,
         vpc: &request.vpc_config,
         file_systems: &request.file_system_configs,
         dead_letter: &request.dead_letter_config,

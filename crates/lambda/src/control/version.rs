@@ -160,7 +160,9 @@ pub(crate) fn add(
         VERSION_WORK.put(tx, &place, &Mark {})?;
     }
     let package = &record.configuration.package;
-    CODE_USES.put(tx, &record::version_code_use_key(&package.digest, key, number), &Mark {})?;
+    for digest in record.configuration.code_digests() {
+        CODE_USES.put(tx, &record::version_code_use_key(&digest, key, number), &Mark {})?;
+    }
     function::count(tx, key, 0, package.bytes, 0)?;
     Ok(Published { number, record, new: true })
 }
@@ -174,7 +176,9 @@ pub(crate) fn remove(tx: &mut Write, key: &FunctionKey, number: u64) -> Result<b
     VERSION_WORK.delete(tx, &place)?;
     POLICIES.delete(tx, &record::policy_key(key, &number.to_string()))?;
     let package = &version.configuration.package;
-    CODE_USES.delete(tx, &record::version_code_use_key(&package.digest, key, number))?;
+    for digest in version.configuration.code_digests() {
+        CODE_USES.delete(tx, &record::version_code_use_key(&digest, key, number))?;
+    }
     function::count(tx, key, 0, 0, package.bytes)?;
     Ok(true)
 }

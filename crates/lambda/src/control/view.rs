@@ -7,6 +7,7 @@ use gatemill_wire::{Qualifier, Timestamp};
 use super::{image, unbuilt::host_architecture};
 use crate::{
     Lambda,
+    layer_record::UsedLayer,
     record::{FunctionRecord, Lifecycle, LogFormat, Logging},
     report,
     target::FunctionKey,
@@ -90,6 +91,7 @@ pub(crate) fn listed(
         last_modified: Some(Timestamp(record.last_modified_ms).lambda()),
         code_sha256: Some(configuration.code_sha256()),
         version: Some(named.version.map_or_else(|| "$LATEST".to_owned(), |n| n.to_string())),
+        layers: layers(&configuration.layers),
         environment,
         tracing_config: Some(api::TracingConfigResponse { mode: Some("PassThrough".to_owned()) }),
         revision_id: Some(record.revision_id.clone()),
@@ -106,6 +108,15 @@ pub(crate) fn listed(
         logging_config: Some(logging(key, &configuration.logging)),
         ..Default::default()
     }
+}
+
+fn layers(layers: &[UsedLayer]) -> Option<Vec<api::Layer>> {
+    let view = |layer: &UsedLayer| api::Layer {
+        arn: Some(layer.arn.clone()),
+        code_size: i64::try_from(layer.package.bytes).ok(),
+        ..Default::default()
+    };
+    (!layers.is_empty()).then(|| layers.iter().map(view).collect())
 }
 
 /// SnapStart is `On` for a published version that has its snapshot.

@@ -190,9 +190,9 @@ fn refused(world: &World) {
         ),
         (
             json!({"Layers": ["arn:aws:lambda:us-east-1:000000000000:layer:l:1"]}),
-            501,
-            "NotImplementedException",
-            "Layers is not built",
+            400,
+            "InvalidParameterValueException",
+            "Layer version arn:aws:lambda:us-east-1:000000000000:layer:l:1 does not exist.",
         ),
         (
             json!({"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}),
