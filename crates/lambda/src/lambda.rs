@@ -167,6 +167,8 @@ pub struct Lambda {
     pub(crate) flights: Flights,
     /// Who answers what functions ask of AWS.
     pub(crate) aws_endpoint: OnceLock<Arc<dyn AwsEndpoint>>,
+    /// The services that functions are fed from and answer to.
+    pub(crate) services: OnceLock<Arc<gatemill_aws::Client>>,
     /// Who gives functions the credentials of their roles.
     pub(crate) roles: OnceLock<Arc<dyn Roles>>,
     /// Signs the addresses of code. New at every start, which ends the addresses given out before; they live for ten
@@ -215,6 +217,7 @@ impl Lambda {
             logs: LogPump::new(parts.logs),
             flights: Flights::default(),
             aws_endpoint: OnceLock::new(),
+            services: OnceLock::new(),
             roles: OnceLock::new(),
             location_key,
             settings: parts.settings,
@@ -225,6 +228,12 @@ impl Lambda {
     /// first counts: it is set while the server is put together.
     pub fn set_aws_endpoint(&self, endpoint: Arc<dyn AwsEndpoint>) {
         let _ = self.aws_endpoint.set(endpoint);
+    }
+
+    /// Says which services functions are fed from and answer to; until then there are none. Only the first counts: it is
+    /// set while the server is put together.
+    pub fn set_services(&self, services: Arc<gatemill_aws::Client>) {
+        let _ = self.services.set(services);
     }
 
     /// Says who gives functions the credentials of their roles; until then they have none. Only the first counts: it is set

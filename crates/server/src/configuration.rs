@@ -16,7 +16,11 @@ use clap::{Args, ValueEnum};
 use gatemill_sandbox::{MAX_RESOLVERS, Pool, PoolError};
 use serde::{Deserialize, Serialize};
 
-use crate::{error::Error, limits};
+use crate::{
+    error::Error,
+    limits,
+    services::{self, ServiceTables},
+};
 
 /// Settings, each of which can stand in the file (same name), in the environment and among the flags.
 #[derive(Debug, Clone, Default, PartialEq, Args, Serialize, Deserialize)]
@@ -194,6 +198,11 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "DOMAIN", env = "GATEMILL_API_DOMAIN", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
+
+    /// The services that functions are fed from and answer to; in the file alone, because there are keys among it.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) services: Option<ServiceTables>,
 }
 
 /// How functions are isolated.
@@ -341,6 +350,12 @@ pub(crate) struct Configuration {
     /// The domain of `ApiEndpoint` and `FunctionUrl`, where one is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
+    /// The services that functions are fed from and answer to.
+    #[serde(
+        serialize_with = "services::without_secrets",
+        skip_serializing_if = "services::is_none"
+    )]
+    pub(crate) services: gatemill_aws::Services,
 }
 
 impl Settings {
@@ -386,6 +401,7 @@ impl Settings {
             parked: self.parked.or(lower.parked),
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             api_domain: self.api_domain.or(lower.api_domain),
+            services: self.services.or(lower.services),
         }
     }
 
@@ -403,6 +419,7 @@ impl Settings {
         let region = region(self.region)?;
         let log_level = log_level(self.log_level)?;
         let api_domain = self.api_domain.map(api_domain).transpose()?;
+        let services = services::resolve(self.services, &region, environment)?;
         let egress_pool = egress_pool(self.egress_pool)?;
         let resolvers = resolvers(self.resolvers)?;
         let threads = self.threads.unwrap_or(cores.min(limits::THREADS_MAX));
@@ -446,6 +463,7 @@ impl Settings {
             parked: self.parked,
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             api_domain,
+            services,
         })
     }
 }
@@ -455,6 +473,11 @@ impl Configuration {
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is where configuration is read")]
+fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }
 
 fn account(given: Option<String>) -> Result<String, Error> {

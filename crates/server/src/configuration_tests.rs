@@ -28,7 +28,8 @@ fn every_setting_of_the_file_wins_over_a_lower_one() {
                image-registry = [\"r:1\"]\nimage-credentials = \"c\"\nimage-layouts = \"l\"\n\
                insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5\n\
                concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\n\
-               egress = \"internet\"\nfunction-access = \"account\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"";
+               egress = \"internet\"\nfunction-access = \"account\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"\n\
+               [services.sqs]\nendpoint = \"http://127.0.0.1:9324\"";
     let all = file(all).unwrap();
     assert_eq!(all.clone().over(Settings::default()), all);
     assert_eq!(Settings::default().over(all.clone()), all);

@@ -46,6 +46,9 @@ pub(crate) enum Error {
          --data-dir DIR", .dir.display()
     )]
     DataDirectoryInUse { dir: PathBuf },
+    /// The client of other services cannot be made.
+    #[error("the configured services cannot be called")]
+    Services { source: gatemill_aws::Error },
     /// The store does not open for another reason.
     #[error("the data in {} cannot be opened", .dir.display())]
     Store { dir: PathBuf, source: gatemill_store::Error },

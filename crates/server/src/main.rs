@@ -4,7 +4,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `cli`, `configuration`, `commands` | what can be said, what then holds, what is done |
+//! | `cli`, `configuration`, `services`, `commands` | what can be said, what then holds, what is done |
 //! | `wiring` | how the server is put together, and the way back |
 //! | `listener`, `dispatch`, `own_host`, `api_call`, `inside`, `admin` | a request, from the socket to a service |
 //! | `functions`, `roles`, `log_lines` | what one service is for another |
@@ -38,6 +38,7 @@ mod recorder;
 mod roles;
 mod runtimes;
 mod server;
+mod services;
 mod signals;
 mod supervisor;
 mod wiring;

@@ -33,6 +33,7 @@ use crate::{
     roles::FunctionRoles,
     runtimes,
     server::Server,
+    services,
     supervisor::{Supervisor, Work, Worker},
 };
 
@@ -148,6 +149,7 @@ impl Running {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         }));
+        lambda.set_services(services::client(&configuration.services, &clock, &entropy)?);
         let gateway = Gateway::new(gatemill_gateway::Parts {
             store: store.clone(),
             functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),

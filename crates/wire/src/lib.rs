@@ -10,6 +10,7 @@
 //! | [`shape`] | the static description of a shape: members, where they travel, constraints |
 //! | [`routes`] | the table that binds operations to handlers |
 //! | [`sigv4`] | Signature Version 4: what a request claims, and whether it holds |
+//! | `signer` | Signature Version 4 of requests that we send |
 //! | [`protocol`] | rest-json, JSON 1.0/1.1 and query: requests in, responses and errors out |
 //! | [`body`], [`event_stream`] | bodies that come in pieces, and the encoding of events in them |
 //! | [`payload`] | HTTP requests as functions get them, and answers as they give them |
@@ -36,6 +37,7 @@ pub mod protocol;
 pub mod routes;
 pub mod serve;
 pub mod shape;
+mod signer;
 pub mod sigv4;
 #[cfg(test)]
 mod test_service;
@@ -55,4 +57,5 @@ pub use serve::{
     Verification, serve,
 };
 pub use shape::{Kind, Location, Member, Shape, TimestampFormat};
+pub use signer::Signer;
 pub use time::{EpochSeconds, Iso8601, Timestamp};

@@ -7,6 +7,8 @@
 //! What is signed is what is served: the path is canonical in the way in which it is routed, a `+` of the query is the
 //! space that a member will hold, and every `x-amz-*` header has to be signed, because they choose what a call does.
 //!
+//! [`Signer`](crate::Signer) is the other side, for requests that we send.
+//!
 //! It does not look up keys and does not decide what a caller may do. Chunked (`STREAMING-…`) bodies are refused; they
 //! come with S3.
 
@@ -306,7 +308,7 @@ pub(crate) fn canonical_request(claim: &Claim, parts: &Parts, payload_hash: &str
     let mut out = Vec::with_capacity(512);
     for line in [
         parts.method.as_str(),
-        &canonical_path(parts.uri.path()),
+        &canonical_path(&claim.service, parts.uri.path()),
         &canonical_query(parts.uri.query().unwrap_or(""), presigned),
     ] {
         out.extend_from_slice(line.as_bytes());
@@ -340,7 +342,11 @@ fn canonical_header(name: &str, parts: &Parts, out: &mut Vec<u8>) {
     out.push(b'\n');
 }
 
-fn canonical_path(path: &str) -> String {
+/// S3 signs a path as it travels: its keys may have empty segments and dots in them.
+fn canonical_path(service: &str, path: &str) -> String {
+    if service == "s3" {
+        return path.to_owned();
+    }
     let segments = percent::path_segments(path);
     let mut out = String::from("/");
     out.push_str(&percent::encode(segments.join("/").as_bytes(), b"/"));

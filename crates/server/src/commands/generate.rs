@@ -66,5 +66,28 @@ fn configuration() -> String {
             help.replace('|', "\\|").replace('<', "&lt;"),
         );
     }
-    text
+    text + SERVICES
 }
+
+/// What only the file can say.
+const SERVICES: &str = r#"
+## Services
+
+Functions are fed from, and answer to, services that speak AWS's protocols: AWS itself, or any compatible server. Each has a table in the file; without one it is not called, and what would need it is refused. The tables are `services.sqs`, `services.sns`, `services.s3`, `services.events`, `services.dynamodb`, `services.dynamodb-streams` and `services.kinesis`.
+
+```toml
+[services.sqs]
+endpoint = "http://127.0.0.1:9324"
+access-key-id = "AKIDEXAMPLE"
+secret-access-key = "..."
+
+[services.s3]
+region = "eu-west-1"
+```
+
+| key | what it is |
+|---|---|
+| `endpoint` | The URL of the service [default: AWS's own, in the region of the resource] |
+| `region` | The region that requests are signed for [default: that of the resource's ARN, or `region` where the ARN has none] |
+| `access-key-id`, `secret-access-key`, `session-token` | What requests are signed with [default: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN` of the server's environment] |
+"#;
