@@ -95,7 +95,7 @@ class Server:
         )
         client = boto3.client(
             service,
-            endpoint_url=self.url,
+            endpoint_url=self.url + more.pop("path", ""),
             region_name=more.pop("region", "us-east-1"),
             aws_access_key_id=key,
             aws_secret_access_key=secret,

@@ -16,6 +16,7 @@ import urllib.parse
 import zipfile
 
 import pytest
+import websockets.sync.client
 from botocore.awsrequest import AWSResponse
 from botocore.eventstream import EventStreamBuffer
 from botocore.exceptions import ClientError
@@ -32,7 +33,7 @@ UNTOLD = {
     "authorization", "user-agent", "x-amz-date", "x-amz-content-sha256", "content-length", "date", "connection", "expect",
 }
 # Members whose values are made up by the server; the value is replaced wherever it stands.
-MADE_UP = re.compile(r'"(apiId|routeId|integrationId|deploymentId|eventId|nextForwardToken|nextBackwardToken)":"([^"]+)"')
+MADE_UP = re.compile(r'"(apiId|routeId|integrationId|deploymentId|routeResponseId|integrationResponseId|modelId|connectionId|eventId|nextForwardToken|nextBackwardToken)":"([^"]+)"')
 # Text that differs from run to run, and what stands for it. Digits keep their places, so that a format is still seen.
 VOLATILE = [
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), None),
@@ -69,9 +70,10 @@ class Recorder:
     def __init__(self, server):
         self.server = server
         self.exchanges = {}
+        self.made_up = {}
 
-    def client(self, service):
-        client = self.server.client(service, key="444444444444")
+    def client(self, service, path=""):
+        client = self.server.client(service, key="444444444444", path=path)
         client.meta.events.register("before-send", self.send)
         self.service = service
         return client
@@ -102,7 +104,7 @@ class Recorder:
 
     def normalised(self):
         """Every exchange with the made up replaced."""
-        made_up = {}
+        made_up = dict(self.made_up)
         for exchange in self.exchanges.values():
             made_up |= {value: member for member, value in MADE_UP.findall(exchange)}
         return {name: self.normal(exchange, made_up) for name, exchange in self.exchanges.items()}
@@ -145,6 +147,8 @@ def exchanges(python):
     recorder = Recorder(server)
     lambda_exchanges(recorder.client("lambda"), server.client("lambda", key="444444444444"), python)
     gateway_exchanges(recorder.client("apigatewayv2"))
+    recorder.made_up |= websocket_exchanges(recorder.client("apigatewayv2"))
+    connection_exchanges(server, recorder)
     logs_exchanges(recorder.client("logs"))
     recorder.client("sts").get_caller_identity()
     assert server.stop() == 0, server.log()
@@ -285,6 +289,61 @@ def gateway_exchanges(apis):
     apis.delete_route(ApiId=api, RouteId=route)
     apis.delete_integration(ApiId=api, IntegrationId=integration)
     apis.delete_api(ApiId=api)
+
+
+def websocket_exchanges(apis):
+    api = apis.create_api(Name="golden", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action")["ApiId"]
+    mock = apis.create_integration(
+        ApiId=api, IntegrationType="MOCK", TemplateSelectionExpression="200",
+        RequestTemplates={"200": '{"statusCode":200}'})["IntegrationId"]
+    response = apis.create_integration_response(
+        ApiId=api, IntegrationId=mock, IntegrationResponseKey="$default",
+        ResponseTemplates={"200": "pong"}, TemplateSelectionExpression="200")["IntegrationResponseId"]
+    refused(apis.create_integration_response, ApiId=api, IntegrationId=mock, IntegrationResponseKey="$default")
+    apis.get_integration_response(ApiId=api, IntegrationId=mock, IntegrationResponseId=response)
+    apis.get_integration_responses(ApiId=api, IntegrationId=mock)
+    apis.update_integration_response(ApiId=api, IntegrationId=mock, IntegrationResponseId=response, IntegrationResponseKey="/2\\d\\d/")
+    route = apis.create_route(ApiId=api, RouteKey="ping", Target=f"integrations/{mock}")["RouteId"]
+    answer = apis.create_route_response(ApiId=api, RouteId=route, RouteResponseKey="$default")["RouteResponseId"]
+    apis.get_route_response(ApiId=api, RouteId=route, RouteResponseId=answer)
+    apis.get_route_responses(ApiId=api, RouteId=route)
+    apis.update_route_response(ApiId=api, RouteId=route, RouteResponseId=answer, ResponseModels={"application/json": "Ping"})
+    schema = '{"type":"object","properties":{"action":{"type":"string"}}}'
+    model = apis.create_model(ApiId=api, Name="Ping", ContentType="application/json", Schema=schema)["ModelId"]
+    refused(apis.create_model, ApiId=api, Name="Ping", Schema=schema)
+    apis.get_model(ApiId=api, ModelId=model)
+    apis.get_models(ApiId=api)
+    apis.get_model_template(ApiId=api, ModelId=model)
+    apis.update_model(ApiId=api, ModelId=model, Description="a ping")
+    apis.delete_model(ApiId=api, ModelId=model)
+    refused(apis.get_model, ApiId=api, ModelId=model)
+    apis.delete_route_response(ApiId=api, RouteId=route, RouteResponseId=answer)
+    apis.delete_integration_response(ApiId=api, IntegrationId=mock, IntegrationResponseId=response)
+    apis.delete_api(ApiId=api)
+    # What made them is kept of HTTP APIs.
+    return {api: "apiId", mock: "integrationId", route: "routeId"}
+
+
+def connection_exchanges(server, recorder):
+    """The management API of a WebSocket API, with a connection whose `$connect` needs nobody and whose id it is told."""
+    aside = server.client("apigatewayv2", key="444444444444")
+    made = aside.create_api(Name="golden", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action")
+    api = made["ApiId"]
+    aside.create_route(ApiId=api, RouteKey="$connect")
+    aside.create_stage(ApiId=api, StageName="prod", AutoDeploy=True)
+    path = f"/_aws/execute-api/{api}/prod"
+    managed = recorder.client("apigatewaymanagementapi", path=path)
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{server.port}{path}") as client:
+        client.send("{}")
+        connection = json.loads(client.recv(timeout=30))["connectionId"]
+        managed.get_connection(ConnectionId=connection)
+        managed.post_to_connection(ConnectionId=connection, Data=b"hello")
+        assert client.recv(timeout=30) == "hello"
+        managed.delete_connection(ConnectionId=connection)
+        with pytest.raises(websockets.exceptions.ConnectionClosedOK):
+            client.recv(timeout=30)
+    refused(managed.post_to_connection, ConnectionId=connection, Data=b"hello")
+    recorder.made_up |= {connection: "connectionId", api: "apiId"}
 
 
 def logs_exchanges(logs):

@@ -344,6 +344,6 @@ def test_control_plane_reads_back_what_was_made(apis, arn_of, name):
 
 def test_what_is_not_built_is_refused(apis, name):
     with pytest.raises(ClientError) as caught:
-        apis.create_api(Name=name, ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action")
+        apis.create_api(Name=name, ProtocolType="HTTP", IpAddressType="dualstack")
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert name not in [api["Name"] for api in apis.get_apis(MaxResults="100")["Items"]]

@@ -4,7 +4,7 @@
 //! found. The proxy path has no errors of this kind: it answers requests of strangers with a status and a fixed body
 //! (see `proxy::response`).
 
-use gatemill_api::apigatewayv2::errors as aws;
+use gatemill_api::{apigatewaymanagementapi::errors as management, apigatewayv2::errors as aws};
 use gatemill_wire::{ApiError, error::common};
 
 /// The result of a control-plane call.
@@ -28,6 +28,26 @@ pub enum Error {
     /// No integration of this id.
     #[error("Invalid Integration identifier specified {0}")]
     NoSuchIntegration(String),
+    /// No route response of this id.
+    #[error("Invalid RouteResponse identifier specified {0}")]
+    NoSuchRouteResponse(String),
+    /// No integration response of this id.
+    #[error("Invalid IntegrationResponse identifier specified {0}")]
+    NoSuchIntegrationResponse(String),
+    /// No model of this id.
+    #[error("Invalid Model identifier specified {0}")]
+    NoSuchModel(String),
+    /// A response with this key is there.
+    #[error("{what} with key {key} already exists")]
+    ResponseExists {
+        /// Of which kind.
+        what: &'static str,
+        /// Its key.
+        key: String,
+    },
+    /// A model with this name is there.
+    #[error("Model name already exists for this Api")]
+    ModelExists,
     /// No stage of this name.
     #[error("Invalid stage identifier specified")]
     NoSuchStage,
@@ -66,6 +86,18 @@ pub enum Error {
     /// A member that AWS knows and this version does not enforce.
     #[error("{0} is not built in this version of Gatemill.")]
     NotBuilt(String),
+    /// No such connection, or it is closing.
+    #[error("the connection is gone")]
+    Gone,
+    /// The client of a connection does not read what it was sent.
+    #[error("the client's buffer is full")]
+    ClientBufferFull,
+    /// What is posted to a connection is larger than 128 KB.
+    #[error("Message exceeded the maximum allowed size of 131072 bytes")]
+    PayloadTooLarge,
+    /// A connection to an API of another account.
+    #[error("the connection is another account's")]
+    NotYours,
     /// The store failed.
     #[error("the store failed")]
     Store(#[from] gatemill_store::Error),
@@ -96,13 +128,22 @@ impl From<Error> for ApiError {
             | Error::NoSuchDeployment(_)
             | Error::NoSuchSettings(_)
             | Error::NoRouteForSettings(_)
+            | Error::NoSuchRouteResponse(_)
+            | Error::NoSuchIntegrationResponse(_)
+            | Error::NoSuchModel(_)
             | Error::NoSuchResource(_) => &aws::NOT_FOUND_EXCEPTION,
-            Error::RouteExists(_) | Error::StageExists | Error::IntegrationInUse(_) => {
-                &aws::CONFLICT_EXCEPTION
-            }
+            Error::RouteExists(_)
+            | Error::StageExists
+            | Error::ResponseExists { .. }
+            | Error::ModelExists
+            | Error::IntegrationInUse(_) => &aws::CONFLICT_EXCEPTION,
             Error::Invalid(_) | Error::DeploymentInUse => &aws::BAD_REQUEST_EXCEPTION,
             Error::TooMany(_) => &aws::TOO_MANY_REQUESTS_EXCEPTION,
             Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,
+            Error::Gone => &management::GONE_EXCEPTION,
+            Error::ClientBufferFull => &management::LIMIT_EXCEEDED_EXCEPTION,
+            Error::PayloadTooLarge => &management::PAYLOAD_TOO_LARGE_EXCEPTION,
+            Error::NotYours => &management::FORBIDDEN_EXCEPTION,
             Error::Store(_) | Error::Tls(_) => {
                 return Self::internal(&common::INTERNAL_FAILURE, chain(&error));
             }

@@ -1,4 +1,4 @@
-//! HTTP APIs in front of functions and servers: the control plane and the proxy path.
+//! HTTP APIs and WebSocket APIs in front of functions and servers: the control plane and the data plane.
 //!
 //! | module | what it holds |
 //! |---|---|
@@ -7,10 +7,11 @@
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
+//! | `websocket` | the path of a WebSocket connection and of its messages |
 //! | [`functions`] | what the gateway asks of functions |
 //!
-//! It opens no listener (the server does, and asks [`Gateway::claims`] whose a request is) and knows no REST or
-//! WebSocket APIs yet: their operations answer 501.
+//! It opens no listener (the server does, and asks [`Gateway::claims`] whose a request is) and knows no REST APIs yet:
+//! their operations answer 501.
 
 mod control;
 mod error;
@@ -22,11 +23,12 @@ mod record;
 mod snapshot;
 mod trie;
 mod uri;
+mod websocket;
 
 use std::{fmt, pin::Pin, sync::Arc};
 
 use gatemill_store::Store;
-use gatemill_wire::{Entropy, Served};
+use gatemill_wire::{Clock, Entropy, Served};
 
 pub use control::routes::table;
 pub use error::Error;
@@ -36,13 +38,18 @@ pub use proxy::{
     record::Counts,
     upstream::{Egress, Network},
 };
+pub use websocket::{Held, WebSocketSettings, manage::Management, management_table};
 
-/// HTTP APIs: their control plane and their data plane.
+/// HTTP APIs and WebSocket APIs: their control plane and their data plane.
 pub struct Gateway {
     store: Store,
     functions: Arc<dyn Functions>,
     entropy: Arc<dyn Entropy>,
+    clock: Arc<dyn Clock>,
     settings: Settings,
+    connections: websocket::connection::Connections,
+    /// Names this run of the server, in what it keeps of connections.
+    connections_run: String,
     live: Arc<live::Live>,
     upstream: proxy::upstream::Upstream,
     tally: proxy::record::Tally,
@@ -56,6 +63,8 @@ pub struct Parts {
     pub functions: Arc<dyn Functions>,
     /// Random bytes for request ids and trace ids.
     pub entropy: Arc<dyn Entropy>,
+    /// The time, for what no request brings it to.
+    pub clock: Arc<dyn Clock>,
     /// What the operator chose.
     pub settings: Settings,
 }
@@ -68,6 +77,8 @@ pub struct Settings {
     pub base_domain: Option<String>,
     /// Where HTTP integrations may not go.
     pub egress: Egress,
+    /// How WebSocket connections are kept.
+    pub websocket: WebSocketSettings,
 }
 
 /// A named task that the server runs until it shuts down, and starts again should it end.
@@ -89,7 +100,10 @@ impl Gateway {
             live: Arc::new(live::Live::new(parts.store.clone())),
             store: parts.store,
             functions: parts.functions,
+            connections: websocket::connection::Connections::default(),
+            connections_run: parts.entropy.id(16),
             entropy: parts.entropy,
+            clock: parts.clock,
             settings: parts.settings,
             upstream,
             tally: proxy::record::Tally::default(),
@@ -104,15 +118,19 @@ impl Gateway {
     /// What has to run in the background.
     pub fn workers(self: &Arc<Self>) -> Vec<Worker> {
         let live = Arc::clone(&self.live);
-        vec![Worker {
+        let mut workers = vec![Worker {
             name: "gateway-compile",
             run: Box::new(move || Box::pin(Arc::clone(&live).compile_ahead())),
-        }]
+        }];
+        workers.extend(self.websocket_workers());
+        workers
     }
 
     /// Forgets what is in memory; to be called after the store was emptied.
     pub async fn reset(&self) {
         self.live.clear();
+        // Their APIs are gone, too.
+        self.connections.close_all(websocket::connection::LEAVING);
     }
 
     /// What the data plane has done so far.

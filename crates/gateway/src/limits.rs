@@ -54,3 +54,47 @@ pub const BODY_DISCARD_BYTES_MAX: usize = 4 * BODY_BYTES_MAX;
 pub const BODY_READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// Largest event that a function takes: AWS's 6 MB for synchronous calls.
 pub const EVENT_BYTES_MAX: usize = 6_291_456;
+/// Longest, and default, time-out of an integration of a WebSocket API: AWS's 29 s.
+pub const WEBSOCKET_TIMEOUT_MS_MAX: i32 = 29_000;
+/// Integration responses of one integration. AWS names no number; they are one record.
+pub const INTEGRATION_RESPONSES_MAX: usize = 100;
+/// Models of one API. AWS bounds their size together by 400 KB.
+pub const MODELS_PER_API_MAX: usize = 400;
+/// Bytes of a model's schema, by its shape in the service model.
+pub const MODEL_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of a selection expression. AWS names no number.
+pub const SELECTION_BYTES_MAX: usize = 1_024;
+/// Mapping templates of one integration or integration response together: AWS's 300 KB.
+pub const TEMPLATE_BYTES_MAX: usize = 300 * 1024;
+/// Steps back that a pattern of an integration response may take on one value.
+pub const PATTERN_STEPS_MAX: usize = 10_000;
+/// How deep the template of a model follows its schema.
+pub const SAMPLE_DEPTH_MAX: usize = 16;
+/// Bytes of one frame of a WebSocket client: AWS's 32 KB.
+pub const FRAME_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of one message over a WebSocket, in either direction: AWS's 128 KB.
+pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// How long a WebSocket connection may be idle: AWS's 10 minutes.
+pub const WEBSOCKET_IDLE_MAX: Duration = Duration::from_secs(10 * 60);
+/// How long a WebSocket connection lives: AWS's 2 hours.
+pub const WEBSOCKET_LIFE_MAX: Duration = Duration::from_secs(2 * 60 * 60);
+/// How often connections are looked over for those whose time is up, at most.
+pub const WEBSOCKET_SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// Bytes that wait for a client to read them; beyond them, senders are told that its buffer is full.
+pub const OUTBOX_BYTES_MAX: usize = 256 * 1024;
+/// Messages of one connection that are handled at once; it is not read on meanwhile.
+pub const MESSAGES_AT_ONCE_MAX: usize = 8;
+/// How long a client may take to answer a close frame.
+pub const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// What is read of a client that broke the protocol before the connection is cut.
+pub const CLOSE_DISCARD_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// What is read from a WebSocket at once; it is on the stack, and nothing of it is kept while a connection is idle.
+pub const WEBSOCKET_READ_BYTES: usize = 8 * 1024;
+/// Deliveries of `$disconnect` that run at once after a start.
+pub const DISCONNECTS_AT_ONCE_MAX: usize = 16;
+/// How often a `$disconnect` is tried that finds its function throttled.
+pub const DISCONNECT_TRIES_MAX: u32 = 5;
+/// The first wait before it is tried again; it doubles.
+pub const DISCONNECT_RETRY_FIRST: Duration = Duration::from_millis(200);
+/// Bytes of what an authorizer says of a connection: AWS's 8 KB.
+pub const AUTHORIZER_CONTEXT_BYTES_MAX: usize = 8 * 1024;

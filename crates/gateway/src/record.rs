@@ -32,6 +32,12 @@ pub(crate) const DEPLOYMENTS: Table<DeploymentRecord> = Table::new("gateway-depl
 pub(crate) const DEPLOYED: Table<IdRecord> = Table::new("gateway-deployed");
 /// By API, kind, id, revision: what deployments show.
 pub(crate) const VERSIONS: Table<Version> = Table::new("gateway-versions");
+/// By API, model.
+pub(crate) const MODELS: Table<ModelRecord> = Table::new("gateway-models");
+/// By API, name: two models of one name cannot be.
+pub(crate) const MODEL_NAMES: Table<IdRecord> = Table::new("gateway-model-names");
+/// By connection: the WebSocket connections whose `$disconnect` is still to be delivered.
+pub(crate) const CONNECTIONS: Table<ConnectionRecord> = Table::new("gateway-connections");
 
 /// Where an API lives: the prefix of all its keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,6 +96,9 @@ pub(crate) struct QuickCreate {
 pub(crate) struct Settings {
     pub(crate) cors: Option<Cors>,
     pub(crate) disable_execute_api_endpoint: bool,
+    /// What a WebSocket API has; an HTTP API has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) websocket: Option<WebSocketSettings>,
 }
 
 /// Cross-origin resource sharing, as the owner set it.
@@ -125,6 +134,9 @@ pub(crate) struct RouteRecord {
     pub(crate) integration: Option<String>,
     pub(crate) operation_name: Option<String>,
     pub(crate) managed: bool,
+    /// What a route of a WebSocket API has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) websocket: Option<WebSocketRoute>,
 }
 
 /// An integration.
@@ -139,6 +151,9 @@ pub(crate) struct IntegrationRecord {
     pub(crate) timeout_ms: i32,
     pub(crate) description: Option<String>,
     pub(crate) managed: bool,
+    /// What an integration of a WebSocket API has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) websocket: Option<WebSocketIntegration>,
 }
 
 /// What an integration passes requests to.
@@ -148,6 +163,12 @@ pub(crate) enum IntegrationKind {
     AwsProxy,
     /// An HTTP server.
     HttpProxy,
+    /// A function, called with what a template makes (WebSocket APIs).
+    Aws,
+    /// An HTTP server, asked with what a template makes (WebSocket APIs).
+    Http,
+    /// Nobody: a template is the answer (WebSocket APIs).
+    Mock,
 }
 
 /// The form of a function's event and answer.
@@ -197,8 +218,94 @@ pub(crate) enum Version {
     Settings(Settings),
     Route(RouteRecord),
     Integration(IntegrationRecord),
+    Model(ModelRecord),
     /// It is gone from this revision on.
     Removed,
+}
+
+/// What a WebSocket API has of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WebSocketSettings {
+    /// Chooses a message's route.
+    pub(crate) route_selection: String,
+    pub(crate) api_key_selection: String,
+}
+
+/// What a route of a WebSocket API has of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WebSocketRoute {
+    pub(crate) response_selection: Option<String>,
+    /// Its route responses: at most one, `$default`.
+    pub(crate) responses: Vec<RouteResponseRecord>,
+}
+
+/// What makes a route answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RouteResponseRecord {
+    pub(crate) id: String,
+    pub(crate) key: String,
+    pub(crate) model_selection: Option<String>,
+    pub(crate) models: Option<BTreeMap<String, String>>,
+}
+
+/// What an integration of a WebSocket API has of its own.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WebSocketIntegration {
+    /// From `integration.request.{header,querystring,path}.name` to an expression.
+    pub(crate) request_parameters: BTreeMap<String, String>,
+    pub(crate) request_templates: BTreeMap<String, String>,
+    pub(crate) template_selection: Option<String>,
+    pub(crate) passthrough: Passthrough,
+    pub(crate) responses: Vec<IntegrationResponseRecord>,
+}
+
+/// What happens to a message that no request template is for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Passthrough {
+    /// It is passed on.
+    #[default]
+    WhenNoMatch,
+    /// It is passed on only where there is no template at all.
+    WhenNoTemplates,
+    /// It is refused.
+    Never,
+}
+
+/// How an integration's answer becomes a route's.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct IntegrationResponseRecord {
+    pub(crate) id: String,
+    /// `$default`, a text, or a pattern between slashes.
+    pub(crate) key: String,
+    pub(crate) templates: BTreeMap<String, String>,
+    pub(crate) template_selection: Option<String>,
+}
+
+/// A model: a JSON schema under a name.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ModelRecord {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) content_type: String,
+    pub(crate) description: Option<String>,
+    pub(crate) schema: String,
+}
+
+/// A WebSocket connection, as far as its `$disconnect` needs it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct ConnectionRecord {
+    /// Which run of the server had it.
+    pub(crate) run: String,
+    pub(crate) account: String,
+    pub(crate) api: String,
+    pub(crate) stage: String,
+    pub(crate) domain_name: String,
+    pub(crate) source_ip: String,
+    pub(crate) user_agent: Option<String>,
+    pub(crate) connected: Timestamp,
+    /// What the authorizer of `$connect` said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) authorizer: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 macro_rules! version_one {
@@ -216,6 +323,8 @@ version_one!(
     StageRecord,
     DeploymentRecord,
     Version,
+    ModelRecord,
+    ConnectionRecord,
 );
 
 #[cfg(test)]

@@ -27,6 +27,7 @@ fn settings() -> Settings {
             max_age: Some(-1),
         }),
         disable_execute_api_endpoint: true,
+        websocket: None,
     }
 }
 
@@ -42,6 +43,7 @@ fn route() -> RouteRecord {
         integration: Some(text("i")),
         operation_name: None,
         managed: true,
+        websocket: None,
     }
 }
 
@@ -55,6 +57,7 @@ fn integration() -> IntegrationRecord {
         timeout_ms: 30_000,
         description: Some(text("d")),
         managed: false,
+        websocket: None,
     }
 }
 
@@ -129,4 +132,70 @@ fn stages_and_deployments() {
     };
     let json = r#"{"id":"d","description":"t","automatic":false,"revision":7,"created":5}"#;
     check(&deployment, json);
+}
+
+#[test]
+fn what_websocket_apis_have() {
+    let own = WebSocketSettings { route_selection: text("r"), api_key_selection: text("k") };
+    let with = Settings { websocket: Some(own), ..settings() };
+    let ending = r#","websocket":{"route_selection":"r","api_key_selection":"k"}}"#;
+    let json = format!("{}{ending}", SETTINGS.trim_end_matches('}'));
+    check(&Version::Settings(with), &format!(r#"{{"Settings":{json}}}"#));
+    let response = RouteResponseRecord {
+        id: text("x"),
+        key: text("$default"),
+        model_selection: None,
+        models: None,
+    };
+    let own =
+        WebSocketRoute { response_selection: Some(text("$default")), responses: vec![response] };
+    let route = RouteRecord { websocket: Some(own), ..route() };
+    let ending = r#","websocket":{"response_selection":"$default","responses":[{"id":"x","key":"$default","model_selection":null,"models":null}]}}"#;
+    check(&route, &format!("{}{ending}", ROUTE.trim_end_matches('}')));
+    let map = || BTreeMap::from([(text("a"), text("b"))]);
+    let response = IntegrationResponseRecord {
+        id: text("x"),
+        key: text("200"),
+        templates: map(),
+        template_selection: None,
+    };
+    let own = WebSocketIntegration {
+        request_parameters: map(),
+        request_templates: map(),
+        template_selection: Some(text("t")),
+        passthrough: Passthrough::Never,
+        responses: vec![response],
+    };
+    let kind = IntegrationKind::Mock;
+    let integration = IntegrationRecord { kind, websocket: Some(own), ..integration() };
+    let ending = r#","websocket":{"request_parameters":{"a":"b"},"request_templates":{"a":"b"},"template_selection":"t","passthrough":"Never","responses":[{"id":"x","key":"200","templates":{"a":"b"},"template_selection":null}]}}"#;
+    let base = INTEGRATION.replace("AwsProxy", "Mock");
+    check(&integration, &format!("{}{ending}", base.trim_end_matches('}')));
+}
+
+#[test]
+fn models_and_connections() {
+    let model = ModelRecord {
+        id: text("m"),
+        name: text("n"),
+        content_type: text("c"),
+        description: None,
+        schema: text("{}"),
+    };
+    let json = r#"{"id":"m","name":"n","content_type":"c","description":null,"schema":"{}"}"#;
+    check(&model, json);
+    check(&Version::Model(model), &format!(r#"{{"Model":{json}}}"#));
+    let connection = ConnectionRecord {
+        run: text("r"),
+        account: text("1"),
+        api: text("a"),
+        stage: text("s"),
+        domain_name: text("d"),
+        source_ip: text("::1"),
+        user_agent: None,
+        connected: Timestamp(5),
+        authorizer: None,
+    };
+    let json = r#"{"run":"r","account":"1","api":"a","stage":"s","domain_name":"d","source_ip":"::1","user_agent":null,"connected":5}"#;
+    check(&connection, json);
 }

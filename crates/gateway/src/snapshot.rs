@@ -15,11 +15,13 @@ use crate::{
     limits::STAGES_PER_API_MAX,
     proxy::{cors, throttle::Bucket},
     record::{
-        ApiKey, DEPLOYMENTS, IntegrationKind, IntegrationRecord, OWNERS, PayloadFormat,
+        APIS, ApiKey, DEPLOYMENTS, IntegrationKind, IntegrationRecord, OWNERS, PayloadFormat,
         RouteRecord, RouteSettings, STAGES, Settings, StageRecord, VERSIONS, Version,
+        WebSocketSettings,
     },
     trie::{RouteKey, Trie},
     uri::{UriTemplate, substitute},
+    websocket::snapshot::{self as websocket, Surroundings, WebSocketStage},
 };
 
 /// An API as requests see it.
@@ -39,6 +41,8 @@ pub(crate) struct StageSnapshot {
     pub(crate) disabled: bool,
     pub(crate) routes: Vec<RouteSnapshot>,
     pub(crate) trie: Trie,
+    /// What the stage of a WebSocket API has in place of routes.
+    pub(crate) websocket: Option<WebSocketStage>,
 }
 
 /// A route as requests see it.
@@ -90,11 +94,21 @@ pub(crate) fn compile(
     store.read(|tx| {
         let Some(owner) = OWNERS.get(tx, &Key::new([api_id]))? else { return Ok(None) };
         let at = ApiKey { account: owner.account, region: owner.region, id: api_id.to_owned() };
+        let api = APIS.get(tx, &at.key())?;
+        // An API never changes its protocol, so that it is known of a stage that shows nothing yet, too.
+        let settings = Settings {
+            websocket: api.and_then(|api| api.settings.websocket),
+            ..Settings::default()
+        };
+        let undeployed = Shown {
+            settings: settings.websocket.is_some().then_some(&settings),
+            ..Shown::default()
+        };
         let mut stages = Vec::new();
         let mut versions = None;
         for (_, stage) in STAGES.scan(tx, &at.key(), None, STAGES_PER_API_MAX)? {
             let Some(revision) = revision(tx, &at, &stage)? else {
-                stages.push(Arc::new(compile_stage(&at, &stage, &Shown::default(), before)));
+                stages.push(Arc::new(compile_stage(&at, &stage, &undeployed, before)));
                 continue;
             };
             let versions = match &versions {
@@ -140,7 +154,7 @@ fn shown(versions: &[(Key, Version)], revision: u64) -> Shown<'_> {
             Some((_, Version::Integration(integration))) => {
                 shown.integrations.insert(&integration.id, integration);
             }
-            Some((_, Version::Removed)) | None => {}
+            Some((_, Version::Model(_) | Version::Removed)) | None => {}
         }
     }
     shown
@@ -163,9 +177,13 @@ fn compile_stage(
         .flat_map(|stage| &stage.routes)
         .filter_map(|route| Some((route.key.as_str(), route.bucket.as_ref()?)))
         .collect();
+    let settings = shown.settings;
+    let websocket = settings
+        .and_then(|settings| settings.websocket.as_ref())
+        .map(|own| compile_websocket(at, stage, shown, own, before));
     let mut trie = Trie::new();
     let mut routes = Vec::with_capacity(shown.routes.len());
-    for record in &shown.routes {
+    for record in shown.routes.iter().filter(|_| websocket.is_none()) {
         let Some(key) = RouteKey::parse(&record.key) else { continue };
         let Ok(number) = u32::try_from(routes.len()) else { break };
         trie.insert(&key, number);
@@ -180,7 +198,6 @@ fn compile_stage(
             bucket,
         ));
     }
-    let settings = shown.settings;
     StageSnapshot {
         account: at.account.clone(),
         api_id: at.id.clone(),
@@ -190,7 +207,34 @@ fn compile_stage(
         disabled: settings.is_some_and(|settings| settings.disable_execute_api_endpoint),
         routes,
         trie,
+        websocket,
     }
+}
+
+fn compile_websocket(
+    at: &ApiKey,
+    stage: &StageRecord,
+    shown: &Shown<'_>,
+    settings: &WebSocketSettings,
+    before: Option<&Arc<StageSnapshot>>,
+) -> WebSocketStage {
+    let before = before.and_then(|stage| stage.websocket.as_ref());
+    let integrations: BTreeMap<_, _> = shown
+        .integrations
+        .iter()
+        .filter_map(|(id, record)| {
+            let own = record.websocket.as_ref()?;
+            Some((*id, Arc::new(websocket::integration(record, own, &stage.variables))))
+        })
+        .collect();
+    let mut compiled = WebSocketStage::new(settings);
+    for record in &shown.routes {
+        let had = before.and_then(|before| before.routes.get(&record.key)?.bucket.as_ref());
+        let integration = record.integration.as_deref().and_then(|id| integrations.get(id));
+        let bucket = bucket(stage, &record.key, had);
+        compiled.insert(record, Surroundings { at, stage: &stage.name, integration, bucket });
+    }
+    compiled
 }
 
 fn compile_route(
@@ -235,6 +279,8 @@ fn compile_integration(
             let method = method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
             Some(To::Http { uri: UriTemplate::parse(&uri)?, method })
         }
+        // Only WebSocket APIs have them.
+        IntegrationKind::Aws | IntegrationKind::Http | IntegrationKind::Mock => None,
     });
     IntegrationSnapshot { timeout, to: to.unwrap_or(To::Nowhere) }
 }

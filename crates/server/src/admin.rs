@@ -119,6 +119,8 @@ fn requests(server: &Server) -> Value {
         "requests": counts.requests,
         "clientErrors": counts.client_errors,
         "serverErrors": counts.server_errors,
+        "connections": server.gateway.connections(),
+        "messages": counts.messages,
     })
 }
 

@@ -10,14 +10,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use gatemill_gateway::{Arrival, ProxyBody, Target, proxy::body::BodyError};
+use gatemill_gateway::{Arrival, Held, ProxyBody, Target, proxy::body::BodyError};
 use gatemill_lambda::UrlTarget;
 use gatemill_wire::{BrokenOff, Pieces};
 use http::{Method, Request, Response, Version, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{admin, api_call, function_url, server::Server};
+use crate::{admin, api_call, connections, function_url, listener::Holding, server::Server};
 
 /// Answers one request. It cannot fail: every error has become an answer.
 pub(crate) async fn dispatch(
@@ -35,7 +35,7 @@ async fn answer(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let is_admin = parts.uri.path().starts_with(admin::PREFIX);
     if is_admin && server.answers_to(&parts) {
         return admin::answer(&server, peer, &parts).await.map(AnswerBody::Whole);
@@ -45,7 +45,15 @@ async fn answer(
         return function_url::answer(&server, &target, peer, request).await.map(AnswerBody::from);
     }
     if !is_admin && let Some(target) = server.gateway.claims(&parts) {
+        if connections::mark(&server, &target, &mut parts) {
+            let request = Request::from_parts(parts, body);
+            return api_call::answer(&server, peer, request).await.map(AnswerBody::from);
+        }
+        let is_handshake = server.gateway.takes_handshake(&target, &parts).await;
         let request = Request::from_parts(parts, body);
+        if is_handshake {
+            return connect(&server, target, peer, request).await.map(AnswerBody::Proxied);
+        }
         return proxy(&server, target, peer, request).await.map(AnswerBody::Proxied);
     }
     if !server.answers_to(&parts) {
@@ -72,13 +80,29 @@ async fn proxy(
     peer: SocketAddr,
     request: Request<Incoming>,
 ) -> Response<ProxyBody> {
-    let arrival = Arrival {
+    let arrival = arrival(server, peer, request.version());
+    server.gateway.proxy(target, request, arrival).await
+}
+
+/// A handshake for a WebSocket API. The connection that comes of it holds what this one holds.
+async fn connect(
+    server: &Server,
+    target: Target,
+    peer: SocketAddr,
+    mut request: Request<Incoming>,
+) -> Response<ProxyBody> {
+    let arrival = arrival(server, peer, request.version());
+    let holding = request.extensions_mut().remove::<Holding>();
+    server.gateway.connect(target, request, arrival, Held::new(holding)).await
+}
+
+fn arrival(server: &Server, peer: SocketAddr, version: Version) -> Arrival {
+    Arrival {
         source_ip: peer.ip().to_canonical().to_string(),
         now: server.clock.now(),
-        protocol: if request.version() == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
+        protocol: if version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
         tls: false,
-    };
-    server.gateway.proxy(target, request, arrival).await
+    }
 }
 
 /// The body of an answer.

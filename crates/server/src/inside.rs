@@ -1,7 +1,7 @@
 //! AWS as functions find it, at an address inside their sandbox: the API calls that any client may make, with the
 //! credentials of the function's role. No network is needed for it.
 //!
-//! Neither this program's own paths (`/_gatemill/`) nor HTTP APIs are there. In `dev`, where any key is accepted from
+//! Neither this program's own paths (`/_gatemill/`) nor HTTP APIs are there, but `@connections` is, in its path form too. In `dev`, where any key is accepted from
 //! outside, a function whose access is `none` gets nothing with a key of its own invention.
 
 use std::{
@@ -16,7 +16,7 @@ use gatemill_lambda::{AwsEndpoint, FunctionTarget};
 use gatemill_wire::{Body, Verification, routes::BoxFuture, sigv4::Claim};
 use http::{Request, Response, StatusCode, request::Parts};
 
-use crate::{api_call, configuration::FunctionAccess, limits, server::Server};
+use crate::{api_call, configuration::FunctionAccess, connections, limits, server::Server};
 
 /// Answers functions. Holds the server weakly, since the server has the functions.
 pub(crate) struct Inside(pub(crate) Weak<Server>);
@@ -48,7 +48,10 @@ impl AwsEndpoint for Inside {
 }
 
 async fn answer(server: &Arc<Server>, request: Request<Bytes>) -> Response<Bytes> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
+    if let Some(target) = server.gateway.claims(&parts) {
+        connections::mark(server, &target, &mut parts);
+    }
     if server.configuration.function_access == FunctionAccess::None && is_invented(server, &parts) {
         return api_call::unrecognized(server, &parts);
     }

@@ -6,17 +6,18 @@
 //! up, runs on their reactors.
 
 use std::{
+    any::Any,
     io,
     net::{SocketAddr, TcpListener},
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use http::{HeaderValue, Version, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use hyper::{Request, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
 };
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
@@ -236,9 +237,8 @@ async fn accept_all(
     listener: tokio::net::TcpListener,
     connections: usize,
     server: Arc<Server>,
-    mut phase: watch::Receiver<Phase>,
+    phase: watch::Receiver<Phase>,
 ) {
-    let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(connections));
     let http = http();
     let mut leaving = phase.clone();
@@ -264,11 +264,8 @@ async fn accept_all(
                 continue;
             }
         };
-        serve_connection(&http, &graceful, stream, peer, Arc::clone(&server), permit);
+        serve_connection(&http, stream, peer, Arc::clone(&server), permit, phase.clone());
     }
-    drop(listener);
-    let _ = phase.wait_for(|phase| !matches!(phase, Phase::Open | Phase::Leaving)).await;
-    graceful.shutdown().await;
 }
 
 fn http() -> auto::Builder<TokioExecutor> {
@@ -288,42 +285,66 @@ fn http() -> auto::Builder<TokioExecutor> {
     http
 }
 
-fn serve_connection<P: Send + 'static>(
+fn serve_connection<P: Send + Sync + 'static>(
     http: &auto::Builder<TokioExecutor>,
-    graceful: &GracefulShutdown,
     stream: TcpStream,
     peer: SocketAddr,
     server: Arc<Server>,
     permit: P,
+    mut phase: watch::Receiver<Phase>,
 ) {
     // Without it, small answers wait for the client's delayed acknowledgement.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, %peer, "TCP_NODELAY cannot be set");
     }
-    let running = server.in_flight.enter();
-    let service = service_fn(move |request: Request<Incoming>| {
+    // A WebSocket connection holds it as well, and for longer.
+    let held = Arc::new((server.in_flight.enter(), permit));
+    let holding = Arc::clone(&held);
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let server = Arc::clone(&server);
+        if request.headers().contains_key(header::UPGRADE) {
+            request.extensions_mut().insert::<Holding>(Arc::clone(&holding) as _);
+        }
         async move {
             let is_http1 = request.version() == Version::HTTP_11;
             let in_flight = server.in_flight.clone();
             let mut answered = dispatch::dispatch(server, peer, request).await;
             // The client then connects anew, and comes to our successor; HTTP/2 has a word of its own for it.
-            if let (Ok(response), true) = (&mut answered, is_http1 && in_flight.is_leaving()) {
+            if let (Ok(response), true) = (&mut answered, is_http1 && in_flight.is_leaving())
+                && response.status() != StatusCode::SWITCHING_PROTOCOLS
+            {
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
             answered
         }
     });
-    let connection = http.serve_connection(TokioIo::new(stream), service).into_owned();
-    let connection = graceful.watch(connection);
+    let connection =
+        http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
     tokio::spawn(async move {
-        if let Err(error) = connection.await {
+        let mut connection = std::pin::pin!(connection);
+        // What it gives is a lock, which must not be kept.
+        let closing = async {
+            let _ = phase.wait_for(|it| !matches!(it, Phase::Open | Phase::Leaving)).await;
+        };
+        let ended = tokio::select! {
+            biased;
+            ended = connection.as_mut() => ended,
+            () = closing => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
             tracing::debug!(error = %error, %peer, "a connection ended early");
         }
-        drop((running, permit));
+        drop(held);
     });
 }
+
+/// What a connection holds for as long as it is open, in whatever protocol: its place among the connections, and among
+/// what a stop waits for. A request that may change the protocol carries it.
+pub(crate) type Holding = Arc<dyn Any + Send + Sync>;
 
 #[cfg(test)]
 mod tests {

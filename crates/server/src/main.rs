@@ -19,6 +19,7 @@ mod cli;
 mod clock;
 mod commands;
 mod configuration;
+mod connections;
 mod demo;
 mod dispatch;
 mod egress;

@@ -43,7 +43,7 @@ pub(crate) struct Server {
     pub(crate) sandboxes: Sandboxes,
     /// Functions.
     pub(crate) lambda: Arc<Lambda>,
-    /// HTTP APIs.
+    /// HTTP APIs and WebSocket APIs.
     pub(crate) gateway: Arc<Gateway>,
     /// CloudWatch Logs.
     pub(crate) logs: Arc<Logs>,

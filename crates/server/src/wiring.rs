@@ -154,6 +154,7 @@ impl Running {
             store: store.clone(),
             functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),
             entropy: Arc::clone(&entropy),
+            clock: Arc::clone(&clock),
             settings: gateway_settings(&configuration),
         });
         let gateway = gateway.map_err(|source| Error::Gateway { source })?;
@@ -162,6 +163,7 @@ impl Running {
             services: with_unbuilt(vec![
                 lambda.routes(),
                 gateway.routes(),
+                gateway.management_routes(),
                 logs.routes(),
                 identity.routes(),
             ]),
@@ -220,6 +222,7 @@ impl Running {
         let Self { server, new_credentials: _, mut data_plane, supervisor } = self;
         tracing::info!("no longer accepting connections");
         data_plane.leave();
+        server.gateway.leave();
         if server.in_flight.is_leaving() {
             // Connections in use end with their next answer; only those that rest are cut.
             let _ = tokio::time::timeout(limits::LEAVE_WAIT, data_plane.drained()).await;
@@ -307,6 +310,7 @@ pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
     for table in [
         gatemill_lambda::table().operations(),
         gatemill_gateway::table().operations(),
+        gatemill_gateway::management_table().operations(),
         gatemill_logs::table().operations(),
         gatemill_identity::table().operations(),
     ] {

@@ -53,7 +53,7 @@ pub use function_ref::{FunctionRef, Qualifier};
 pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};
 pub use routes::{Routes, Served, Table};
 pub use serve::{
-    Arrival, Authorizer, Credential, Credentials, Front, Presented, Recorder, Unusable,
+    Arrival, Authorizer, Credential, Credentials, Front, Presented, Recorder, RoutedAs, Unusable,
     Verification, serve,
 };
 pub use shape::{Kind, Location, Member, Shape, TimestampFormat};

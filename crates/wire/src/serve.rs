@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, request::Parts};
+use http::{Request, Response, Uri, request::Parts};
 
 use crate::{
     ApiError, Body, Caller, Cx, Entropy, OperationInfo, RequestId, Service, Timestamp,
@@ -161,14 +161,31 @@ impl Front {
     }
 }
 
+/// An extension of a request whose service stands below a path of its own, as that of `@connections` does: the signature
+/// covers what the client wrote, the operation is found by this.
+#[derive(Debug, Clone)]
+pub struct RoutedAs {
+    /// The operation's own URI.
+    pub uri: Uri,
+    /// What of the path the endpoint has: it follows [`Arrival::endpoint`] in the call's context.
+    pub endpoint: String,
+}
+
 /// Serves one API call.
-pub async fn serve(front: &Front, arrival: Arrival, request: Request<Bytes>) -> Response<Body> {
-    let (parts, body) = request.into_parts();
+pub async fn serve(front: &Front, mut arrival: Arrival, request: Request<Bytes>) -> Response<Body> {
+    let (mut parts, body) = request.into_parts();
+    let routed: Option<RoutedAs> = parts.extensions.remove();
+    let signed = routed.is_some().then(|| parts.clone());
+    if let Some(RoutedAs { uri, endpoint }) = routed {
+        parts.uri = uri;
+        arrival.endpoint.push_str(&endpoint);
+    }
+    let signed = signed.as_ref().unwrap_or(&parts);
     let request_id = RequestId(arrival.entropy.uuid());
-    let claim = Claim::read(&parts);
+    let claim = Claim::read(signed);
     let target = identify(front, claim.as_ref().ok(), &parts, &body);
     let (response, error) =
-        match answer(front, &target, claim, arrival, request_id, &parts, &body).await {
+        match answer(front, &target, claim, arrival, request_id, (signed, &parts), &body).await {
             Ok(response) => (response, None),
             Err(error) => {
                 let response = protocol::encode_error(target.service(), request_id, &error);
@@ -190,11 +207,11 @@ async fn answer(
     claim: Result<Claim, SignatureError>,
     arrival: Arrival,
     request_id: RequestId,
-    parts: &Parts,
+    (signed, parts): (&Parts, &Parts),
     body: &Bytes,
 ) -> Result<Response<Body>, ApiError> {
     let claim = claim.map_err(|error| signature_error(&error))?;
-    let caller = authenticate(front, &claim, arrival.now, parts, body)?;
+    let caller = authenticate(front, &claim, arrival.now, signed, body)?;
     let (served, operation, labels) = target.operation_or_error()?;
     let cx = Cx {
         request_id,

@@ -15,12 +15,12 @@ use crate::{
         endpoint::api_endpoint,
         integration, length,
         page::page,
-        route, says, stage, tag, unbuilt,
+        route, says, stage, tag, unbuilt, websocket,
     },
     error::{Error, Result},
     record::{
-        APIS, ApiKey, ApiRecord, DEPLOYED, DEPLOYMENTS, INTEGRATIONS, OWNERS, OwnerRecord,
-        QuickCreate, ROUTE_KEYS, ROUTE_TARGETS, ROUTES, STAGES, Settings, VERSIONS,
+        APIS, ApiKey, ApiRecord, DEPLOYED, DEPLOYMENTS, INTEGRATIONS, MODEL_NAMES, MODELS, OWNERS,
+        OwnerRecord, QuickCreate, ROUTE_KEYS, ROUTE_TARGETS, ROUTES, STAGES, Settings, VERSIONS,
     },
 };
 
@@ -38,7 +38,7 @@ macro_rules! members {
             api_endpoint: Some($endpoint),
             api_gateway_managed: None,
             api_id: Some(record.id.clone()),
-            api_key_selection_expression: Some(API_KEY_SELECTION.to_owned()),
+            api_key_selection_expression: Some(api_key_selection(record).to_owned()),
             cors_configuration: record.settings.cors.as_ref().map(cors::answer),
             created_date: Some(Iso8601(record.created)),
             description: record.description.clone(),
@@ -47,8 +47,8 @@ macro_rules! members {
             import_info: None,
             ip_address_type: Some(record.ip_address_type.clone()),
             name: record.name.clone().into(),
-            protocol_type: "HTTP".to_owned().into(),
-            route_selection_expression: ROUTE_SELECTION.to_owned().into(),
+            protocol_type: protocol(record).to_owned().into(),
+            route_selection_expression: route_selection(record).to_owned().into(),
             tags: Some(record.tags.clone()),
             version: record.version.clone(),
             warnings: None,
@@ -62,13 +62,20 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateApiRequest,
 ) -> Result<CreateApiResponse> {
-    if req.protocol_type != "HTTP" {
-        return Err(Error::NotBuilt(format!("The protocolType {}", req.protocol_type)));
-    }
+    let websocket = match req.protocol_type.as_str() {
+        "HTTP" => None,
+        "WEBSOCKET" => Some(websocket::api::accept(&req)?),
+        _ => {
+            return Err(Error::invalid(
+                "Invalid protocol specified. Must be one of [HTTP, WEBSOCKET]",
+            ));
+        }
+    };
     unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
+    let own = websocket.is_none();
     check_common(
-        req.api_key_selection_expression.as_deref(),
-        req.route_selection_expression.as_deref(),
+        req.api_key_selection_expression.as_deref().filter(|_| own),
+        req.route_selection_expression.as_deref().filter(|_| own),
         req.disable_schema_validation,
         req.ip_address_type.as_deref(),
     )?;
@@ -83,6 +90,7 @@ pub(crate) async fn create(
         settings: Settings {
             cors: req.cors_configuration.map(cors::accept).transpose()?,
             disable_execute_api_endpoint: req.disable_execute_api_endpoint.unwrap_or(false),
+            websocket,
         },
         tags: tag::accept(req.tags.unwrap_or_default())?,
         created: cx.now,
@@ -95,14 +103,14 @@ pub(crate) async fn create(
     let at = ApiKey::new(cx, &api.id);
     let stamp = Stamp { now: cx.now, deployment: cx.id(6) };
     let api = gateway.write(at, move |tx, at| insert(tx, at, &api, quick.as_ref(), &stamp)).await?;
-    let endpoint = endpoint(gateway, cx, &api.id);
+    let endpoint = endpoint(gateway, cx, &api);
     Ok(members!(CreateApiResponse, &api, endpoint))
 }
 
 /// `GetApi`.
 pub(crate) async fn get(gateway: &Gateway, cx: &Cx, req: GetApiRequest) -> Result<GetApiResponse> {
     let api = gateway.read(cx, &req.api_id, |_, _, api| Ok(api))?;
-    let endpoint = endpoint(gateway, cx, &api.id);
+    let endpoint = endpoint(gateway, cx, &api);
     Ok(members!(GetApiResponse, &api, endpoint))
 }
 
@@ -116,7 +124,7 @@ pub(crate) async fn list(
     let (apis, next_token) = gateway.store.read(|tx| {
         page(&APIS, tx, &prefix, req.max_results.as_deref(), req.next_token.as_deref())
     })?;
-    let items = apis.iter().map(|api| members!(Api, api, endpoint(gateway, cx, &api.id)));
+    let items = apis.iter().map(|api| members!(Api, api, endpoint(gateway, cx, api)));
     Ok(GetApisResponse { items: Some(items.collect()), next_token })
 }
 
@@ -127,9 +135,10 @@ pub(crate) async fn update(
     req: UpdateApiRequest,
 ) -> Result<UpdateApiResponse> {
     unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
+    let own = !gateway.is_websocket(cx, &req.api_id)?;
     check_common(
-        req.api_key_selection_expression.as_deref(),
-        req.route_selection_expression.as_deref(),
+        req.api_key_selection_expression.as_deref().filter(|_| own),
+        req.route_selection_expression.as_deref().filter(|_| own),
         req.disable_schema_validation,
         req.ip_address_type.as_deref(),
     )?;
@@ -149,6 +158,9 @@ pub(crate) async fn update(
             if let Some(disable) = req.disable_execute_api_endpoint {
                 settings.disable_execute_api_endpoint = disable;
             }
+            if let Some(websocket) = &mut settings.websocket {
+                websocket::api::apply(websocket, &req)?;
+            }
             if settings != edition.api.settings {
                 edition.api.settings = settings;
                 edition.note_settings()?;
@@ -157,7 +169,7 @@ pub(crate) async fn update(
             Ok(edition.api.clone())
         })
         .await?;
-    let endpoint = endpoint(gateway, cx, &api.id);
+    let endpoint = endpoint(gateway, cx, &api);
     Ok(members!(UpdateApiResponse, &api, endpoint))
 }
 
@@ -176,6 +188,8 @@ pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteApiRequest) ->
             delete_below(&STAGES, tx, &key)?;
             delete_below(&DEPLOYMENTS, tx, &key)?;
             delete_below(&DEPLOYED, tx, &key)?;
+            delete_below(&MODELS, tx, &key)?;
+            delete_below(&MODEL_NAMES, tx, &key)?;
             delete_below(&VERSIONS, tx, &key)
         })
         .await
@@ -188,8 +202,26 @@ fn delete_below<R: Record>(table: &Table<R>, tx: &mut Write, prefix: &Key) -> Re
     Ok(())
 }
 
-fn endpoint(gateway: &Gateway, cx: &Cx, api_id: &str) -> String {
-    api_endpoint(&cx.endpoint, gateway.settings.base_domain.as_deref(), api_id)
+fn endpoint(gateway: &Gateway, cx: &Cx, api: &ApiRecord) -> String {
+    let endpoint = api_endpoint(&cx.endpoint, gateway.settings.base_domain.as_deref(), &api.id);
+    match (&api.settings.websocket, endpoint.strip_prefix("http")) {
+        (Some(_), Some(rest)) => format!("ws{rest}"),
+        (_, _) => endpoint,
+    }
+}
+
+fn protocol(api: &ApiRecord) -> &'static str {
+    if api.settings.websocket.is_some() { "WEBSOCKET" } else { "HTTP" }
+}
+
+fn route_selection(api: &ApiRecord) -> &str {
+    let websocket = api.settings.websocket.as_ref();
+    websocket.map_or(ROUTE_SELECTION, |websocket| &websocket.route_selection)
+}
+
+fn api_key_selection(api: &ApiRecord) -> &str {
+    let websocket = api.settings.websocket.as_ref();
+    websocket.map_or(API_KEY_SELECTION, |websocket| &websocket.api_key_selection)
 }
 
 /// What both create and update take only as AWS's default for HTTP APIs.

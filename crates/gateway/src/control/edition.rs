@@ -26,6 +26,7 @@ pub(crate) enum Kind {
     Settings,
     Route,
     Integration,
+    Model,
 }
 
 /// When a change is made, and the id for the deployment that it may cause. Both come from the call's context, so that
@@ -52,6 +53,7 @@ impl Kind {
             Self::Settings => "settings",
             Self::Route => "route",
             Self::Integration => "integration",
+            Self::Model => "model",
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::{
         edition::{Edition, Kind},
         holds, length,
         page::page,
-        says, unbuilt,
+        says, unbuilt, websocket,
     },
     error::{Error, Result},
     functions::FunctionTarget,
@@ -87,6 +87,9 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateIntegrationRequest,
 ) -> Result<CreateIntegrationResult> {
+    if gateway.is_websocket(cx, &req.api_id)? {
+        return websocket::integration::create(gateway, cx, req).await;
+    }
     refuse_unbuilt!(&req);
     let kind = kind(&req.integration_type)?;
     let payload_format = req.payload_format_version.as_deref().ok_or_else(|| {
@@ -98,12 +101,16 @@ pub(crate) async fn create(
         uri: req.integration_uri.unwrap_or_default(),
         method: req.integration_method.or_else(|| match kind {
             IntegrationKind::AwsProxy => Some("POST".to_owned()),
-            IntegrationKind::HttpProxy => None,
+            IntegrationKind::HttpProxy
+            | IntegrationKind::Aws
+            | IntegrationKind::Http
+            | IntegrationKind::Mock => None,
         }),
         payload_format: payload(payload_format)?,
         timeout_ms: req.timeout_in_millis.unwrap_or(TIMEOUT_MS_MAX),
         description: req.description.filter(|text| !text.is_empty()),
         managed: false,
+        websocket: None,
     };
     check(&integration)?;
     let answer = members!(CreateIntegrationResult, &integration);
@@ -119,7 +126,10 @@ pub(crate) async fn get(
 ) -> Result<GetIntegrationResult> {
     let integration =
         gateway.read(cx, &req.api_id, |tx, at, _| find(tx, at, &req.integration_id))?;
-    Ok(members!(GetIntegrationResult, &integration))
+    Ok(match &integration.websocket {
+        Some(own) => websocket::integration::members!(GetIntegrationResult, &integration, own),
+        None => members!(GetIntegrationResult, &integration),
+    })
 }
 
 /// `GetIntegrations`.
@@ -131,7 +141,11 @@ pub(crate) async fn list(
     let (integrations, next_token) = gateway.read(cx, &req.api_id, |tx, at, _| {
         page(&INTEGRATIONS, tx, &at.key(), req.max_results.as_deref(), req.next_token.as_deref())
     })?;
-    let items = integrations.iter().map(|record| members!(Integration, record)).collect();
+    let items = integrations.iter().map(|record| match &record.websocket {
+        Some(own) => websocket::integration::members!(Integration, record, own),
+        None => members!(Integration, record),
+    });
+    let items = items.collect();
     Ok(GetIntegrationsResponse { items: Some(items), next_token })
 }
 
@@ -141,6 +155,9 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateIntegrationRequest,
 ) -> Result<UpdateIntegrationResult> {
+    if gateway.is_websocket(cx, &req.api_id)? {
+        return websocket::integration::update(gateway, cx, req).await;
+    }
     refuse_unbuilt!(&req);
     let kind = req.integration_type.as_deref().map(kind).transpose()?;
     let payload = req.payload_format_version.as_deref().map(payload).transpose()?;
@@ -217,6 +234,7 @@ pub(crate) fn quick(id: String, target: &str) -> Result<IntegrationRecord> {
         timeout_ms: TIMEOUT_MS_MAX,
         description: None,
         managed: true,
+        websocket: None,
     };
     check(&integration)?;
     Ok(integration)
@@ -235,7 +253,8 @@ pub(crate) fn insert(edition: &mut Edition<'_>, integration: &IntegrationRecord)
     edition.note(Kind::Integration, &integration.id, &Version::Integration(integration.clone()))
 }
 
-fn find(from: &impl Reader, at: &ApiKey, id: &str) -> Result<IntegrationRecord> {
+/// The integration of this id, which has to be there.
+pub(crate) fn find(from: &impl Reader, at: &ApiKey, id: &str) -> Result<IntegrationRecord> {
     INTEGRATIONS.get(from, &at.of(id))?.ok_or_else(|| Error::NoSuchIntegration(id.to_owned()))
 }
 
@@ -249,11 +268,13 @@ fn check(integration: &IntegrationRecord) -> Result<()> {
     match integration.kind {
         IntegrationKind::AwsProxy => check_function(&integration.uri),
         IntegrationKind::HttpProxy => check_http(integration),
+        // Only WebSocket APIs have them, and check them themselves.
+        IntegrationKind::Aws | IntegrationKind::Http | IntegrationKind::Mock => Ok(()),
     }
 }
 
 /// A function that stage variables name is known only where the stage is.
-fn check_function(uri: &str) -> Result<()> {
+pub(crate) fn check_function(uri: &str) -> Result<()> {
     let variable = uri.contains("${stageVariables.") && uri.starts_with("arn:");
     if variable || FunctionTarget::from_integration_uri(uri).is_some() {
         return Ok(());
@@ -298,8 +319,12 @@ fn payload(text: &str) -> Result<PayloadFormat> {
     }
 }
 
-fn kind_text(kind: IntegrationKind) -> &'static str {
+/// A kind as it is on the wire.
+pub(crate) fn kind_text(kind: IntegrationKind) -> &'static str {
     match kind {
+        IntegrationKind::Aws => "AWS",
+        IntegrationKind::Http => "HTTP",
+        IntegrationKind::Mock => "MOCK",
         IntegrationKind::AwsProxy => "AWS_PROXY",
         IntegrationKind::HttpProxy => "HTTP_PROXY",
     }

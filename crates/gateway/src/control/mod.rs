@@ -15,6 +15,7 @@ pub(crate) mod route;
 pub(crate) mod routes;
 pub(crate) mod stage;
 pub(crate) mod tag;
+pub(crate) mod websocket;
 
 use std::collections::BTreeMap;
 
@@ -61,6 +62,11 @@ impl Gateway {
                 Ok(value)
             })
             .await
+    }
+
+    /// Whether an API, which has to be there, is one for WebSockets. An API never changes its protocol.
+    fn is_websocket(&self, cx: &Cx, api_id: &str) -> Result<bool> {
+        self.read(cx, api_id, |_, _, api| Ok(api.settings.websocket.is_some()))
     }
 
     /// Reads below an API that is there.

@@ -25,7 +25,7 @@ pub(crate) fn page<R: Record>(
     Ok((page.into_iter().map(|(_, record)| record).collect(), next))
 }
 
-fn limit(max_results: Option<&str>) -> Result<usize> {
+pub(crate) fn limit(max_results: Option<&str>) -> Result<usize> {
     let Some(text) = max_results else { return Ok(PAGE_DEFAULT) };
     match text.parse::<usize>() {
         Ok(limit) if limit > 0 => Ok(limit.min(PAGE_MAX)),

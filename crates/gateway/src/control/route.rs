@@ -13,7 +13,7 @@ use crate::{
         edition::{Edition, Kind},
         holds,
         page::page,
-        says, unbuilt,
+        says, unbuilt, websocket,
     },
     error::{Error, Result},
     limits::{ROUTE_KEY_MAX, ROUTES_PER_API_MAX},
@@ -39,7 +39,10 @@ macro_rules! members {
             request_parameters: None,
             route_id: Some(record.id.clone()),
             route_key: record.key.clone().into(),
-            route_response_selection_expression: None,
+            route_response_selection_expression: record
+                .websocket
+                .as_ref()
+                .and_then(|websocket| websocket.response_selection.clone()),
             target: record.integration.as_ref().map(|id| format!("integrations/{id}")),
         }
     }};
@@ -51,6 +54,9 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateRouteRequest,
 ) -> Result<CreateRouteResult> {
+    if gateway.is_websocket(cx, &req.api_id)? {
+        return websocket::route::create(gateway, cx, req).await;
+    }
     unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
     unbuilt("authorizationScopes", req.authorization_scopes.is_some_and(|list| !list.is_empty()))?;
     unbuilt("authorizationType", req.authorization_type.is_some_and(|kind| kind != "NONE"))?;
@@ -69,6 +75,7 @@ pub(crate) async fn create(
         integration: target(req.target.as_deref())?,
         operation_name: req.operation_name.filter(|text| !text.is_empty()),
         managed: false,
+        websocket: None,
     };
     let answer = members!(CreateRouteResult, &route);
     gateway.edit(cx, &req.api_id, move |edition| insert(edition, &route)).await?;
@@ -104,6 +111,9 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateRouteRequest,
 ) -> Result<UpdateRouteResult> {
+    if gateway.is_websocket(cx, &req.api_id)? {
+        return websocket::route::update(gateway, cx, req).await;
+    }
     unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
     unbuilt(
         "authorizationScopes",
@@ -186,6 +196,7 @@ pub(crate) fn quick(id: &str, key: &str, integration: &str) -> RouteRecord {
         integration: Some(integration.to_owned()),
         operation_name: None,
         managed: true,
+        websocket: None,
     }
 }
 
@@ -206,7 +217,12 @@ pub(crate) fn rename(edition: &mut Edition<'_>, id: &str, key: &str) -> Result<(
     replace(edition, &before, &route)
 }
 
-fn replace(edition: &mut Edition<'_>, before: &RouteRecord, route: &RouteRecord) -> Result<()> {
+/// Stores a route anew.
+pub(crate) fn replace(
+    edition: &mut Edition<'_>,
+    before: &RouteRecord,
+    route: &RouteRecord,
+) -> Result<()> {
     if before == route {
         return Ok(());
     }
@@ -246,12 +262,13 @@ fn unlink(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     Ok(())
 }
 
-fn find(from: &impl Reader, at: &ApiKey, id: &str) -> Result<RouteRecord> {
+/// The route of this id, which has to be there.
+pub(crate) fn find(from: &impl Reader, at: &ApiKey, id: &str) -> Result<RouteRecord> {
     ROUTES.get(from, &at.of(id))?.ok_or_else(|| Error::NoSuchRoute(id.to_owned()))
 }
 
 /// The integration that a target names; an empty target is none.
-fn target(text: Option<&str>) -> Result<Option<String>> {
+pub(crate) fn target(text: Option<&str>) -> Result<Option<String>> {
     match text {
         None | Some("") => Ok(None),
         Some(text) => match text.strip_prefix("integrations/") {

@@ -5,7 +5,10 @@ use gatemill_wire::Table;
 
 use crate::{
     Error, Gateway,
-    control::{api, cors, deployment, integration, route, stage, tag},
+    control::{
+        api, cors, deployment, integration, route, stage, tag,
+        websocket::{integration_response, model, route_response},
+    },
 };
 
 /// Which operation is served by which handler.
@@ -27,6 +30,22 @@ pub fn table() -> Table<Gateway, Error> {
         .on::<aws::GetIntegrations>(integration::list)
         .on::<aws::UpdateIntegration>(integration::update)
         .on::<aws::DeleteIntegration>(integration::delete)
+        .on::<aws::CreateRouteResponse>(route_response::create)
+        .on::<aws::GetRouteResponse>(route_response::get)
+        .on::<aws::GetRouteResponses>(route_response::list)
+        .on::<aws::UpdateRouteResponse>(route_response::update)
+        .on::<aws::DeleteRouteResponse>(route_response::delete)
+        .on::<aws::CreateIntegrationResponse>(integration_response::create)
+        .on::<aws::GetIntegrationResponse>(integration_response::get)
+        .on::<aws::GetIntegrationResponses>(integration_response::list)
+        .on::<aws::UpdateIntegrationResponse>(integration_response::update)
+        .on::<aws::DeleteIntegrationResponse>(integration_response::delete)
+        .on::<aws::CreateModel>(model::create)
+        .on::<aws::GetModel>(model::get)
+        .on::<aws::GetModels>(model::list)
+        .on::<aws::GetModelTemplate>(model::template)
+        .on::<aws::UpdateModel>(model::update)
+        .on::<aws::DeleteModel>(model::delete)
         .on::<aws::CreateStage>(stage::create)
         .on::<aws::GetStage>(stage::get)
         .on::<aws::GetStages>(stage::list)

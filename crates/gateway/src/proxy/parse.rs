@@ -56,6 +56,36 @@ impl Gateway {
     }
 }
 
+impl Target {
+    /// The stage that a URI's path names, decoded, and what follows it; for APIs whose stage is always named. With the
+    /// host form a path without a segment is for `$default`.
+    pub(crate) fn stage_of<'u>(&self, uri: &'u Uri) -> (String, &'u str) {
+        let path = uri.path();
+        let (stage, rest) = match &self.form {
+            Form::Path { stage, rest } => (stage.clone(), &path[(*rest).min(path.len())..]),
+            Form::Host { .. } => {
+                let path = path.strip_prefix('/').unwrap_or(path);
+                let (segment, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
+                (percent::decode(segment).into_owned(), rest)
+            }
+        };
+        if stage.is_empty() { (DEFAULT.to_owned(), rest) } else { (stage, rest) }
+    }
+
+    /// The host of the API, as its events show it.
+    pub(crate) fn domain_name(&self) -> String {
+        match &self.form {
+            Form::Host { domain_name } => domain_name.clone(),
+            Form::Path { .. } => format!("{}.execute-api.localhost", self.api_id),
+        }
+    }
+
+    /// Whether the API is reached under the name that it was given, and not one of its owner's.
+    pub(crate) fn is_own_endpoint(&self) -> bool {
+        matches!(self.form, Form::Host { .. } | Form::Path { .. })
+    }
+}
+
 fn by_host(parts: &Parts) -> Option<Target> {
     let (domain_name, _) = split_port(authority(parts)?);
     let domain_name = domain_name.to_ascii_lowercase();

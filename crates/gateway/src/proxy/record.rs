@@ -16,6 +16,8 @@ pub struct Counts {
     pub client_errors: u64,
     /// Among them, answers of 500 to 599.
     pub server_errors: u64,
+    /// Messages over WebSockets, from clients and to them.
+    pub messages: u64,
 }
 
 /// Counts as they go.
@@ -24,16 +26,33 @@ pub(crate) struct Tally {
     requests: AtomicU64,
     client_errors: AtomicU64,
     server_errors: AtomicU64,
+    messages: AtomicU64,
 }
 
 impl Tally {
+    /// Counts a message over a WebSocket.
+    pub(crate) fn message(&self) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// The counts of now.
     pub(crate) fn counts(&self) -> Counts {
         Counts {
             requests: self.requests.load(Ordering::Relaxed),
             client_errors: self.client_errors.load(Ordering::Relaxed),
             server_errors: self.server_errors.load(Ordering::Relaxed),
+            messages: self.messages.load(Ordering::Relaxed),
         }
+    }
+}
+
+/// Counts a request by the status of its answer.
+pub(crate) fn count_status(tally: &Tally, status: StatusCode) {
+    tally.requests.fetch_add(1, Ordering::Relaxed);
+    if status.is_client_error() {
+        tally.client_errors.fetch_add(1, Ordering::Relaxed);
+    } else if status.is_server_error() {
+        tally.server_errors.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -45,13 +64,7 @@ pub(super) fn record(
     status: StatusCode,
     refused: Option<&Refused>,
 ) {
-    let tally = &gateway.tally;
-    tally.requests.fetch_add(1, Ordering::Relaxed);
-    if status.is_client_error() {
-        tally.client_errors.fetch_add(1, Ordering::Relaxed);
-    } else if status.is_server_error() {
-        tally.server_errors.fetch_add(1, Ordering::Relaxed);
-    }
+    count_status(&gateway.tally, status);
     let stage = seen.stage.as_ref().map_or("-", |stage| stage.name.as_str());
     let (api, route) = (exchange.target.api_id.as_str(), seen.route.as_deref().unwrap_or("-"));
     let (id, status) = (exchange.id.as_str(), status.as_u16());

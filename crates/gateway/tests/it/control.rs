@@ -288,7 +288,6 @@ async fn what_is_not_enforced_is_refused_and_not_stored() {
     let stage = json!({"stageName": "s"});
     let named = json!({"name": "n", "protocolType": "HTTP"});
     let cases = [
-        ("/v2/apis".to_owned(), with(&named, "protocolType", json!("WEBSOCKET"))),
         ("/v2/apis".to_owned(), with(&named, "ipAddressType", json!("dualstack"))),
         ("/v2/apis".to_owned(), with(&named, "credentialsArn", json!("arn:aws:iam::1:role/r"))),
         (format!("{path}/routes"), with(&route, "authorizationType", json!("JWT"))),

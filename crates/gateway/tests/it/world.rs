@@ -14,7 +14,7 @@ use gatemill_gateway::{
     functions::{Answer, Call, CallError, FunctionTarget},
 };
 use gatemill_store::Store;
-use gatemill_wire::{Caller, Cx, Entropy, RequestId, Served, Timestamp, routes::BoxFuture};
+use gatemill_wire::{Caller, Clock, Cx, Entropy, RequestId, Served, Timestamp, routes::BoxFuture};
 use http::{HeaderMap, Request, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
@@ -40,6 +40,15 @@ impl Entropy for Counting {
             let n = n ^ (n >> 32);
             chunk.copy_from_slice(&n.to_le_bytes()[..chunk.len()]);
         }
+    }
+}
+
+/// The time does not pass.
+struct Clocked;
+
+impl Clock for Clocked {
+    fn now(&self) -> Timestamp {
+        NOW
     }
 }
 
@@ -135,7 +144,8 @@ impl World {
             store: store.clone(),
             functions: functions.clone(),
             entropy: entropy.clone(),
-            settings: Settings { base_domain: None, egress },
+            clock: Arc::new(Clocked),
+            settings: Settings { egress, ..Settings::default() },
         })
         .unwrap();
         let served = gateway.routes();

@@ -1,0 +1,313 @@
+//! Something that happens on a connection, as its integration hears of it: the event of a function, and the variables
+//! of expressions and mappings.
+
+use std::{borrow::Cow, collections::BTreeMap, sync::OnceLock};
+
+use bytes::Bytes;
+use gatemill_wire::{
+    Timestamp,
+    payload::{event::multi_query, headers::EventHeaders},
+    percent,
+};
+use http::HeaderMap;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::{
+    connection::{Peer, context_text, shown_variables},
+    select::{at_path, text_of},
+};
+
+/// Something that happens on a connection.
+#[derive(Debug)]
+pub(crate) struct Happening<'a> {
+    pub(crate) peer: &'a Peer,
+    pub(crate) route_key: &'a str,
+    /// The id of this request.
+    pub(crate) id: &'a str,
+    pub(crate) trace_id: &'a str,
+    pub(crate) now: Timestamp,
+    pub(crate) variables: &'a BTreeMap<String, String>,
+    pub(crate) what: What<'a>,
+    /// The body as JSON, read when it is first asked for.
+    json: OnceLock<Option<Value>>,
+}
+
+/// What happens.
+#[derive(Debug)]
+pub(crate) enum What<'a> {
+    Connect {
+        /// As events show them.
+        headers: EventHeaders<'a>,
+        query: &'a str,
+    },
+    Message {
+        id: &'a str,
+        text: &'a str,
+    },
+    Disconnect {
+        code: u16,
+        reason: &'a str,
+    },
+}
+
+/// What an integration answered, for expressions about it.
+#[derive(Debug)]
+pub(crate) struct Answered<'a> {
+    pub(crate) status: u16,
+    pub(crate) headers: &'a HeaderMap,
+    pub(crate) body: &'a Bytes,
+}
+
+impl<'a> Happening<'a> {
+    pub(crate) fn new(
+        peer: &'a Peer,
+        ids: (&'a str, &'a str),
+        now: Timestamp,
+        variables: &'a BTreeMap<String, String>,
+        what: What<'a>,
+    ) -> Self {
+        let route_key = match &what {
+            What::Connect { .. } => "$connect",
+            What::Message { .. } => "$default",
+            What::Disconnect { .. } => "$disconnect",
+        };
+        let (id, trace_id) = ids;
+        Self { peer, route_key, id, trace_id, now, variables, what, json: OnceLock::new() }
+    }
+
+    /// The body of a message.
+    pub(crate) fn body(&self) -> &'a str {
+        match self.what {
+            What::Message { text, .. } => text,
+            What::Connect { .. } | What::Disconnect { .. } => "",
+        }
+    }
+
+    /// What a variable of an expression holds; nothing when there is none.
+    pub(crate) fn lookup(&self, name: &str) -> String {
+        let name = name.strip_prefix("route.").unwrap_or(name);
+        if let Some(path) = name.strip_prefix("request.body") {
+            return match path {
+                "" => self.body().to_owned(),
+                path => text_of(self.json().and_then(|json| at_path(json, path))),
+            };
+        }
+        if let Some(name) = name.strip_prefix("stageVariables.") {
+            return self.variables.get(name).cloned().unwrap_or_default();
+        }
+        if let Some(name) = name.strip_prefix("context.") {
+            return self.context(name).unwrap_or_default();
+        }
+        let What::Connect { headers, query } = &self.what else { return String::new() };
+        if let Some(name) = name.strip_prefix("request.header.") {
+            let found = headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+            return found.and_then(|(_, values)| values.last()).cloned().unwrap_or_default().into();
+        }
+        let Some(name) = name.strip_prefix("request.querystring.") else { return String::new() };
+        percent::query_pairs(query).filter(|(key, _)| key == name).last().unwrap_or_default().1
+    }
+
+    fn context(&self, name: &str) -> Option<String> {
+        Some(match name {
+            "routeKey" => self.route_key.to_owned(),
+            "requestId" | "extendedRequestId" => self.id.to_owned(),
+            "requestTime" => self.now.common_log(),
+            "requestTimeEpoch" => self.now.millis().to_string(),
+            "eventType" => self.event_type().to_owned(),
+            "messageId" => match &self.what {
+                What::Message { id, .. } => (*id).to_owned(),
+                What::Connect { .. } | What::Disconnect { .. } => return None,
+            },
+            name => return context_text(self.peer, name),
+        })
+    }
+
+    fn json(&self) -> Option<&Value> {
+        self.json.get_or_init(|| serde_json::from_str(self.body()).ok()).as_ref()
+    }
+
+    fn event_type(&self) -> &'static str {
+        match self.what {
+            What::Connect { .. } => "CONNECT",
+            What::Message { .. } => "MESSAGE",
+            What::Disconnect { .. } => "DISCONNECT",
+        }
+    }
+
+    /// The event of a function.
+    pub(crate) fn event(&self) -> Result<Bytes, serde_json::Error> {
+        serde_json::to_vec(&self.as_event()).map(Bytes::from)
+    }
+
+    fn as_event(&self) -> Event<'_> {
+        let (mut headers, mut query) = (None, None);
+        match &self.what {
+            What::Connect { headers: given, query: text } => {
+                headers = Some(
+                    given.iter().map(|(name, values)| (cased(name), values.clone())).collect(),
+                );
+                query = multi_query(text);
+            }
+            What::Message { .. } => {}
+            What::Disconnect { .. } => headers = Some(self.parting_headers()),
+        }
+        let headers: Option<BTreeMap<&str, Vec<Cow<'_, str>>>> = headers;
+        Event {
+            headers: headers.as_ref().map(|headers| {
+                headers.iter().map(|(name, values)| (*name, last(values))).collect()
+            }),
+            multi_value_headers: headers.clone(),
+            query_string_parameters: query.as_ref().map(|query| {
+                let last = |values: &Vec<String>| values.last().cloned().unwrap_or_default();
+                query.iter().map(|(key, values)| (key.clone(), last(values))).collect()
+            }),
+            multi_value_query_string_parameters: query,
+            request_context: self.request_context(),
+            stage_variables: shown_variables(self.variables),
+            body: match self.what {
+                What::Message { text, .. } => Some(text),
+                What::Connect { .. } | What::Disconnect { .. } => None,
+            },
+            is_base64_encoded: false,
+        }
+    }
+
+    /// What AWS shows of the request that a connection once was, at its end.
+    fn parting_headers(&self) -> BTreeMap<&'static str, Vec<Cow<'_, str>>> {
+        BTreeMap::from([
+            ("Host", vec![Cow::Borrowed(self.peer.domain_name.as_str())]),
+            ("X-Forwarded-For", vec![Cow::Borrowed("")]),
+            ("x-api-key", vec![Cow::Borrowed("")]),
+            ("x-restapi", vec![Cow::Borrowed("")]),
+        ])
+    }
+
+    fn request_context(&self) -> Context<'_> {
+        let peer = self.peer;
+        let (code, reason) = match self.what {
+            What::Disconnect { code, reason } => (Some(code), Some(reason)),
+            What::Connect { .. } | What::Message { .. } => (None, None),
+        };
+        Context {
+            route_key: self.route_key,
+            disconnect_status_code: code,
+            authorizer: peer.authorizer.as_ref(),
+            message_id: match self.what {
+                What::Message { id, .. } => Some(id),
+                What::Connect { .. } | What::Disconnect { .. } => None,
+            },
+            event_type: self.event_type(),
+            extended_request_id: self.id,
+            request_time: self.now.common_log(),
+            message_direction: "IN",
+            disconnect_reason: reason,
+            stage: &peer.stage,
+            connected_at: peer.connected.millis(),
+            request_time_epoch: self.now.millis(),
+            identity: Identity {
+                user_agent: peer.user_agent.as_deref(),
+                source_ip: &peer.source_ip,
+            },
+            request_id: self.id,
+            domain_name: &peer.domain_name,
+            connection_id: peer.id.to_string(),
+            api_id: &peer.api,
+        }
+    }
+}
+
+impl Answered<'_> {
+    /// What a variable about an integration's answer holds.
+    pub(crate) fn lookup(&self, name: &str) -> Option<String> {
+        let name = name.strip_prefix("integration.response.")?;
+        if name == "statuscode" {
+            return Some(self.status.to_string());
+        }
+        if let Some(name) = name.strip_prefix("header.") {
+            let value = self.headers.get(name).and_then(|value| value.to_str().ok());
+            return Some(value.unwrap_or_default().to_owned());
+        }
+        let path = name.strip_prefix("body")?;
+        let json: Option<Value> = serde_json::from_slice(self.body).ok();
+        Some(text_of(json.as_ref().and_then(|json| at_path(json, path))))
+    }
+}
+
+/// The last of a header's values.
+fn last(values: &[Cow<'_, str>]) -> String {
+    values.last().map(|value| value.clone().into_owned()).unwrap_or_default()
+}
+
+/// Names as AWS writes them in events, whatever the client wrote; all others are lower case.
+fn cased(name: &str) -> &str {
+    const CASED: [&str; 13] = [
+        "Authorization",
+        "Cookie",
+        "Host",
+        "Origin",
+        "Sec-WebSocket-Extensions",
+        "Sec-WebSocket-Key",
+        "Sec-WebSocket-Protocol",
+        "Sec-WebSocket-Version",
+        "User-Agent",
+        "X-Amzn-Trace-Id",
+        "X-Forwarded-For",
+        "X-Forwarded-Port",
+        "X-Forwarded-Proto",
+    ];
+    CASED.into_iter().find(|known| known.eq_ignore_ascii_case(name)).unwrap_or(name)
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Event<'e> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    headers: Option<BTreeMap<&'e str, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_headers: Option<BTreeMap<&'e str, Vec<Cow<'e, str>>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_string_parameters: Option<BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    multi_value_query_string_parameters: Option<BTreeMap<String, Vec<String>>>,
+    request_context: Context<'e>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage_variables: Option<&'e BTreeMap<String, String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'e str>,
+    is_base64_encoded: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Context<'e> {
+    route_key: &'e str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnect_status_code: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authorizer: Option<&'e Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_id: Option<&'e str>,
+    event_type: &'static str,
+    extended_request_id: &'e str,
+    request_time: String,
+    message_direction: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    disconnect_reason: Option<&'e str>,
+    stage: &'e str,
+    connected_at: i64,
+    request_time_epoch: i64,
+    identity: Identity<'e>,
+    request_id: &'e str,
+    domain_name: &'e str,
+    connection_id: String,
+    api_id: &'e str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity<'e> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'e str>,
+    source_ip: &'e str,
+}

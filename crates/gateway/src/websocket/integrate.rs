@@ -1,0 +1,322 @@
+//! What happens on a connection, passed to its route's integration within the integration's time-out.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use gatemill_wire::{RequestId, percent};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
+use http_body_util::{BodyExt as _, Full, Limited};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::{
+    happening::{Answered, Happening, What},
+    mapping::Place,
+    select::KeyPattern,
+    snapshot::{Integration, Route, To},
+    template::{Rendered, Templates},
+};
+use crate::{
+    Gateway,
+    functions::{Answer, Call, CallError, FunctionTarget},
+    limits::MESSAGE_BYTES_MAX,
+    proxy::upstream::Failure,
+    record::Passthrough,
+};
+
+/// What an integration answered.
+#[derive(Debug, Default)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Failed {
+    pub(super) why: String,
+    /// The status of a handshake that ends so.
+    pub(super) status: u16,
+    /// The function had no room: it may have it in a moment.
+    pub(super) is_throttled: bool,
+}
+
+fn failed(status: u16, why: impl Into<String>) -> Failed {
+    Failed { why: why.into(), status, is_throttled: false }
+}
+
+/// Asks the route's integration.
+pub(super) async fn integrate(
+    gateway: &Gateway,
+    route: &Route,
+    happening: &Happening<'_>,
+) -> Result<Reply, Failed> {
+    let integration = route.integration.as_deref();
+    let integration = integration.ok_or_else(|| failed(500, "the route has no integration"))?;
+    let asked = async {
+        match &integration.to {
+            To::FunctionProxy(function) => proxied(gateway, route, function, happening).await,
+            To::Function(function) => {
+                called(gateway, route, integration, function, happening).await
+            }
+            To::Http { .. } => asked_by_http(gateway, integration, happening).await,
+            To::Mock => mocked(integration, happening),
+            To::Nowhere => Err(failed(500, "the integration's URI is none in this stage")),
+        }
+    };
+    match tokio::time::timeout(integration.timeout, asked).await {
+        Ok(reply) => reply,
+        Err(_) => Err(failed(504, "the integration did not answer in time")),
+    }
+}
+
+/// A function with API Gateway's event, which answers with a status and a body.
+async fn proxied(
+    gateway: &Gateway,
+    route: &Route,
+    function: &FunctionTarget,
+    happening: &Happening<'_>,
+) -> Result<Reply, Failed> {
+    let event = happening.event().map_err(|error| failed(500, error.to_string()))?;
+    let answer = invoke(gateway, route, function, happening, event).await?;
+    if answer.failed {
+        return Err(failed(502, "the function ended in an error"));
+    }
+    let read: Result<ProxyAnswer, _> = serde_json::from_slice(&answer.payload);
+    let Ok(read) = read else {
+        // Nobody waits for what a one-way route's function says.
+        return match (&happening.what, route.answers) {
+            (What::Connect { .. }, _) | (_, true) => {
+                Err(failed(502, "malformed Lambda proxy response"))
+            }
+            (_, false) => Ok(Reply::default()),
+        };
+    };
+    let Some(status) = read.status() else {
+        return Err(failed(502, "malformed Lambda proxy response: statusCode"));
+    };
+    let body = match (read.body.unwrap_or_default(), read.is_base64_encoded) {
+        (text, Some(true)) => Bytes::from(
+            STANDARD.decode(text).map_err(|_| failed(502, "the function's body is no base64"))?,
+        ),
+        (text, _) => Bytes::from(text),
+    };
+    Ok(Reply { status, headers: header_map(read.headers), body })
+}
+
+/// The members of a proxy answer that count here.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ProxyAnswer {
+    status_code: Option<Value>,
+    headers: Option<Map<String, Value>>,
+    body: Option<String>,
+    is_base64_encoded: Option<bool>,
+}
+
+impl ProxyAnswer {
+    fn status(&self) -> Option<u16> {
+        let status = match &self.status_code {
+            None => 200,
+            Some(Value::Number(number)) => u16::try_from(number.as_u64()?).ok()?,
+            Some(Value::String(text)) => text.parse().ok()?,
+            Some(_) => return None,
+        };
+        (200..=599).contains(&status).then_some(status)
+    }
+}
+
+fn header_map(headers: Option<Map<String, Value>>) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers.into_iter().flatten() {
+        let text = super::select::text_of(Some(&value));
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(&text))
+        {
+            map.insert(name, value);
+        }
+    }
+    map
+}
+
+/// A function with what a template makes, or with the message itself.
+async fn called(
+    gateway: &Gateway,
+    route: &Route,
+    integration: &Integration,
+    function: &FunctionTarget,
+    happening: &Happening<'_>,
+) -> Result<Reply, Failed> {
+    let body = outgoing(integration, happening)?;
+    let payload = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
+    if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
+        return Err(failed(400, "what the function would be called with is no JSON"));
+    }
+    let answer = invoke(gateway, route, function, happening, payload).await?;
+    if answer.failed && integration.responses.is_empty() {
+        return Err(failed(502, "the function ended in an error"));
+    }
+    let headers = HeaderMap::new();
+    let answered = Answered { status: 200, headers: &headers, body: &answer.payload };
+    let by = answered.lookup("integration.response.body.errorMessage").unwrap_or_default();
+    respond(integration, happening, &answered, &by)
+}
+
+async fn invoke(
+    gateway: &Gateway,
+    route: &Route,
+    function: &FunctionTarget,
+    happening: &Happening<'_>,
+    payload: Bytes,
+) -> Result<Answer, Failed> {
+    if !gateway.functions.allows(function, &route.source_arn, &happening.peer.account) {
+        return Err(failed(
+            500,
+            format!(
+                "the policy of {} does not let apigateway.amazonaws.com invoke it for {}",
+                function.arn(),
+                route.source_arn
+            ),
+        ));
+    }
+    let request_id = RequestId(gateway.entropy.uuid());
+    let call = Call { function, payload, request_id, trace_id: happening.trace_id };
+    gateway.functions.invoke(call).await.map_err(|error| Failed {
+        why: error.to_string(),
+        status: if error == CallError::Throttled { 429 } else { 500 },
+        is_throttled: error == CallError::Throttled,
+    })
+}
+
+/// An HTTP server.
+async fn asked_by_http(
+    gateway: &Gateway,
+    integration: &Integration,
+    happening: &Happening<'_>,
+) -> Result<Reply, Failed> {
+    let request = http_request(integration, happening)?;
+    let response = gateway.upstream.send(request).await.map_err(|failure| match failure {
+        Failure::Forbidden => failed(500, failure.to_string()),
+        Failure::Unreachable(_) => failed(502, failure.to_string()),
+    })?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, MESSAGE_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| failed(502, format!("the answer cannot be read: {error}")))?;
+    let (status, headers, body) = (head.status.as_u16(), head.headers, body.to_bytes());
+    if let To::Http { is_proxy: false, .. } = integration.to {
+        let answered = Answered { status, headers: &headers, body: &body };
+        let mut reply = respond(integration, happening, &answered, &status.to_string())?;
+        reply.headers = headers;
+        return Ok(reply);
+    }
+    Ok(Reply { status, headers, body })
+}
+
+fn http_request(
+    integration: &Integration,
+    happening: &Happening<'_>,
+) -> Result<Request<Full<Bytes>>, Failed> {
+    let To::Http { uri, method, .. } = &integration.to else {
+        return Err(failed(500, "the integration is of another kind"));
+    };
+    let (mut headers, mut query) = (HeaderMap::new(), Vec::new());
+    let mut path: Vec<(&str, String)> = Vec::new();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    for mapping in &integration.mappings {
+        let Some(value) = mapping.value(|name| happening.lookup(name)) else { continue };
+        let encoded = || percent::encode(value.as_bytes(), b"");
+        match mapping.place {
+            Place::Query => {
+                query.push(format!(
+                    "{}={}",
+                    percent::encode(mapping.name.as_bytes(), b""),
+                    encoded()
+                ));
+            }
+            Place::Path => path.push((&mapping.name, encoded())),
+            Place::Header => {
+                let name = HeaderName::from_bytes(mapping.name.as_bytes());
+                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
+                    headers.insert(name, value);
+                }
+            }
+        }
+    }
+    let trace = HeaderValue::from_str(happening.trace_id);
+    if let Ok(trace) = trace {
+        headers.insert(gatemill_wire::payload::headers::TRACE, trace);
+    }
+    let parameter =
+        |name: &str| path.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str());
+    let mut uri = uri.render(parameter);
+    if !query.is_empty() {
+        uri.push(if uri.contains('?') { '&' } else { '?' });
+        uri.push_str(&query.join("&"));
+    }
+    let uri: Uri = uri.parse().map_err(|_| failed(500, "the integration's URI is none"))?;
+    let mut request = Request::new(Full::new(outgoing(integration, happening)?));
+    *request.method_mut() = method.clone();
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Nobody: the request template says the status, the integration response the body.
+fn mocked(integration: &Integration, happening: &Happening<'_>) -> Result<Reply, Failed> {
+    let status = match render(integration, happening)? {
+        Rendered::Text(text) => {
+            let asked: Value = serde_json::from_str(text)
+                .map_err(|_| failed(500, "the mock's template is no JSON"))?;
+            let status = asked.get("statusCode").and_then(Value::as_u64).unwrap_or(200);
+            u16::try_from(status).map_err(|_| failed(500, "the mock's status is none"))?
+        }
+        Rendered::AsItIs | Rendered::Refused => 200,
+    };
+    let (headers, body) = (HeaderMap::new(), Bytes::new());
+    let answered = Answered { status, headers: &headers, body: &body };
+    respond(integration, happening, &answered, &status.to_string())
+}
+
+/// What the integration is sent.
+fn outgoing(integration: &Integration, happening: &Happening<'_>) -> Result<Bytes, Failed> {
+    Ok(match render(integration, happening)? {
+        Rendered::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        Rendered::AsItIs | Rendered::Refused => Bytes::copy_from_slice(happening.body().as_bytes()),
+    })
+}
+
+fn render<'i>(
+    integration: &'i Integration,
+    happening: &Happening<'_>,
+) -> Result<Rendered<'i>, Failed> {
+    let lookup = |name: &str| happening.lookup(name);
+    match integration.templates.render(integration.passthrough, lookup) {
+        Rendered::Refused => Err(failed(415, "no request template is for this message")),
+        rendered => Ok(rendered),
+    }
+}
+
+/// Chooses the integration response by `by`, and makes the body by its template. With none at all, the answer goes on
+/// as it is.
+fn respond(
+    integration: &Integration,
+    happening: &Happening<'_>,
+    answered: &Answered<'_>,
+    by: &str,
+) -> Result<Reply, Failed> {
+    let responses = &integration.responses;
+    let chosen = responses.iter().find(|(key, _)| key.fits(by));
+    let chosen =
+        chosen.or_else(|| responses.iter().find(|(key, _)| matches!(key, KeyPattern::Default)));
+    let templates: Option<&Templates> = chosen.map(|(_, templates)| templates);
+    if templates.is_none() && !responses.is_empty() {
+        return Err(failed(500, "no integration response is for what the integration answered"));
+    }
+    let lookup = |name: &str| answered.lookup(name).unwrap_or_else(|| happening.lookup(name));
+    let rendered = templates.map(|templates| templates.render(Passthrough::WhenNoMatch, lookup));
+    let body = match rendered {
+        Some(Rendered::Text(text)) => Bytes::copy_from_slice(text.as_bytes()),
+        Some(Rendered::AsItIs | Rendered::Refused) | None => answered.body.clone(),
+    };
+    Ok(Reply { status: answered.status, headers: HeaderMap::new(), body })
+}
