@@ -100,6 +100,7 @@ pub struct Identity {
     mode: Mode,
     keys: HashMap<String, Credential>,
     sessions: Sessions,
+    sealing: SealingKey,
     roles: RoleAccess,
 }
 
@@ -130,7 +131,10 @@ impl Identity {
         let Mode::Serve { account } = &mode else {
             let sealing = sealing_key(data_dir, entropy, true)?;
             let sessions = Sessions::new(&sealing);
-            return Ok((Arc::new(Self { mode, keys: HashMap::new(), sessions, roles }), None));
+            return Ok((
+                Arc::new(Self { mode, keys: HashMap::new(), sessions, sealing, roles }),
+                None,
+            ));
         };
         let mut stored = stored_keys(store)?;
         let sealing = sealing_key(data_dir, entropy, stored.is_empty())?;
@@ -145,7 +149,13 @@ impl Identity {
             .map(|(id, key)| credential(id, &key, &sealing))
             .collect::<Result<_, _>>()?;
         let sessions = Sessions::new(&sealing);
-        Ok((Arc::new(Self { mode, keys, sessions, roles }), new))
+        Ok((Arc::new(Self { mode, keys, sessions, sealing, roles }), new))
+    }
+
+    /// A key for another purpose, which says nothing about the one that it is derived from. It is the same at every start, as
+    /// long as the key file is.
+    pub fn derive_key(&self, purpose: &str) -> [u8; 32] {
+        self.sealing.derive(purpose)
     }
 
     /// Begins a session of a role, for a function to run with.

@@ -146,7 +146,13 @@ async fn dev_accepts_any_key_and_twelve_digits_select_the_account() {
 async fn a_root_may_do_everything_and_nobody_else_anything() {
     let sessions = Sessions::new(&SealingKey::new(&[1; 32]).unwrap());
     let roles = RoleAccess::None;
-    let identity = Identity { mode: serve(), keys: HashMap::new(), sessions, roles };
+    let identity = Identity {
+        mode: serve(),
+        keys: HashMap::new(),
+        sessions,
+        sealing: SealingKey::new(&[1; 32]).unwrap(),
+        roles,
+    };
     let mut cx = context(root("123456789012", "AKIA"));
     identity.authorize(&cx, &api::GET_CALLER_IDENTITY).unwrap();
     for arn in ["arn:aws:iam::123456789012:user/eve", "arn:aws:iam::999999999999:root", ""] {
@@ -166,7 +172,13 @@ async fn a_root_may_do_everything_and_nobody_else_anything() {
 async fn a_role_may_do_what_the_setting_says_in_its_own_account() {
     let sessions = Sessions::new(&SealingKey::new(&[1; 32]).unwrap());
     let roles = RoleAccess::None;
-    let mut identity = Identity { mode: serve(), keys: HashMap::new(), sessions, roles };
+    let mut identity = Identity {
+        mode: serve(),
+        keys: HashMap::new(),
+        sessions,
+        sealing: SealingKey::new(&[1; 32]).unwrap(),
+        roles,
+    };
     let mut caller = root("123456789012", "ASIA");
     caller.arn = "arn:aws:sts::123456789012:assumed-role/worker/resize".to_owned();
     let mut cx = context(caller);
