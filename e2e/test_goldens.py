@@ -43,6 +43,7 @@ VOLATILE = [
     (re.compile(r"\bpython3\.\d+"), "python3.N"),
     (re.compile(r"(runtime:)[0-9a-f]{64}"), r"\1<hash>"),
     (re.compile(r"\b[0-9a-z]{32}(\.lambda-url\.)"), r"<url-id>\1"),
+    (re.compile(r"\bcsc-[0-9a-z]{17}"), "csc-<id>"),
     (re.compile(r"(localhost|127\.0\.0\.1):\d+"), r"\1:<port>"),
     (re.compile(r'("Location":"[^"]*?/)[^/"]*"'), r'\1<package>"'),
     (re.compile(r"(?m)^(x-amz-log-result|x-amzn-trace-id): .*$"), r"\1: <differs>"),
@@ -224,6 +225,7 @@ def lambda_exchanges(functions, aside, python):
     functions.delete_function_url_config(FunctionName="golden")
     refused(functions.get_function_url_config, FunctionName="golden")
     layer_exchanges(functions)
+    function_settings_exchanges(functions)
     refused(functions.list_capacity_providers)
     functions.delete_function(FunctionName="golden")
 
@@ -245,6 +247,36 @@ def layer_exchanges(functions):
     functions.get_layer_version_policy(**version)
     functions.remove_layer_version_permission(**version, StatementId="s")
     functions.delete_layer_version(**version)
+
+
+def function_settings_exchanges(functions):
+    arn = "arn:aws:lambda:us-east-1:444444444444:function:golden"
+    functions.tag_resource(Resource=arn, Tags={"a": "b"})
+    refused(functions.tag_resource, Resource=f"{arn}:1", Tags={"a": "b"})
+    functions.list_tags(Resource=arn)
+    functions.untag_resource(Resource=arn, TagKeys=["a"])
+    statement = {"Sid": "one", "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"},
+                 "Action": "lambda:InvokeFunction", "Resource": arn}
+    functions.put_resource_policy(ResourceArn=arn, Policy=json.dumps({"Version": "2012-10-17", "Statement": [statement]}))
+    functions.get_resource_policy(ResourceArn=arn)
+    functions.delete_resource_policy(ResourceArn=arn)
+    refused(functions.get_resource_policy, ResourceArn=arn)
+    functions.put_runtime_management_config(FunctionName="golden", UpdateRuntimeOn="FunctionUpdate")
+    functions.get_runtime_management_config(FunctionName="golden")
+    publishers = {"SigningProfileVersionArns": ["arn:aws:signer:us-east-1:444444444444:/signing-profiles/one/abcdefghij"]}
+    made = functions.create_code_signing_config(AllowedPublishers=publishers, Description="d")
+    config = made["CodeSigningConfig"]["CodeSigningConfigArn"]
+    functions.get_code_signing_config(CodeSigningConfigArn=config)
+    functions.list_code_signing_configs()
+    functions.update_code_signing_config(CodeSigningConfigArn=config,
+                                         CodeSigningPolicies={"UntrustedArtifactOnDeployment": "Enforce"})
+    functions.put_function_code_signing_config(FunctionName="golden", CodeSigningConfigArn=config)
+    functions.get_function_code_signing_config(FunctionName="golden")
+    functions.list_functions_by_code_signing_config(CodeSigningConfigArn=config)
+    refused(functions.update_function_code, FunctionName="golden", ZipFile=package())
+    functions.delete_function_code_signing_config(FunctionName="golden")
+    functions.delete_code_signing_config(CodeSigningConfigArn=config)
+    refused(functions.get_code_signing_config, CodeSigningConfigArn=config)
 
 
 def gateway_exchanges(apis):

@@ -53,7 +53,14 @@ fn generate(root: &Path, models: &Path) -> Result<Files> {
     let mut files = Files::new();
     for service in config::SERVICES {
         let path = models.join(service.name).join(service.version).join("service-2.json.gz");
-        let model = model::read(&path)?;
+        let mut model = model::read(&path)?;
+        for entry in config::OVERRIDES.iter().filter(|entry| entry.service == service.name) {
+            if matches!(entry.change, config::Change::OptionalMembers)
+                && let Some(shape) = model.shapes.get_mut(entry.shape)
+            {
+                shape.required.clear();
+            }
+        }
         for (name, text) in emit::service(service, &model)? {
             let path = Path::new(service.name).join(name);
             files.insert(

@@ -83,7 +83,7 @@ pub(crate) fn of(
         // Not reserved: a function may mean another one.
         set("AWS_ENDPOINT_URL", &format!("http://{API_ADDRESS}"));
     }
-    for (name, value) in configuration.environment.iter().flatten() {
+    for (name, value) in configuration.variables() {
         set(name, value);
     }
     let memory = configuration.memory_mb.to_string();

@@ -28,6 +28,18 @@ pub enum Error {
     /// Something that belongs to a function is missing: a policy, a statement.
     #[error("{0}")]
     NotFound(String),
+    /// As [`Self::NotFound`], where AWS answers without a type.
+    #[error("{0}")]
+    UntypedNotFound(String),
+    /// There is no such code signing configuration.
+    #[error("{0}")]
+    CodeSigningConfigNotFound(String),
+    /// Code that a function's code signing configuration does not allow.
+    #[error("{0}")]
+    CodeVerification(String),
+    /// Code that is not what was signed.
+    #[error("{0}")]
+    InvalidCodeSignature(String),
     /// The caller may not do this.
     #[error("{0}")]
     AccessDenied(String),
@@ -101,6 +113,12 @@ pub enum Error {
         /// What is installed.
         installed: String,
     },
+    /// The function is held to a version of its runtime that this host does not have any more.
+    #[error(
+        "The runtime version that the function's runtime management configuration names is not installed on this host any \
+         more. Update the function, or change its runtime management configuration."
+    )]
+    RuntimePinned,
     /// The function's own entry point cannot be started; its caller reads that as a failure of the function.
     #[error("{}", .0.problem)]
     Entrypoint(Entrypoint),
@@ -185,12 +203,24 @@ static UNTYPED_INVALID_PARAMETER_VALUE: ErrorShape = ErrorShape {
     typed: false,
 };
 
+/// `ResourceNotFoundException` without its `Type`, as recorded of code signing configurations.
+static UNTYPED_NOT_FOUND: ErrorShape = ErrorShape {
+    code: "ResourceNotFoundException",
+    status: 404,
+    message_member: Some("Message"),
+    typed: false,
+};
+
 impl From<Error> for ApiError {
     fn from(error: Error) -> Self {
         let shape = match &error {
             Error::FunctionNotFound(_) | Error::OtherRegion { .. } | Error::NotFound(_) => {
                 &errors::RESOURCE_NOT_FOUND_EXCEPTION
             }
+            Error::UntypedNotFound(_) => &UNTYPED_NOT_FOUND,
+            Error::CodeSigningConfigNotFound(_) => &errors::CODE_SIGNING_CONFIG_NOT_FOUND_EXCEPTION,
+            Error::CodeVerification(_) => &errors::CODE_VERIFICATION_FAILED_EXCEPTION,
+            Error::InvalidCodeSignature(_) => &errors::INVALID_CODE_SIGNATURE_EXCEPTION,
             Error::AccessDenied(_) => &common::ACCESS_DENIED,
             Error::InvalidParameter(_) | Error::RuntimeMissing { .. } => {
                 &errors::INVALID_PARAMETER_VALUE_EXCEPTION
@@ -209,7 +239,7 @@ impl From<Error> for ApiError {
                     .with_member("Reason", throttle.reason())
                     .with_header("Retry-After", RETRY_AFTER.as_secs().to_string());
             }
-            Error::Entrypoint(_) => &errors::INVALID_RUNTIME_EXCEPTION,
+            Error::Entrypoint(_) | Error::RuntimePinned => &errors::INVALID_RUNTIME_EXCEPTION,
             Error::NotProvisioned => &errors::PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION,
             Error::Concurrency(_) => &UNTYPED_INVALID_PARAMETER_VALUE,
             Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,

@@ -41,14 +41,14 @@ pub(crate) fn process(
     }
     let mut words = entry_point.iter().chain(command);
     let first = words.next().ok_or_else(|| invalid("exec: no command".to_owned()))?;
-    let own = configuration.environment.as_ref().and_then(|own| own.get(PATH_VARIABLE));
+    let own = configuration.variables().find(|(name, _)| *name == PATH_VARIABLE);
     let path =
         env.iter().rev().find(|(name, _)| name == PATH_VARIABLE).map(|(_, path)| path.as_str());
     let program = program(
         unpacked,
         first,
         &working_directory,
-        own.map(String::as_str).or(path).unwrap_or(PATH),
+        own.map(|(_, path)| path.as_str()).or(path).unwrap_or(PATH),
     )?;
     let pack = Pack::image(program, words.cloned().collect(), env);
     Ok(Process { pack: Arc::new(pack), working_directory, handler })

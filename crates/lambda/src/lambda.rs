@@ -31,9 +31,11 @@ use crate::{
     parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
+    signature::Roots,
     snap_start::SnapStarts,
     uid::Uids,
     url::Urls,
+    vault::Vault,
     worker,
 };
 
@@ -55,6 +57,8 @@ pub struct Parts {
     pub code_dir: PathBuf,
     /// The directory of container images.
     pub image_dir: PathBuf,
+    /// What environment variables are encrypted with. It has to be the same at every start.
+    pub environment_key: [u8; 32],
     /// Numbers that operators choose.
     pub settings: Settings,
 }
@@ -95,6 +99,10 @@ pub struct Settings {
     pub pending_wait: Duration,
     /// The domain below which the hosts of function URLs lead here; `localhost` for local callers where there is none.
     pub url_domain: Option<String>,
+    /// Whether settings are taken that nothing enforces, such as VPCs.
+    pub accept_unenforceable: bool,
+    /// The directory of certificates, `*.pem`, whose signatures of code are believed.
+    pub signing_roots: Option<PathBuf>,
     /// Whether streamed answers have AWS's bandwidth: 6 MB at once, then 2 MB a second.
     pub limits_stream_bandwidth: bool,
 }
@@ -116,6 +124,8 @@ impl Default for Settings {
             init_timeout: limits::INIT,
             pending_wait: limits::PENDING_WAIT,
             url_domain: None,
+            accept_unenforceable: false,
+            signing_roots: None,
             limits_stream_bandwidth: false,
         }
     }
@@ -152,6 +162,7 @@ pub struct Lambda {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) settings: Settings,
     pub(crate) snapshots: Arc<Snapshots>,
+    pub(crate) vault: Arc<Vault>,
     pub(crate) urls: Arc<Urls>,
     pub(crate) snap_starts: SnapStarts,
     pub(crate) code: CodeStore,
@@ -174,6 +185,8 @@ pub struct Lambda {
     /// Signs the addresses of code. New at every start, which ends the addresses given out before; they live for ten
     /// minutes anyway.
     pub(crate) location_key: [u8; 32],
+    /// Whose signatures of code are believed.
+    pub(crate) signing_roots: Arc<Roots>,
 }
 
 impl std::fmt::Debug for Lambda {
@@ -191,10 +204,12 @@ impl Lambda {
         let code = CodeStore::open(&parts.code_dir)?;
         let images = Images::open(&parts.image_dir, parts.settings.images.clone());
         let images = images.map_err(Error::Image)?;
+        let signing_roots = Roots::read(parts.settings.signing_roots.as_deref())?;
         let mut location_key = [0; 32];
         parts.entropy.fill(&mut location_key);
         let loads = Arc::new(Loads::new(parts.settings.account_concurrency));
         let provisioned = Arc::new(Groups::default());
+        let vault = Arc::new(Vault::new(&parts.environment_key));
         Ok(Arc::new_cyclic(|me| Self {
             me: me.clone(),
             store: parts.store,
@@ -202,7 +217,12 @@ impl Lambda {
             runtimes: parts.runtimes,
             clock: parts.clock,
             entropy: parts.entropy,
-            snapshots: Arc::new(Snapshots::new(Arc::clone(&loads), Arc::clone(&provisioned))),
+            snapshots: Arc::new(Snapshots::new(
+                Arc::clone(&loads),
+                Arc::clone(&provisioned),
+                Arc::clone(&vault),
+            )),
+            vault,
             urls: Arc::default(),
             snap_starts: SnapStarts::default(),
             code,
@@ -220,6 +240,7 @@ impl Lambda {
             services: OnceLock::new(),
             roles: OnceLock::new(),
             location_key,
+            signing_roots: Arc::new(signing_roots),
             settings: parts.settings,
         }))
     }

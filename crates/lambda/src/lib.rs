@@ -20,6 +20,8 @@
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code`, `code_store`, `zip_intake` | what runs, on the disk; packages there, and zips from strangers |
 //! | `entrypoint`, `image_start` | programs that functions bring themselves, alone or in a container image |
+//! | `trace`, `vault` | which calls are sampled, and environment variables at rest |
+//! | `signature`, `signing_record` | who signed a package, and what is stored about who may |
 //! | `record`, `layer_record`, `target`, `limits`, `error` | what is stored, names, bounds, errors |
 //!
 //! What it does not do: it listens on nothing, checks no signature, stores no log line, and isolates nothing itself.
@@ -59,11 +61,15 @@ mod role;
 mod run_to_end;
 mod runtime_api;
 mod shard;
+mod signature;
+mod signing_record;
 mod snap_start;
 mod start;
 mod target;
+mod trace;
 mod uid;
 mod url;
+mod vault;
 mod version_worker;
 mod wires;
 mod worker;

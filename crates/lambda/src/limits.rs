@@ -225,3 +225,5 @@ pub const DEPLOYMENT_ATTEMPTS_MAX: u32 = 5;
 pub const CODE_LOCATION_S: i64 = 600;
 /// How old a blob has to be before it is removed as unused: longer than any request that is about to name it.
 pub const BLOB_AGE_MS: i64 = 15 * 60 * 1000;
+/// The text of a package's signature.
+pub const SIGNATURE_BYTES_MAX: u64 = 1024 * 1024;

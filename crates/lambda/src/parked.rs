@@ -259,7 +259,7 @@ pub(crate) async fn make(
 /// How the function's runtime can wait for it, if it can.
 fn parkable(lambda: &Lambda, version: &Version, pack: &Pack, spec: &Spec) -> Option<Parkable> {
     let configuration = &version.configuration;
-    let mut own = configuration.environment.iter().flatten();
+    let mut own = configuration.variables();
     if !lambda.sandboxes.can_park()
         || spec.root.is_some()
         || own.any(|(name, _)| is_read_at_start(name))

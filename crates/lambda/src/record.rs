@@ -42,6 +42,9 @@ pub(crate) const PROVISIONED: Table<ProvisionedRecord> =
 /// Resource policies by account, region, name and qualifier (empty for none).
 pub(crate) const POLICIES: Table<PolicyRecord> = Table::new("lambda-policies");
 
+/// Versions of runtimes that functions are held to, by account, region, name and version (empty for `$LATEST`).
+pub(crate) const RUNTIME_PINS: Table<RuntimePinRecord> = Table::new("lambda-runtime-pins");
+
 /// A function.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct FunctionRecord {
@@ -122,7 +125,7 @@ pub(crate) struct Configuration {
     pub(crate) memory_mb: u32,
     pub(crate) ephemeral_mb: u32,
     /// `None` when the caller never gave any: AWS tells that from an empty map.
-    pub(crate) environment: Option<BTreeMap<String, String>>,
+    pub(crate) environment: Option<Variables>,
     pub(crate) logging: Logging,
     pub(crate) package: Package,
     /// The container image that is the function's code. It has no runtime and no handler then; both are empty.
@@ -137,12 +140,62 @@ pub(crate) struct Configuration {
     /// What appears at `/opt`, later ones over earlier ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) layers: Vec<UsedLayer>,
+    /// Whether the calls that nobody decided about are sampled (`TracingConfig.Mode` is `Active`).
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) traced: bool,
+    /// What is shown and has no effect, where the operator wants it so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) unenforced: Option<Unenforced>,
+    /// What a good signature of the package says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) signing: Option<Signing>,
 }
 
 /// What was added to records later is left out where it is not used, so that their bytes stay what they were.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
 fn is_not(flag: &bool) -> bool {
     !flag
+}
+
+/// Environment variables. At rest they are sealed; records of earlier versions, and what runs, have them plain.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Variables {
+    /// What the [`Vault`](crate::vault::Vault) made, in base64.
+    Sealed(String),
+    Plain(BTreeMap<String, String>),
+}
+
+impl std::fmt::Debug for Variables {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Variables").finish_non_exhaustive()
+    }
+}
+
+/// Settings that nothing here enforces.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unenforced {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vpc: Option<Vpc>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) file_systems: Vec<FileSystem>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kms_key_arn: Option<String>,
+}
+
+/// A VPC that a function shall be connected to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Vpc {
+    pub(crate) subnets: Vec<String>,
+    pub(crate) security_groups: Vec<String>,
+    pub(crate) dual_stack: bool,
+}
+
+/// A file system that a function shall see.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FileSystem {
+    pub(crate) arn: String,
+    pub(crate) path: String,
 }
 
 /// Where and how a function logs.
@@ -173,6 +226,15 @@ pub(crate) struct Image {
     pub(crate) command: Option<Vec<String>>,
     /// In place of the image's `WORKDIR`.
     pub(crate) working_directory: Option<String>,
+}
+
+/// Who signed a function's package.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Signing {
+    /// The ARN of the version of the signing profile.
+    pub(crate) profile: String,
+    /// The ARN of the signing job.
+    pub(crate) job: String,
 }
 
 /// The code of a function.
@@ -259,10 +321,25 @@ impl Record for ProvisionedRecord {
     const VERSION: u8 = 1;
 }
 
+/// The version of its runtime that a function is held to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RuntimePinRecord {
+    /// AWS's word for when it changes: `Manual` or `FunctionUpdate`.
+    pub(crate) update_on: String,
+    pub(crate) arn: String,
+}
+
+impl Record for RuntimePinRecord {
+    const VERSION: u8 = 1;
+}
+
 /// A resource policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PolicyRecord {
     pub(crate) revision_id: String,
+    /// Where it was put as a whole document that has one; else it is `default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) id: Option<String>,
     /// In the order in which they were added.
     pub(crate) statements: Vec<StatementRecord>,
 }
@@ -284,6 +361,15 @@ impl Configuration {
     pub(crate) fn code_digests(&self) -> impl Iterator<Item = Digest> {
         let layers = self.layers.iter().map(|layer| layer.package.digest);
         std::iter::once(self.package.digest).chain(layers).chain(merged_digest(&self.layers))
+    }
+
+    /// The environment variables of a configuration that was made ready to run, where they are plain.
+    pub(crate) fn variables(&self) -> impl Iterator<Item = (&String, &String)> {
+        let plain = match &self.environment {
+            Some(Variables::Plain(plain)) => Some(plain),
+            Some(Variables::Sealed(_)) | None => None,
+        };
+        plain.into_iter().flatten()
     }
 
     /// `CodeSha256`: of a zip in base64, of an image in hexadecimal digits.

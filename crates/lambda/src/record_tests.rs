@@ -18,13 +18,16 @@ fn function() -> FunctionRecord {
             timeout_s: 3,
             memory_mb: 128,
             ephemeral_mb: 512,
-            environment: Some([("AB".to_owned(), "c".to_owned())].into()),
+            environment: Some(Variables::Plain([("AB".to_owned(), "c".to_owned())].into())),
             logging: Logging { group: None, format: LogFormat::Text },
             package: Package { digest: Digest::of(b""), bytes: 22, unpacked_bytes: 0 },
             image: None,
             snap_start: false,
             per_tenant: false,
             layers: Vec::new(),
+            traced: false,
+            unenforced: None,
+            signing: None,
         },
         lifecycle: Lifecycle::Active,
         revision_id: "7a3f6c1e-0000-4000-8000-000000000002".into(),
@@ -139,6 +142,7 @@ fn the_smaller_ones() {
     let text = r#"{"executions":3,"last_modified_ms":1795379214123}"#;
     assert_eq!(encode(&provisioned).unwrap(), golden(text));
     let policy = PolicyRecord {
+        id: None,
         revision_id: "r".into(),
         statements: vec![StatementRecord { sid: "s".into(), json: "{}".into() }],
     };

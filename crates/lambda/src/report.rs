@@ -18,6 +18,7 @@ use crate::{
     record::LogFormat,
     runtime_api::{extension::Extension, telemetry::Subscription},
     start::InitEnd,
+    trace::Sampled,
 };
 
 const MIB: u64 = 1024 * 1024;
@@ -85,6 +86,8 @@ pub(crate) struct Report<'a> {
     pub(crate) memory_peak_bytes: u64,
     /// Bytes of the answer.
     pub(crate) produced: usize,
+    /// Its trace, if it is sampled.
+    pub(crate) trace: Option<Sampled<'a>>,
     pub(crate) status: Status<'a>,
 }
 
@@ -409,6 +412,11 @@ impl Report<'_> {
             record["metrics"]["billedRestoreDurationMs"] = json!(billed(restore));
         }
         self.status.explain(&mut record);
+        if let Some(trace) = self.trace {
+            record["tracing"] = json!({
+                "spanId": trace.parent, "type": "X-Amzn-Trace-Id", "value": trace.header,
+            });
+        }
         record
     }
 
@@ -437,6 +445,9 @@ impl Report<'_> {
             }
         }
         line.push('\n');
+        if let Some(Sampled { root, parent, .. }) = self.trace {
+            let _ = writeln!(line, "XRAY TraceId: {root}\tSegmentId: {parent}\tSampled: true\t");
+        }
         line
     }
 }
@@ -471,6 +482,7 @@ mod tests {
             memory_mb: 128,
             memory_peak_bytes: 36 * MIB - 5,
             produced: 7,
+            trace: None,
             status,
         }
         .to_line()
@@ -486,6 +498,7 @@ mod tests {
             memory_mb: 128,
             memory_peak_bytes: 36 * MIB,
             produced: 7,
+            trace: None,
             status: Status::Error("Runtime.ExitError"),
         };
         assert_eq!(
@@ -504,6 +517,7 @@ mod tests {
             memory_mb: 128,
             memory_peak_bytes: 36 * MIB,
             produced: 7,
+            trace: None,
             status: Status::Success,
         };
         assert!(report.to_line().ends_with(

@@ -263,6 +263,12 @@ pub(crate) fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Erro
     let name = &version.configuration.runtime;
     match lambda.runtimes.resolve(name, fallback) {
         Ok((pack, warning)) => {
+            let arn = version.runtime_pin.as_ref();
+            if arn
+                .is_some_and(|arn| *arn != report::runtime_version_arn(&version.key.region, &pack))
+            {
+                return Err(Error::RuntimePinned);
+            }
             if let Some(warning) = warning {
                 // The warning was given when the function was made.
                 tracing::debug!(function = %version.key, %warning, "another runtime version runs");

@@ -98,7 +98,7 @@ async fn prepare(lambda: &Arc<Lambda>, key: &FunctionKey, number: u64) -> Result
     code::ensure(lambda, configuration).await?;
     if configuration.snap_start {
         let load = lambda.loads.of(&lambda.store, key)?;
-        let version = Version::new(key.clone(), Some(number), configuration, load)?;
+        let version = Version::new(key.clone(), Some(number), configuration, load, &lambda.vault)?;
         snap_start::prepare_snapshot(lambda, &Arc::new(version)).await?;
     }
     Ok(())

@@ -193,6 +193,26 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit_stream_bandwidth: Option<bool>,
 
+    /// Take settings of functions that nothing here can enforce: VPCs, file systems, KMS keys. They are shown again and have no
+    /// effect, and the log says so; without this they are refused [default: false]
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "GATEMILL_ACCEPT_UNENFORCEABLE",
+        hide_env = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) accept_unenforceable: Option<bool>,
+
+    /// A directory of root certificates, *.pem: packages that are signed below them are signed code for code signing
+    /// configurations
+    #[arg(long, value_name = "DIR", env = "GATEMILL_SIGNING_ROOTS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signing_roots: Option<PathBuf>,
+
     /// A domain of yours, below which every name API-ID.execute-api.DOMAIN and URL-ID.lambda-url.REGION.DOMAIN leads
     /// here: the ApiEndpoint and FunctionUrl of answers are made of it
     #[arg(long, value_name = "DOMAIN", env = "GATEMILL_API_DOMAIN", hide_env = true)]
@@ -347,6 +367,11 @@ pub(crate) struct Configuration {
     pub(crate) parked: Option<usize>,
     /// Whether streamed answers have AWS's bandwidth.
     pub(crate) limit_stream_bandwidth: bool,
+    /// Whether settings of functions are taken that nothing enforces.
+    pub(crate) accept_unenforceable: bool,
+    /// Where the roots of signed code are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) signing_roots: Option<PathBuf>,
     /// The domain of `ApiEndpoint` and `FunctionUrl`, where one is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
@@ -400,6 +425,8 @@ impl Settings {
             idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
             parked: self.parked.or(lower.parked),
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
+            accept_unenforceable: self.accept_unenforceable.or(lower.accept_unenforceable),
+            signing_roots: self.signing_roots.or(lower.signing_roots),
             api_domain: self.api_domain.or(lower.api_domain),
             services: self.services.or(lower.services),
         }
@@ -462,6 +489,8 @@ impl Settings {
             idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
             parked: self.parked,
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
+            accept_unenforceable: self.accept_unenforceable.unwrap_or(false),
+            signing_roots: self.signing_roots,
             api_domain,
             services,
         })

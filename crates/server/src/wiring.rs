@@ -140,6 +140,7 @@ impl Running {
             logs: Arc::new(FunctionLogs(Arc::clone(&logs))),
             code_dir: configuration.data_dir.join("code"),
             image_dir: configuration.data_dir.join("images"),
+            environment_key: identity.derive_key("environment variables of functions"),
             settings: lambda_settings(&configuration),
         });
         let dir = &configuration.data_dir;
@@ -370,6 +371,8 @@ fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
         nearest_runtime: configuration.mode == Mode::Dev,
         url_domain: configuration.api_domain.clone(),
         limits_stream_bandwidth: configuration.limit_stream_bandwidth,
+        accept_unenforceable: configuration.accept_unenforceable,
+        signing_roots: configuration.signing_roots.clone(),
         ..gatemill_lambda::Settings::default()
     }
 }

@@ -154,6 +154,8 @@ pub(crate) enum Change {
     OpenEnum,
     /// The same values in the order in which the service's messages list them.
     Order(&'static [&'static str]),
+    /// No member is required.
+    OptionalMembers,
 }
 
 /// The differences.
@@ -163,6 +165,12 @@ pub(crate) const OVERRIDES: &[Override] = &[
         shape: "Runtime",
         change: Change::OpenEnum,
         reason: "the service answers an unknown runtime with a text and a list of its own",
+    },
+    Override {
+        service: "lambda",
+        shape: "GetFunctionCodeSigningConfigResponse",
+        change: Change::OptionalMembers,
+        reason: "recorded answers for a function without one are empty",
     },
     Override {
         service: "lambda",

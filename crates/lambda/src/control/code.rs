@@ -9,7 +9,7 @@ use gatemill_wire::{
 };
 
 use super::{
-    function, image, layer, reference, unbuilt, version,
+    code_signing, function, image, layer, reference, unbuilt, version,
     view::{self, Named},
 };
 use crate::{
@@ -36,6 +36,7 @@ pub(crate) async fn update(
     unbuilt::update_code(&request)?;
     let uri = request.image_uri.as_deref().filter(|uri| !uri.is_empty());
     let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
+    let mut signing = None;
     let (zip, package, found) = match (&record.configuration.image, uri) {
         (None, Some(_)) => {
             return refused(
@@ -51,6 +52,8 @@ pub(crate) async fn update(
             function::check_updatable(&key, &record, request.revision_id.as_deref())?;
             let object = [&request.s3_bucket, &request.s3_key, &request.s3_object_version];
             let (zip, package) = taken(request.zip_file.as_ref(), named(object)).await?;
+            let config = code_signing::of_function(lambda, &key)?;
+            signing = code_signing::judge(lambda, &key, config.as_ref(), &zip).await?;
             (Some(zip), package, None)
         }
         (Some(_), Some(uri)) => {
@@ -65,7 +68,7 @@ pub(crate) async fn update(
             resolved_uri: found.resolved_uri,
             ..old
         });
-        Configuration { package, image, ..old.clone() }
+        Configuration { package, image, signing: signing.clone(), ..old.clone() }
     };
     if request.dry_run == Some(true) {
         let mut would_be = record;

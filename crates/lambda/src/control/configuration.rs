@@ -8,13 +8,15 @@ use gatemill_wire::{Cx, Operation as _};
 
 use super::{
     function, image, layer, reference, unbuilt,
+    unenforced::{self, Given},
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
     environment_variables::{EXEC_WRAPPER, RESERVED},
     limits::{ENVIRONMENT_BYTES_MAX, EPHEMERAL_MB, MEMORY_MB, TIMEOUT_S},
-    record::{Configuration, Image, LogFormat, Logging, Package},
+    record::{Configuration, Image, LogFormat, Logging, Package, Signing},
+    target::FunctionKey,
 };
 
 /// Identifiers that AWS takes today, in the order in which its error text lists them (January 2026).
@@ -91,6 +93,14 @@ pub(crate) async fn update(
     let variables = request.environment.as_ref().map(environment).transpose()?;
     let layers = request.layers.as_deref();
     let layers = layers.map(|arns| layer::of_function(lambda, cx, Some(arns))).transpose()?;
+    let variables = variables.map(|variables| lambda.vault.seal(&key, &variables)).transpose()?;
+    let given = Given {
+        vpc: request.vpc_config.clone(),
+        file_systems: request.file_system_configs.clone(),
+        kms_key_arn: request.kms_key_arn.clone(),
+    };
+    let old = record.configuration.unenforced.as_ref();
+    let unenforced = unenforced::apply(lambda, old, &given)?;
     let revision_id = request.revision_id.clone();
     let change = move |old: &Configuration| {
         let mut new = old.clone();
@@ -121,6 +131,8 @@ pub(crate) async fn update(
             new.layers.clone_from(layers);
         }
         layer::check_size(&new)?;
+        new.traced = wants_tracing(request.tracing_config.as_ref()).unwrap_or(old.traced);
+        new.unenforced.clone_from(&unenforced);
         check_snap_start(&new)?;
         Ok(new)
     };
@@ -131,9 +143,11 @@ pub(crate) async fn update(
 /// What a new function runs with.
 pub(crate) fn of_request(
     lambda: &Lambda,
+    key: &FunctionKey,
     request: &api::CreateFunctionRequest,
     package: Package,
     image: Option<Image>,
+    signing: Option<Signing>,
     deployment: String,
 ) -> Result<Configuration, Error> {
     let (runtime, handler) = match (&request.runtime, &request.handler, &image) {
@@ -152,6 +166,12 @@ pub(crate) fn of_request(
     check_numbers(request.timeout, request.memory_size, request.ephemeral_storage.as_ref())?;
     let number =
         |given: Option<i32>, default| given.and_then(|n| u32::try_from(n).ok()).unwrap_or(default);
+    let variables = request.environment.as_ref().map(environment).transpose()?;
+    let given = Given {
+        vpc: request.vpc_config.clone(),
+        file_systems: request.file_system_configs.clone(),
+        kms_key_arn: request.kms_key_arn.clone(),
+    };
     let default = Logging { group: None, format: LogFormat::Text };
     let configuration = Configuration {
         deployment,
@@ -162,7 +182,7 @@ pub(crate) fn of_request(
         timeout_s: number(request.timeout, 3),
         memory_mb: number(request.memory_size, 128),
         ephemeral_mb: number(request.ephemeral_storage.as_ref().map(|storage| storage.size), 512),
-        environment: request.environment.as_ref().map(environment).transpose()?,
+        environment: variables.map(|variables| lambda.vault.seal(key, &variables)).transpose()?,
         logging: logging(&default, request.logging_config.as_ref())?,
         package,
         image,
@@ -170,6 +190,9 @@ pub(crate) fn of_request(
         // The model has no other mode.
         per_tenant: request.tenancy_config.is_some(),
         layers: Vec::new(),
+        traced: wants_tracing(request.tracing_config.as_ref()).unwrap_or(false),
+        unenforced: unenforced::apply(lambda, None, &given)?,
+        signing,
     };
     check_snap_start(&configuration)?;
     Ok(configuration)
@@ -178,6 +201,11 @@ pub(crate) fn of_request(
 /// What a request says about SnapStart, if anything.
 fn wants_snap_start(given: Option<&api::SnapStart>) -> Option<bool> {
     Some(given?.apply_on.as_deref() == Some("PublishedVersions"))
+}
+
+/// What a request says about tracing, if anything.
+fn wants_tracing(given: Option<&api::TracingConfig>) -> Option<bool> {
+    Some(given?.mode.as_deref()? == "Active")
 }
 
 /// Families of runtimes that have SnapStart, each with its first version.
@@ -349,6 +377,9 @@ mod tests {
             snap_start: true,
             per_tenant: false,
             layers: Vec::new(),
+            traced: false,
+            unenforced: None,
+            signing: None,
         }
     }
 

@@ -2,22 +2,20 @@
 //!
 //! Each is one transaction over the function's record and the indexes beside it.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use gatemill_api::lambda as api;
 use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    alias, code, concurrency, configuration, image, layer, reference, unbuilt, url, version,
+    alias, code, code_signing, concurrency, configuration, image, layer, reference,
+    runtime_management, tag, unbuilt, url, version,
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
-    limits::{
-        CODE_STORAGE_BYTES_MAX, FUNCTION_NAME_CHARS_MAX, PAGE_MAX, TAG_KEY_CHARS_MAX,
-        TAG_VALUE_CHARS_MAX, TAGS_MAX,
-    },
+    limits::{CODE_STORAGE_BYTES_MAX, FUNCTION_NAME_CHARS_MAX, PAGE_MAX},
     record::{
         self, CODE_USES, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, Mark, POLICIES,
         USAGE, UsageRecord, WORK,
@@ -36,18 +34,22 @@ pub(crate) async fn create(
     check_name(&key.name)?;
     unbuilt::create(&request)?;
     let tags = request.tags.clone().unwrap_or_default();
-    check_tags(&tags)?;
+    tag::check(&tags)?;
     let deployment = cx.uuid().to_string();
+    let signing_config =
+        code_signing::of_create(lambda, cx, request.code_signing_config_arn.as_deref())?;
     let configuration = if image::is_wanted(&request) {
         image::check_create(lambda, &request)?;
         check_new(lambda, &key)?;
         let uri = request.code.image_uri.as_deref();
         let (package, image) = image::find(lambda, uri, request.image_config.as_ref()).await?;
-        configuration::of_request(lambda, &request, package, Some(image), deployment)?
+        configuration::of_request(lambda, &key, &request, package, Some(image), None, deployment)?
     } else {
+        image::check_zip(&request)?;
         let (zip, package) = code::of_create(&request.code).await?;
+        let signing = code_signing::judge(lambda, &key, signing_config.as_ref(), &zip).await?;
         let mut configuration =
-            configuration::of_request(lambda, &request, package, None, deployment)?;
+            configuration::of_request(lambda, &key, &request, package, None, signing, deployment)?;
         configuration.layers = layer::of_function(lambda, cx, request.layers.as_deref())?;
         layer::check_size(&configuration)?;
         check_new(lambda, &key)?;
@@ -71,6 +73,9 @@ pub(crate) async fn create(
                 return Err(Error::FunctionExists(owner.name.clone()));
             }
             FUNCTIONS.put(tx, &owner.record(), &created)?;
+            if let Some((config, _)) = &signing_config {
+                code_signing::attach(tx, &owner, config)?;
+            }
             WORK.put(tx, &owner.record(), &Mark {})?;
             use_code(tx, &owner, &created.configuration)?;
             count(tx, &owner, 1, size(&created.configuration), 0)?;
@@ -287,6 +292,8 @@ pub(crate) async fn delete(
             concurrency::remove_reserved(tx, &key)?;
             concurrency::tell_on_commit(tx, &loads, &key)?;
             url::remove_all(tx, &urls, &key)?;
+            code_signing::detach(tx, &key)?;
+            runtime_management::remove(tx, &key, None)?;
             FUNCTIONS.delete(tx, &key.record())?;
             WORK.delete(tx, &key.record())?;
             for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {
@@ -345,7 +352,7 @@ pub(crate) async fn update(
     change: impl Fn(&Configuration) -> Result<Configuration, Error> + Send + 'static,
 ) -> Result<(FunctionRecord, Option<version::Published>), Error> {
     let (deployment, revision) = (cx.uuid().to_string(), cx.uuid().to_string());
-    let now = cx.now;
+    let (now, renewal) = (cx.now, runtime_management::Renewal::new(lambda));
     let (key, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
     lambda
         .store
@@ -357,6 +364,7 @@ pub(crate) async fn update(
             let mut new = change(&old.configuration)?;
             new.deployment.clone_from(&deployment);
             use_code(tx, &key, &new)?;
+            renewal.renew(tx, &key, &new.runtime)?;
             count(tx, &key, 0, size(&new), size(&old.configuration))?;
             let record = FunctionRecord {
                 lifecycle: Lifecycle::Updating { serving: Box::new(old.configuration) },
@@ -389,12 +397,7 @@ pub(crate) fn check_updatable(
     match &record.lifecycle {
         Lifecycle::Creating => return Err(state("Pending")),
         Lifecycle::CreateFailed { .. } => return Err(state("Failed")),
-        Lifecycle::Updating { .. } => {
-            return Err(Error::Conflict(format!(
-                "{refused} An update is in progress for resource: {}",
-                key.arn(None)
-            )));
-        }
+        Lifecycle::Updating { .. } => return Err(being_updated(key)),
         Lifecycle::Active | Lifecycle::UpdateFailed { .. } => {}
     }
     match revision_id {
@@ -403,6 +406,14 @@ pub(crate) fn check_updatable(
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// What is refused while an update is under way.
+pub(crate) fn being_updated(key: &FunctionKey) -> Error {
+    Error::Conflict(format!(
+        "The operation cannot be performed at this time. An update is in progress for resource: {}",
+        key.arn(None)
+    ))
 }
 
 /// Ends a creation or an update: the worker's transaction. `deployment` is the one that was worked on; another one that
@@ -533,25 +544,6 @@ fn check_name(name: &str) -> Result<(), Error> {
             "1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must \
              have length less than or equal to {FUNCTION_NAME_CHARS_MAX}"
         )));
-    }
-    Ok(())
-}
-
-fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), Error> {
-    let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
-    if tags.len() > TAGS_MAX {
-        return refused("A function can have at most 50 tags.");
-    }
-    for (key, value) in tags {
-        if key.is_empty() || key.chars().count() > TAG_KEY_CHARS_MAX {
-            return refused("The key of a tag must have 1 to 128 characters.");
-        }
-        if value.chars().count() > TAG_VALUE_CHARS_MAX {
-            return refused("The value of a tag must have at most 256 characters.");
-        }
-        if key.to_ascii_lowercase().starts_with("aws:") {
-            return refused("The key of a tag must not begin with aws:.");
-        }
     }
     Ok(())
 }

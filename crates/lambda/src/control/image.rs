@@ -46,18 +46,27 @@ pub(crate) fn check_create(
     Ok(())
 }
 
+/// Checks that a function of a zip is not told how an image is run.
+pub(crate) fn check_zip(request: &api::CreateFunctionRequest) -> Result<(), Error> {
+    no_config(request.image_config.as_ref())
+}
+
+fn no_config(config: Option<&api::ImageConfig>) -> Result<(), Error> {
+    match given(config) {
+        Some(_) => {
+            refused("ImageConfig is not supported for functions created with deployment packages.")
+        }
+        None => Ok(()),
+    }
+}
+
 /// Checks the members of `UpdateFunctionConfiguration` against what the function is.
 pub(crate) fn check_update(
     is_image: bool,
     request: &api::UpdateFunctionConfigurationRequest,
 ) -> Result<(), Error> {
     if !is_image {
-        return match given(request.image_config.as_ref()) {
-            Some(_) => refused(
-                "ImageConfig is not supported for functions created with deployment packages.",
-            ),
-            None => Ok(()),
-        };
+        return no_config(request.image_config.as_ref());
     }
     if request.layers.as_ref().is_some_and(|layers| !layers.is_empty()) {
         return refused(

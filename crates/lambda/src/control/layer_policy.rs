@@ -35,7 +35,7 @@ pub(crate) async fn add(
     };
     let answer = statement.json.clone();
     let (given, revision) = (request.revision_id, cx.uuid().to_string());
-    let policy = PolicyRecord { revision_id: revision.clone(), statements: Vec::new() };
+    let policy = PolicyRecord { revision_id: revision.clone(), id: None, statements: Vec::new() };
     lambda
         .store
         .write(move |tx| {

@@ -1,4 +1,5 @@
-//! Resource policies: `AddPermission`, `RemovePermission`, `GetPolicy`.
+//! Resource policies by statements: `AddPermission`, `RemovePermission`, `GetPolicy`. As whole documents they are in
+//! `resource_policy`; both change the same record.
 //!
 //! Statements are stored as the JSON text that clients read, so that what was added comes back byte for byte.
 
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub(crate) const NO_RESOURCE: &str = "The resource you requested does not exist.";
+pub(super) const NO_POLICY: &str = "No policy is associated with the given resource.";
 
 /// `AddPermission`.
 pub(crate) async fn add(
@@ -63,9 +65,7 @@ pub(crate) async fn remove(
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
     let place = Place::of(cx, api::RemovePermission::INFO, named)?;
     change(lambda, cx, place, move |policy| {
-        let mut policy = policy.ok_or_else(|| {
-            Error::NotFound("No policy is associated with the given resource.".to_owned())
-        })?;
+        let mut policy = policy.ok_or_else(|| Error::NotFound(NO_POLICY.to_owned()))?;
         let before = policy.statements.len();
         policy.statements.retain(|known| known.sid != request.statement_id);
         if policy.statements.len() == before {
@@ -103,14 +103,14 @@ pub(crate) async fn get(
 
 /// What a policy belongs to: a function, or one published version or alias of it.
 #[derive(Debug)]
-struct Place {
-    key: FunctionKey,
-    qualifier: Option<Qualifier>,
+pub(super) struct Place {
+    pub(super) key: FunctionKey,
+    pub(super) qualifier: Option<Qualifier>,
 }
 
 impl Place {
     /// What a request that changes a policy names.
-    fn of(
+    pub(super) fn of(
         cx: &Cx,
         operation: &OperationInfo,
         (name, qualifier): (&str, Option<&str>),
@@ -124,17 +124,17 @@ impl Place {
         Ok(Self { key: target.key().to_owned(), qualifier: target.qualifier })
     }
 
-    fn arn(&self) -> String {
+    pub(super) fn arn(&self) -> String {
         self.key.arn(self.qualifier.as_ref())
     }
 
-    fn record(&self) -> Key {
+    pub(super) fn record(&self) -> Key {
         let qualifier = self.qualifier.as_ref().map(ToString::to_string).unwrap_or_default();
         policy_key(&self.key, &qualifier)
     }
 
     /// Refuses what does not exist.
-    fn check(&self, tx: &impl Reader) -> Result<(), Error> {
+    pub(super) fn check(&self, tx: &impl Reader) -> Result<(), Error> {
         let exists = FUNCTIONS.contains(tx, &self.key.record())?
             && match &self.qualifier {
                 None | Some(Qualifier::Latest) => true,
@@ -156,6 +156,27 @@ async fn change(
     place: Place,
     change: impl Fn(Option<PolicyRecord>) -> Result<Vec<StatementRecord>, Error> + Send + 'static,
 ) -> Result<(), Error> {
+    let change = move |old: Option<PolicyRecord>| {
+        let id = old.as_ref().and_then(|policy| policy.id.clone());
+        Ok(Contents { id, statements: change(old)? })
+    };
+    replace(lambda, cx, place, change).await.map(drop)
+}
+
+/// What a policy says.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) id: Option<String>,
+    pub(super) statements: Vec<StatementRecord>,
+}
+
+/// Puts what `change` makes of a policy in its place, or removes a policy without statements. Gives the policy as it is then.
+pub(super) async fn replace(
+    lambda: &Lambda,
+    cx: &Cx,
+    place: Place,
+    change: impl Fn(Option<PolicyRecord>) -> Result<Contents, Error> + Send + 'static,
+) -> Result<PolicyRecord, Error> {
     let revision = cx.uuid().to_string();
     let snapshots = Arc::clone(&lambda.snapshots);
     lambda
@@ -163,11 +184,11 @@ async fn change(
         .write(move |tx| {
             place.check(tx)?;
             let record = place.record();
-            let statements = change(POLICIES.get(tx, &record)?)?;
-            if statements.is_empty() {
+            let Contents { id, statements } = change(POLICIES.get(tx, &record)?)?;
+            let policy = PolicyRecord { revision_id: revision.clone(), id, statements };
+            if policy.statements.is_empty() {
                 POLICIES.delete(tx, &record)?;
             } else {
-                let policy = PolicyRecord { revision_id: revision.clone(), statements };
                 let bytes = text(&policy).len();
                 if bytes > POLICY_BYTES_MAX {
                     return Err(Error::PolicyTooLong { bytes, max: POLICY_BYTES_MAX });
@@ -175,7 +196,7 @@ async fn change(
                 POLICIES.put(tx, &record, &policy)?;
             }
             forget_on_commit(tx, &snapshots, &place.key);
-            Ok(())
+            Ok(policy)
         })
         .await
 }
@@ -190,16 +211,20 @@ pub(crate) fn text(policy: &PolicyRecord) -> String {
     let statements: Vec<&str> =
         policy.statements.iter().map(|statement| statement.json.as_str()).collect();
     let statements = statements.join(",");
-    format!(r#"{{"Version":"2012-10-17","Id":"default","Statement":[{statements}]}}"#)
+    let id = json!(policy.id.as_deref().unwrap_or("default"));
+    format!(r#"{{"Version":"2012-10-17","Id":{id},"Statement":[{statements}]}}"#)
 }
 
 fn check_revision(policy: Option<&PolicyRecord>, given: Option<&str>) -> Result<(), Error> {
-    match given {
-        Some(given) if policy.is_none_or(|policy| policy.revision_id != given) => {
-            Err(Error::Revision { operation: api::GetPolicy::INFO.name })
-        }
-        Some(_) | None => Ok(()),
+    if is_latest(policy, given) {
+        return Ok(());
     }
+    Err(Error::Revision { operation: api::GetPolicy::INFO.name })
+}
+
+/// Whether a revision id, if there is one, is that of the policy.
+pub(super) fn is_latest(policy: Option<&PolicyRecord>, given: Option<&str>) -> bool {
+    given.is_none_or(|given| policy.is_some_and(|policy| policy.revision_id == given))
 }
 
 /// One statement, its keys in AWS's order.

@@ -4,8 +4,8 @@ use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
 use super::{
-    account, alias, code, concurrency, configuration, function, invoke, layer, layer_policy,
-    permission, stream, url, version,
+    account, alias, code, code_signing, concurrency, configuration, function, invoke, layer,
+    layer_policy, permission, resource_policy, runtime_management, stream, tag, url, version,
 };
 use crate::{Error, Lambda};
 
@@ -45,6 +45,23 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::AddLayerVersionPermission>(layer_policy::add)
         .on::<api::GetLayerVersionPolicy>(layer_policy::get)
         .on::<api::RemoveLayerVersionPermission>(layer_policy::remove)
+        .on::<api::PutResourcePolicy>(resource_policy::put)
+        .on::<api::GetResourcePolicy>(resource_policy::get)
+        .on::<api::DeleteResourcePolicy>(resource_policy::delete)
+        .on::<api::PutRuntimeManagementConfig>(runtime_management::put)
+        .on::<api::GetRuntimeManagementConfig>(runtime_management::get)
+        .on::<api::TagResource>(tag::tag)
+        .on::<api::UntagResource>(tag::untag)
+        .on::<api::ListTags>(tag::list)
+        .on::<api::CreateCodeSigningConfig>(code_signing::create)
+        .on::<api::GetCodeSigningConfig>(code_signing::get)
+        .on::<api::ListCodeSigningConfigs>(code_signing::list)
+        .on::<api::UpdateCodeSigningConfig>(code_signing::update)
+        .on::<api::DeleteCodeSigningConfig>(code_signing::delete)
+        .on::<api::ListFunctionsByCodeSigningConfig>(code_signing::list_functions)
+        .on::<api::PutFunctionCodeSigningConfig>(code_signing::put_function)
+        .on::<api::GetFunctionCodeSigningConfig>(code_signing::get_function)
+        .on::<api::DeleteFunctionCodeSigningConfig>(code_signing::delete_function)
         .on::<api::GetAccountSettings>(account::get_settings)
         .on::<api::Invoke>(invoke::invoke)
         .on_streamed::<api::InvokeWithResponseStream>(stream::invoke)

@@ -19,11 +19,7 @@ fn given(text: Option<&String>) -> bool {
 /// The members that creating and updating share.
 #[derive(Debug)]
 pub(crate) struct Shared<'a> {
-    pub(crate) vpc: &'a Option<api::VpcConfig>,
-    pub(crate) file_systems: &'a Option<Vec<api::FileSystemConfig>>,
     pub(crate) dead_letter: &'a Option<api::DeadLetterConfig>,
-    pub(crate) kms_key_arn: &'a Option<String>,
-    pub(crate) tracing: &'a Option<api::TracingConfig>,
     pub(crate) capacity_provider: bool,
     pub(crate) durable: bool,
     pub(crate) runtime_config: bool,
@@ -32,26 +28,11 @@ pub(crate) struct Shared<'a> {
 
 impl Shared<'_> {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let some = |list: Option<&Vec<String>>| list.is_some_and(|list| !list.is_empty());
-        let vpc = self.vpc.as_ref();
-        refuse(
-            "VpcConfig",
-            vpc.is_some_and(|vpc| {
-                some(vpc.subnet_ids.as_ref())
-                    || some(vpc.security_group_ids.as_ref())
-                    || vpc.ipv6_allowed_for_dual_stack == Some(true)
-            }),
-        )?;
-        let file_systems = self.file_systems.as_ref();
-        refuse("FileSystemConfigs", file_systems.is_some_and(|all| !all.is_empty()))?;
         let dead_letter = self.dead_letter.as_ref();
         refuse(
             "DeadLetterConfig",
             dead_letter.is_some_and(|config| given(config.target_arn.as_ref())),
         )?;
-        refuse("KMSKeyArn", given(self.kms_key_arn.as_ref()))?;
-        let tracing = self.tracing.as_ref().and_then(|config| config.mode.as_deref());
-        refuse("TracingConfig.Mode Active", tracing == Some("Active"))?;
         refuse("CapacityProviderConfig", self.capacity_provider)?;
         refuse("DurableConfig", self.durable)?;
         refuse("RuntimeConfig", self.runtime_config)?;
@@ -61,18 +42,13 @@ impl Shared<'_> {
 
 pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> {
     Shared {
-        vpc: &request.vpc_config,
-        file_systems: &request.file_system_configs,
         dead_letter: &request.dead_letter_config,
-        kms_key_arn: &request.kms_key_arn,
-        tracing: &request.tracing_config,
         capacity_provider: request.capacity_provider_config.is_some(),
         durable: request.durable_config.is_some(),
         runtime_config: request.runtime_config.is_some(),
         accelerator: request.accelerator_config.is_some(),
     }
     .check()?;
-    refuse("CodeSigningConfigArn", given(request.code_signing_config_arn.as_ref()))?;
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
     refuse("Code.SourceKMSKeyArn", given(request.code.source_kms_key_arn.as_ref()))?;
     refuse(
@@ -86,11 +62,7 @@ pub(crate) fn update_configuration(
     request: &api::UpdateFunctionConfigurationRequest,
 ) -> Result<(), Error> {
     Shared {
-        vpc: &request.vpc_config,
-        file_systems: &request.file_system_configs,
         dead_letter: &request.dead_letter_config,
-        kms_key_arn: &request.kms_key_arn,
-        tracing: &request.tracing_config,
         capacity_provider: request.capacity_provider_config.is_some(),
         durable: request.durable_config.is_some(),
         runtime_config: request.runtime_config.is_some(),

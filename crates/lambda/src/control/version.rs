@@ -10,7 +10,7 @@ use gatemill_store::{Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    concurrency, function, reference,
+    concurrency, function, reference, runtime_management,
     view::{self, Named},
 };
 use crate::{
@@ -175,6 +175,7 @@ pub(crate) fn remove(tx: &mut Write, key: &FunctionKey, number: u64) -> Result<b
     VERSIONS.delete(tx, &place)?;
     VERSION_WORK.delete(tx, &place)?;
     POLICIES.delete(tx, &record::policy_key(key, &number.to_string()))?;
+    runtime_management::remove(tx, key, Some(number))?;
     let package = &version.configuration.package;
     for digest in version.configuration.code_digests() {
         CODE_USES.delete(tx, &record::version_code_use_key(&digest, key, number))?;

@@ -4,11 +4,11 @@ use gatemill_api::lambda as api;
 use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Qualifier, Timestamp};
 
-use super::{image, unbuilt::host_architecture};
+use super::{image, unbuilt::host_architecture, unenforced};
 use crate::{
     Lambda,
     layer_record::UsedLayer,
-    record::{FunctionRecord, Lifecycle, LogFormat, Logging},
+    record::{FunctionRecord, Lifecycle, LogFormat, Logging, Variables},
     report,
     target::FunctionKey,
 };
@@ -73,12 +73,9 @@ pub(crate) fn listed(
 ) -> api::FunctionConfiguration {
     let configuration = &record.configuration;
     let image = configuration.image.as_ref();
+    let signing = configuration.signing.as_ref();
     let number = |number: u32| i32::try_from(number).ok();
-    let environment = configuration.environment.clone().map(|variables| api::EnvironmentResponse {
-        variables: Some(variables),
-        ..Default::default()
-    });
-    api::FunctionConfiguration {
+    let mut view = api::FunctionConfiguration {
         function_name: Some(key.name.clone()),
         function_arn: Some(key.arn(named.qualifier)),
         runtime: Some(configuration.runtime.clone()).filter(|_| image.is_none()),
@@ -92,9 +89,16 @@ pub(crate) fn listed(
         code_sha256: Some(configuration.code_sha256()),
         version: Some(named.version.map_or_else(|| "$LATEST".to_owned(), |n| n.to_string())),
         layers: layers(&configuration.layers),
-        environment,
-        tracing_config: Some(api::TracingConfigResponse { mode: Some("PassThrough".to_owned()) }),
+        environment: configuration
+            .environment
+            .as_ref()
+            .map(|variables| environment(lambda, key, variables)),
+        tracing_config: Some(api::TracingConfigResponse {
+            mode: Some(if configuration.traced { "Active" } else { "PassThrough" }.to_owned()),
+        }),
         revision_id: Some(record.revision_id.clone()),
+        signing_profile_version_arn: signing.map(|signing| signing.profile.clone()),
+        signing_job_arn: signing.map(|signing| signing.job.clone()),
         package_type: Some(if image.is_some() { "Image" } else { "Zip" }.to_owned()),
         image_config_response: image.and_then(image::view),
         architectures: Some(vec![host_architecture().to_owned()]),
@@ -107,6 +111,29 @@ pub(crate) fn listed(
             .then(|| api::TenancyConfig { tenant_isolation_mode: "PER_TENANT".to_owned() }),
         logging_config: Some(logging(key, &configuration.logging)),
         ..Default::default()
+    };
+    unenforced::show(configuration.unenforced.as_ref(), &mut view);
+    view
+}
+
+/// The environment variables, or that they cannot be read any more.
+fn environment(
+    lambda: &Lambda,
+    key: &FunctionKey,
+    variables: &Variables,
+) -> api::EnvironmentResponse {
+    match lambda.vault.open(key, variables) {
+        Ok(variables) => {
+            api::EnvironmentResponse { variables: Some(variables), ..Default::default() }
+        }
+        Err(error) => {
+            tracing::error!(function = %key, %error, "environment variables are lost");
+            let error = api::EnvironmentError {
+                error_code: Some("KMSInvalidStateException".to_owned()),
+                message: Some("Lambda was unable to decrypt the environment variables.".to_owned()),
+            };
+            api::EnvironmentResponse { error: Some(error), ..Default::default() }
+        }
     }
 }
 

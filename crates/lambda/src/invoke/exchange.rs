@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use gatemill_sandbox::Exit;
-use gatemill_wire::{RequestId, Timestamp, function_ref::function_arn};
+use gatemill_wire::function_ref::function_arn;
 use tokio::time::Instant;
 
 use super::{place::Placed, resolve::Version};
@@ -266,23 +266,14 @@ fn question(
         if call.payload.is_empty() { Bytes::from_static(b"{}") } else { call.payload.clone() };
     let request_id = call.request_id.to_string();
     let now = lambda.clock.now();
-    let trace_id = call.trace_id.clone().unwrap_or_else(|| trace_id(call.request_id, now));
     let meta = InvokeMeta {
         request_id: &request_id,
         deadline_ms: now.plus_ms(left_ms).millis(),
         function_arn: &function_arn,
-        trace_id: &trace_id,
+        trace_id: call.trace_id.as_deref().unwrap_or(""),
         client_context: call.client_context.as_deref().unwrap_or(""),
         cognito_identity: "",
         tenant_id: call.tenant_id.as_deref().unwrap_or(""),
     };
     instance.wires.question(&meta, payload)
-}
-
-/// A trace of its own for a call that brings none, not sampled. Made from the request id, which is random enough.
-fn trace_id(request_id: RequestId, now: Timestamp) -> String {
-    let id = request_id.0.simple().to_string();
-    let parent = &id[..16];
-    let root = &id[id.len() - 24..];
-    format!("Root=1-{:08x}-{root};Parent={parent};Sampled=0", now.seconds())
 }

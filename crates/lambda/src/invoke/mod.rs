@@ -15,24 +15,26 @@ use std::sync::Arc;
 use self::{exchange::Exchanged, resolve::Version};
 use crate::{
     Error, Invocation, Lambda, Outcome, answer::Answer, limits::REPLACEMENTS_MAX, load::Permit,
-    run_to_end::run_to_end,
+    run_to_end::run_to_end, trace,
 };
 
 /// Runs one call, and gives its answer whole.
-pub(crate) async fn invoke(lambda: Arc<Lambda>, call: Invocation) -> Result<Outcome, Error> {
-    run_to_end(async move { run(&lambda, &call, &mut Answer::whole()).await }).await
+pub(crate) async fn invoke(lambda: Arc<Lambda>, mut call: Invocation) -> Result<Outcome, Error> {
+    run_to_end(async move { run(&lambda, &mut call, &mut Answer::whole()).await }).await
 }
 
 /// The path.
 async fn run(
     lambda: &Arc<Lambda>,
-    call: &Invocation,
+    call: &mut Invocation,
     answer: &mut Answer,
 ) -> Result<Outcome, Error> {
     let _flight = lambda.flights.board()?;
     let version = resolve::resolve(lambda, &call.target).await?;
     let version = version.for_tenant(call.tenant_id.as_deref())?;
     answer.of_version(version.name());
+    call.trace_id = Some(trace::decide(lambda, call, &version));
+    let call = &*call;
     let permit = admit::admit(&version, call)?;
     for _ in 0..REPLACEMENTS_MAX {
         match attempt(lambda, call, &version, &permit, answer).await {

@@ -22,9 +22,11 @@ use crate::{
     provisioned::{self, Group, Groups},
     record::{
         self, ALIASES, AliasRecord, Configuration, FUNCTIONS, Lifecycle, POLICIES, RESERVED,
-        VERSIONS,
+        RUNTIME_PINS, VERSIONS, Variables,
     },
     target::{FunctionKey, KeyRef},
+    trace::Sampler,
+    vault::Vault,
 };
 
 /// A function as calls see it.
@@ -72,6 +74,10 @@ pub(crate) struct Version {
     /// The deployment that the record names; that of provisioned environments is derived from it.
     origin: Uuid,
     pub(crate) configuration: Configuration,
+    /// The version of its runtime that it is held to, if it is.
+    pub(crate) runtime_pin: Option<String>,
+    /// Which calls are sampled.
+    pub(crate) sampler: Arc<Sampler>,
     /// Whether calls are waited for on the spot.
     pub(crate) pace: Arc<Pace>,
     /// What brings its environments into being.
@@ -115,7 +121,13 @@ impl Version {
         number: Option<u64>,
         configuration: &Configuration,
         load: Arc<Load>,
+        vault: &Vault,
     ) -> Result<Self, Error> {
+        let mut configuration = configuration.clone();
+        if let Some(variables) = &configuration.environment {
+            let plain = vault.open(&key, variables)?;
+            configuration.environment = Some(Variables::Plain(plain));
+        }
         let deployment = Uuid::try_parse(&configuration.deployment)
             .map_err(|_| Error::Internal("a stored deployment has no id"))?;
         let name = number.map_or_else(|| "$LATEST".to_owned(), |number| number.to_string());
@@ -126,7 +138,9 @@ impl Version {
             name,
             deployment,
             origin: deployment,
-            configuration: configuration.clone(),
+            configuration,
+            runtime_pin: None,
+            sampler: Arc::default(),
             initialization: if snap_start {
                 Initialization::SnapStart
             } else {
@@ -224,6 +238,7 @@ fn derived(deployment: Uuid, kind: &str) -> Uuid {
 pub(crate) struct Snapshots {
     loads: Arc<Loads>,
     groups: Arc<Groups>,
+    vault: Arc<Vault>,
     map: papaya::HashMap<FunctionKey, Arc<Function>>,
     /// Held while one is filled or dropped: a snapshot that was read before a commit can then never be put in place
     /// after that commit dropped it.
@@ -231,8 +246,8 @@ pub(crate) struct Snapshots {
 }
 
 impl Snapshots {
-    pub(crate) fn new(loads: Arc<Loads>, groups: Arc<Groups>) -> Self {
-        Self { loads, groups, map: papaya::HashMap::new(), filling: Mutex::default() }
+    pub(crate) fn new(loads: Arc<Loads>, groups: Arc<Groups>, vault: Arc<Vault>) -> Self {
+        Self { loads, groups, vault, map: papaya::HashMap::new(), filling: Mutex::default() }
     }
 
     /// The snapshot of a function; `None` when there is no such function.
@@ -272,15 +287,17 @@ impl Snapshots {
         }
         let owned = key.to_owned();
         let place = record::version_key(&owned, number);
-        let (version, wanted) = store.read(|tx| {
+        let (version, wanted, pin) = store.read(|tx| {
             let version = VERSIONS.get(tx, &place)?;
-            Ok::<_, Error>((version, provisioned::wanted_of(tx, &owned, number)?))
+            let pin = RUNTIME_PINS.get(tx, &record::policy_key(&owned, &number.to_string()))?;
+            Ok::<_, Error>((version, provisioned::wanted_of(tx, &owned, number)?, pin))
         })?;
         let Some(version) = version else { return Ok(None) };
         let serving = match version.serving() {
             Some(runs) => {
                 let load = self.loads.of(store, &owned)?;
-                let mut version = Version::new(owned, Some(number), runs, load)?;
+                let mut version = Version::new(owned, Some(number), runs, load, &self.vault)?;
+                version.runtime_pin = pin.map(|pin| pin.arn);
                 version.group = wanted.map(|wanted| self.groups.of(&version, number, wanted));
                 Serving::Version(Arc::new(version))
             }
@@ -330,14 +347,16 @@ impl Snapshots {
 
     fn read(&self, store: &Store, key: KeyRef<'_>) -> Result<Option<Function>, Error> {
         let place = key.record();
-        let (function, reserved, aliases, policies) = store.read(|tx| {
+        let owned = key.to_owned();
+        let (function, reserved, aliases, policies, pin) = store.read(|tx| {
             let function = FUNCTIONS.get(tx, &place)?;
             let aliases = ALIASES.scan(tx, &place, None, usize::MAX)?;
             let policies = POLICIES.scan(tx, &place, None, usize::MAX)?;
-            Ok::<_, Error>((function, RESERVED.get(tx, &place)?, aliases, policies))
+            let pin = RUNTIME_PINS.get(tx, &record::policy_key(&owned, ""))?;
+            Ok::<_, Error>((function, RESERVED.get(tx, &place)?, aliases, policies, pin))
         })?;
         let Some(function) = function else { return Ok(None) };
-        let key = key.to_owned();
+        let key = owned;
         let load = self.loads.of(store, &key)?;
         load.reserve(reserved.map(|reserved| reserved.executions));
         let policies = policies.iter().map(|(place, policy)| {
@@ -345,7 +364,11 @@ impl Snapshots {
             Ok((qualifier, crate::control::permission::document(policy)?))
         });
         let latest = match function.serving() {
-            Some(runs) => Serving::Version(Arc::new(Version::new(key, None, runs, load)?)),
+            Some(runs) => {
+                let mut version = Version::new(key, None, runs, load, &self.vault)?;
+                version.runtime_pin = pin.map(|pin| pin.arn);
+                Serving::Version(Arc::new(version))
+            }
             None if function.lifecycle == Lifecycle::Creating => Serving::Pending,
             None => Serving::Failed,
         };

@@ -21,6 +21,7 @@ use crate::{
     record::LogFormat,
     report::{self, Report, Status},
     start::{self, InitEnd},
+    trace::Sampled,
     wires::Heard,
 };
 
@@ -32,6 +33,8 @@ struct Closing {
     produced: usize,
     timed_out: bool,
     error_type: Option<String>,
+    /// The trace header, if the call is sampled.
+    trace: Option<String>,
 }
 
 /// Ends a call.
@@ -48,8 +51,10 @@ pub(crate) async fn settle(
     let timed_out = matches!(ending, Ending::TimedOut | Ending::InitFailed(InitEnd::TimedOut));
     let (payload, failed) = answer(call, ending, timeout_s);
     let produced = passed_on + payload.len();
+    let trace = call.trace_id.as_deref().and_then(Sampled::of);
+    let trace = trace.map(|trace| trace.header.to_owned());
     let closing =
-        Closing { request_id: call.request_id, duration, produced, timed_out, error_type };
+        Closing { request_id: call.request_id, duration, produced, timed_out, error_type, trace };
     let executed_version = instance.version.name().to_owned();
     let function_error = failed.then_some("Unhandled");
     let report = closing.report(&instance);
@@ -98,6 +103,7 @@ pub(crate) async fn refused(
         memory_mb: version.configuration.memory_mb,
         memory_peak_bytes: 0,
         produced: payload.len(),
+        trace: call.trace_id.as_deref().and_then(Sampled::of),
         status: Status::Error(kind),
     };
     report::runtime_done(&mut log, now, version, &report);
@@ -162,6 +168,7 @@ impl Closing {
             memory_mb: instance.version.configuration.memory_mb,
             memory_peak_bytes: instance.memory_peak,
             produced: self.produced,
+            trace: self.trace.as_deref().and_then(Sampled::of),
             status,
         }
     }

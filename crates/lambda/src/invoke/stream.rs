@@ -8,10 +8,10 @@ use std::sync::Arc;
 use crate::{Error, Invocation, Lambda, Streaming, answer::Answer};
 
 /// Begins one call, and returns when its answer begins.
-pub(crate) async fn invoke(lambda: Arc<Lambda>, call: Invocation) -> Result<Streaming, Error> {
+pub(crate) async fn invoke(lambda: Arc<Lambda>, mut call: Invocation) -> Result<Streaming, Error> {
     let (mut answer, begun) = Answer::streamed(lambda.settings.limits_stream_bandwidth);
     tokio::spawn(async move {
-        let result = super::run(&lambda, &call, &mut answer).await;
+        let result = super::run(&lambda, &mut call, &mut answer).await;
         answer.finish(result);
     });
     begun.await.unwrap_or(Err(Error::Internal("a streamed call panicked")))

@@ -207,10 +207,10 @@ fn refused(world: &World) {
             "DeadLetterConfig",
         ),
         (
-            json!({"TracingConfig": {"Mode": "Active"}}),
-            501,
-            "NotImplementedException",
-            "TracingConfig",
+            json!({"ImageConfig": {"Command": ["x"]}}),
+            400,
+            "InvalidParameterValueException",
+            "ImageConfig is not supported for functions created with deployment packages.",
         ),
         (
             json!({"PackageType": "Image"}),

@@ -118,6 +118,7 @@ impl World {
             logs: Arc::clone(&logs) as Arc<dyn LogSink>,
             code_dir: dir.path().join("code"),
             image_dir: dir.path().join("images"),
+            environment_key: [7; 32],
             settings,
         })
         .unwrap();

@@ -75,7 +75,7 @@ fn string(name: &str, shape: &Shape, size: &str, change: Option<Change>) -> Resu
     let values = match change {
         Some(Change::OpenEnum) => Vec::new(),
         Some(Change::Order(order)) => ordered(name, &model, order)?,
-        None => model,
+        None | Some(Change::OptionalMembers) => model,
     };
     if !values.is_empty() && shape.min.is_none() && shape.max.is_none() && shape.pattern.is_none() {
         return Ok(format!("one_of({name:?}, &{values:?})"));

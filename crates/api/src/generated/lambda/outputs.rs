@@ -1026,10 +1026,10 @@ impl gatemill_wire::Output for GetDurableExecutionStateResponse {}
 /// `GetFunctionCodeSigningConfigResponse`: the output of `GetFunctionCodeSigningConfig`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GetFunctionCodeSigningConfigResponse {
-    #[serde(rename = "CodeSigningConfigArn")]
-    pub code_signing_config_arn: String,
-    #[serde(rename = "FunctionName")]
-    pub function_name: String,
+    #[serde(rename = "CodeSigningConfigArn", skip_serializing_if = "Option::is_none")]
+    pub code_signing_config_arn: Option<String>,
+    #[serde(rename = "FunctionName", skip_serializing_if = "Option::is_none")]
+    pub function_name: Option<String>,
 }
 
 impl gatemill_wire::Output for GetFunctionCodeSigningConfigResponse {}

@@ -2160,16 +2160,17 @@ pub(crate) static GET_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Shape = structure(
     &[required("FunctionName", "FunctionName", Location::Uri, &NAMESPACED_FUNCTION_NAME)],
 );
 
+// Differs from the model: recorded answers for a function without one are empty.
 pub(crate) static GET_FUNCTION_CODE_SIGNING_CONFIG_RESPONSE: Shape = structure(
     "GetFunctionCodeSigningConfigResponse",
     &[
-        required(
+        optional(
             "CodeSigningConfigArn",
             "CodeSigningConfigArn",
             Location::Body,
             &CODE_SIGNING_CONFIG_ARN,
         ),
-        required("FunctionName", "FunctionName", Location::Body, &FUNCTION_NAME),
+        optional("FunctionName", "FunctionName", Location::Body, &FUNCTION_NAME),
     ],
 );
 

@@ -1,0 +1,90 @@
+//! Settings that nothing on this host can enforce: a VPC, a file system, a KMS key.
+//!
+//! They are refused by name. An operator whose templates have them, and who knows that they do nothing here, may have them
+//! taken (`accept-unenforceable`): then they are checked and shown as AWS does, and the log says what has no effect.
+
+use gatemill_api::lambda as api;
+
+use crate::{
+    Error, Lambda,
+    record::{FileSystem, Unenforced, Vpc},
+};
+
+/// What a request says about them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Given {
+    pub(crate) vpc: Option<api::VpcConfig>,
+    pub(crate) file_systems: Option<Vec<api::FileSystemConfig>>,
+    pub(crate) kms_key_arn: Option<String>,
+}
+
+/// Checks what a request says and puts it in place of what was there. What a request leaves out stays.
+pub(crate) fn apply(
+    lambda: &Lambda,
+    old: Option<&Unenforced>,
+    given: &Given,
+) -> Result<Option<Unenforced>, Error> {
+    let mut new = old.cloned().unwrap_or_default();
+    let take = |field: &str, used: bool| match used {
+        true if !lambda.settings.accept_unenforceable => Err(Error::field_not_built(field)),
+        true => {
+            tracing::warn!(field, "a function's setting is taken that has no effect here");
+            Ok(())
+        }
+        false => Ok(()),
+    };
+    if let Some(vpc) = &given.vpc {
+        let vpc = Vpc {
+            subnets: vpc.subnet_ids.clone().unwrap_or_default(),
+            security_groups: vpc.security_group_ids.clone().unwrap_or_default(),
+            dual_stack: vpc.ipv6_allowed_for_dual_stack.unwrap_or(false),
+        };
+        let used = vpc != Vpc::default();
+        take("VpcConfig", used)?;
+        if vpc.subnets.is_empty() != vpc.security_groups.is_empty() {
+            return refused("VpcConfig needs both SubnetIds and SecurityGroupIds, or neither.");
+        }
+        // What was there once is shown as empty.
+        new.vpc = (used || new.vpc.is_some()).then_some(vpc);
+    }
+    if let Some(file_systems) = &given.file_systems {
+        take("FileSystemConfigs", !file_systems.is_empty())?;
+        if file_systems.iter().any(|one| one.s3_files_config.is_some()) {
+            return Err(Error::field_not_built("FileSystemConfigs.S3FilesConfig"));
+        }
+        new.file_systems = file_systems
+            .iter()
+            .map(|one| FileSystem { arn: one.arn.clone(), path: one.local_mount_path.clone() })
+            .collect();
+    }
+    if let Some(key) = &given.kms_key_arn {
+        take("KMSKeyArn", !key.is_empty())?;
+        new.kms_key_arn = Some(key.clone()).filter(|key| !key.is_empty());
+    }
+    if !new.file_systems.is_empty() && new.vpc.as_ref().is_none_or(|vpc| vpc.subnets.is_empty()) {
+        return refused("A function with FileSystemConfigs has to be connected to a VPC.");
+    }
+    Ok((new != Unenforced::default()).then_some(new))
+}
+
+fn refused<T>(text: &str) -> Result<T, Error> {
+    Err(Error::InvalidParameter(text.to_owned()))
+}
+
+/// Puts what was taken into an answer.
+pub(crate) fn show(unenforced: Option<&Unenforced>, view: &mut api::FunctionConfiguration) {
+    let Some(unenforced) = unenforced else { return };
+    view.vpc_config = unenforced.vpc.as_ref().map(|vpc| api::VpcConfigResponse {
+        subnet_ids: Some(vpc.subnets.clone()),
+        security_group_ids: Some(vpc.security_groups.clone()),
+        vpc_id: Some(String::new()),
+        ipv6_allowed_for_dual_stack: Some(vpc.dual_stack),
+    });
+    let file_systems = unenforced.file_systems.iter().map(|one| api::FileSystemConfig {
+        arn: one.arn.clone(),
+        local_mount_path: one.path.clone(),
+        ..Default::default()
+    });
+    view.file_system_configs = Some(file_systems.collect()).filter(|all: &Vec<_>| !all.is_empty());
+    view.kms_key_arn.clone_from(&unenforced.kms_key_arn);
+}
