@@ -1,9 +1,14 @@
 """Function packages: zips made in memory from source text."""
 
+import importlib.util
 import io
+import pathlib
 import zipfile
 
 ROLE = "arn:aws:iam::000000000000:role/e2e"
+# What boto3 consists of; of botocore's data only the services that are called.
+BOTO3 = ["boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"]
+SERVICES = {"lambda", "sts"}
 
 
 def package(**files):
@@ -20,6 +25,20 @@ def package_of(files, mode=0o644):
             info.compress_type = zipfile.ZIP_DEFLATED
             archive.writestr(info, content)
     return buffer.getvalue()
+
+
+def modules(names):
+    """The files of modules of this interpreter, for a package that takes them along."""
+    files = {}
+    for name in names:
+        origin = pathlib.Path(importlib.util.find_spec(name).origin)
+        root = origin.parent if origin.name == "__init__.py" else origin
+        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
+            within = path.relative_to(root.parent)
+            is_data = within.parts[:2] == ("botocore", "data") and len(within.parts) > 3
+            if path.is_file() and "__pycache__" not in within.parts and (not is_data or within.parts[2] in SERVICES):
+                files[str(within)] = path.read_bytes()
+    return files
 
 
 def create(client, name, code, runtime, handler="app.handler", wait=True, **more):

@@ -1,18 +1,12 @@
 """AWS as a function finds it: credentials of its role, and the APIs of this server at an address of its sandbox."""
 
-import importlib.util
 import json
-import pathlib
 import sys
 
 import pytest
 
-from packages import create, package_of
+from packages import BOTO3, create, modules, package_of
 from server import Server
-
-# What boto3 consists of; of botocore's data only the services that are called.
-MODULES = ["boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"]
-SERVICES = {"lambda", "sts"}
 
 CODE = """
 import json, os, urllib.request
@@ -71,19 +65,6 @@ def handler(event, context):
 """
 
 
-def boto3_package():
-    files = {"app.py": CODE}
-    for name in MODULES:
-        origin = pathlib.Path(importlib.util.find_spec(name).origin)
-        root = origin.parent if origin.name == "__init__.py" else origin
-        for path in sorted(root.rglob("*")) if root.is_dir() else [root]:
-            within = path.relative_to(root.parent)
-            is_data = within.parts[:2] == ("botocore", "data") and len(within.parts) > 3
-            if path.is_file() and "__pycache__" not in within.parts and (not is_data or within.parts[2] in SERVICES):
-                files[str(within)] = path.read_bytes()
-    return package_of(files)
-
-
 @pytest.fixture(scope="module")
 def python():
     """The version that these tests run on, whose boto3 the package takes along."""
@@ -92,7 +73,7 @@ def python():
 
 @pytest.fixture(scope="module")
 def package_with_boto3():
-    return boto3_package()
+    return package_of({"app.py": CODE} | modules(BOTO3))
 
 
 def ask(functions, name, **event):

@@ -8,6 +8,7 @@ fn outcome(payload: &str, failed: bool) -> Outcome {
         function_error: failed.then_some("Unhandled"),
         executed_version: "$LATEST".to_owned(),
         log_tail: Some(Bytes::from_static(b"tail")),
+        durable_execution_arn: None,
     }
 }
 

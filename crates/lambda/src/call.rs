@@ -35,4 +35,6 @@ pub struct Outcome {
     pub executed_version: String,
     /// The last 4 KB of the call's log, where asked for.
     pub log_tail: Option<Bytes>,
+    /// The durable execution that the call began or found.
+    pub durable_execution_arn: Option<String>,
 }

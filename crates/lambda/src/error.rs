@@ -93,6 +93,12 @@ pub enum Error {
     /// A call is one too many, or comes too early.
     #[error("Rate Exceeded.")]
     Throttled(Throttle),
+    /// There is a durable execution of that name, with another input.
+    #[error("A durable execution named {0} was already started with a different input payload.")]
+    DurableExecutionStarted(String),
+    /// Nobody waits for a callback any more.
+    #[error("{0}")]
+    CallbackTimeout(String),
     /// There is no provisioned concurrency of that version.
     #[error("No Provisioned Concurrency Config found for this function")]
     NotProvisioned,
@@ -240,6 +246,10 @@ impl From<Error> for ApiError {
                     .with_header("Retry-After", RETRY_AFTER.as_secs().to_string());
             }
             Error::Entrypoint(_) | Error::RuntimePinned => &errors::INVALID_RUNTIME_EXCEPTION,
+            Error::DurableExecutionStarted(_) => {
+                &errors::DURABLE_EXECUTION_ALREADY_STARTED_EXCEPTION
+            }
+            Error::CallbackTimeout(_) => &errors::CALLBACK_TIMEOUT_EXCEPTION,
             Error::NotProvisioned => &errors::PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION,
             Error::Concurrency(_) => &UNTYPED_INVALID_PARAMETER_VALUE,
             Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,

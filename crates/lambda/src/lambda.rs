@@ -20,7 +20,7 @@ use crate::{
     AwsEndpoint, CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Roles,
     Streaming, Worker,
     code_store::CodeStore,
-    control,
+    control, durable,
     flights::Flights,
     governor::Governor,
     instance::Gauge,
@@ -165,6 +165,7 @@ pub struct Lambda {
     pub(crate) vault: Arc<Vault>,
     pub(crate) urls: Arc<Urls>,
     pub(crate) snap_starts: SnapStarts,
+    pub(crate) durable: durable::Waiting,
     pub(crate) code: CodeStore,
     pub(crate) images: Images,
     pub(crate) loads: Arc<Loads>,
@@ -225,6 +226,7 @@ impl Lambda {
             vault,
             urls: Arc::default(),
             snap_starts: SnapStarts::default(),
+            durable: durable::Waiting::default(),
             code,
             images,
             loads,
@@ -354,6 +356,11 @@ impl Lambda {
         self.logs.flush().await;
         worker::sweep_code(self).await;
         worker::sweep_images(self).await;
+    }
+
+    /// A new id.
+    pub(crate) fn uuid(&self) -> uuid::Uuid {
+        self.entropy.uuid()
     }
 
     pub(crate) fn arc(&self) -> Option<Arc<Self>> {

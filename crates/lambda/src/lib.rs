@@ -33,6 +33,7 @@ mod call_log;
 mod code;
 mod code_store;
 mod control;
+mod durable;
 mod entrypoint;
 mod environment_variables;
 mod error;

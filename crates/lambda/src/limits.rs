@@ -212,6 +212,38 @@ pub const PROVISIONED_STARTS_AT_ONCE: u32 = 16;
 pub const PROVISIONED_RETRY: Duration = Duration::from_secs(1);
 /// The longest such wait.
 pub const PROVISIONED_RETRY_MAX: Duration = Duration::from_secs(60);
+/// Operations of a durable execution.
+pub const DURABLE_OPERATIONS_MAX: u64 = 3_000;
+/// What the payloads of a durable execution may hold together, in bytes.
+pub const DURABLE_BYTES_MAX: u64 = 100 * 1024 * 1024;
+/// The largest error of an operation, in bytes.
+pub const DURABLE_ERROR_BYTES_MAX: usize = 32_768;
+/// The largest input of a chained invocation, and the largest result of one, in bytes.
+pub const DURABLE_CHAINED_BYTES_MAX: usize = 1024 * 1024;
+/// About what the operations in the event of a durable function hold; the rest is read page by page.
+pub const DURABLE_ENVELOPE_BYTES: usize = 5 * 1024 * 1024;
+/// Operations or events on a page, where nothing else is asked for, and at most.
+pub const DURABLE_PAGE: usize = 100;
+/// The largest such page.
+pub const DURABLE_PAGE_MAX: usize = 1_000;
+/// How long a checkpoint is answered again to the same client token: 15 minutes.
+pub const DURABLE_ANSWER_KEPT_MS: i64 = 15 * 60 * 1000;
+/// How long the records of an execution that is over are kept, in days, where the function says nothing.
+pub const DURABLE_RETENTION_DAYS: u32 = 14;
+/// How long a synchronous call waits for an execution.
+pub const DURABLE_WAIT: Duration = Duration::from_secs(15 * 60);
+/// Invocations of an execution that may fail one after the other, before the execution fails.
+pub const DURABLE_FAILURES_MAX: u32 = 5;
+/// How long after an invocation that failed the next one follows, in milliseconds.
+pub const DURABLE_RETRY_MS: i64 = 5_000;
+/// How long after an invocation that found no room the next one follows, in milliseconds.
+pub const DURABLE_THROTTLED_MS: i64 = 1_000;
+/// Executions that are driven at one time.
+pub const DURABLE_AT_ONCE: usize = 512;
+/// Chained invocations that run at one time.
+pub const DURABLE_CHAINED_AT_ONCE: usize = 256;
+/// Rows of an execution that one transaction removes.
+pub const DURABLE_PURGE_ROWS_AT_ONCE: usize = 2_000;
 /// Deployments that one worker unpacks at one time.
 pub const DEPLOYMENTS_AT_ONCE: usize = 2;
 /// Deployments that are under way at one time, most of them waiting: container images have limits of their own, and

@@ -149,6 +149,17 @@ pub(crate) struct Configuration {
     /// What a good signature of the package says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) signing: Option<Signing>,
+    /// What executions of a durable function may take; decided when the function is created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) durable: Option<Durable>,
+}
+
+/// What executions of a durable function may take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Durable {
+    pub(crate) execution_timeout_s: u32,
+    /// How long they are kept once they are over.
+    pub(crate) retention_days: u32,
 }
 
 /// What was added to records later is left out where it is not used, so that their bytes stay what they were.

@@ -28,6 +28,7 @@ fn function() -> FunctionRecord {
             traced: false,
             unenforced: None,
             signing: None,
+            durable: None,
         },
         lifecycle: Lifecycle::Active,
         revision_id: "7a3f6c1e-0000-4000-8000-000000000002".into(),

@@ -11,6 +11,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     Error, Lambda, code,
     control::function,
+    durable,
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE, DEPLOYMENTS_BEGUN_MAX},
     parked, provisioned_worker,
     record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, VERSIONS, WORK},
@@ -42,11 +43,13 @@ impl std::fmt::Debug for Worker {
 }
 
 pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
-    let [a, b, c, d, e, f, g, h] = std::array::from_fn(|_| Arc::clone(lambda));
+    let [a, b, c, d, e, f, g, h, i, j] = std::array::from_fn(|_| Arc::clone(lambda));
     vec![
         Worker { name: "lambda-deployments", future: Box::pin(deployments(a)) },
         Worker { name: "lambda-versions", future: Box::pin(version_worker::run(e)) },
         Worker { name: "lambda-provisioned", future: Box::pin(provisioned_worker::run(f)) },
+        Worker { name: "lambda-durable", future: Box::pin(durable::driver::run(i)) },
+        Worker { name: "lambda-durable-chained", future: Box::pin(durable::chained::run(j)) },
         Worker { name: "lambda-environments", future: Box::pin(environments(b)) },
         Worker {
             name: "lambda-freezer",

@@ -7,7 +7,7 @@ use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::{
-    function, image, layer, reference, unbuilt,
+    durable, function, image, layer, reference, unbuilt,
     unenforced::{self, Given},
     view::{self, Named},
 };
@@ -125,6 +125,7 @@ pub(crate) async fn update(
         if let (Some(image), Some(config)) = (&mut new.image, &request.image_config) {
             image::configure(image, Some(config))?;
         }
+        new.durable = durable::changed(&old.durable, request.durable_config.as_ref())?;
         new.logging = logging(&old.logging, request.logging_config.as_ref())?;
         new.snap_start = wants_snap_start(request.snap_start.as_ref()).unwrap_or(old.snap_start);
         if let Some(layers) = &layers {
@@ -193,6 +194,7 @@ pub(crate) fn of_request(
         traced: wants_tracing(request.tracing_config.as_ref()).unwrap_or(false),
         unenforced: unenforced::apply(lambda, None, &given)?,
         signing,
+        durable: durable::config(request.durable_config.as_ref())?,
     };
     check_snap_start(&configuration)?;
     Ok(configuration)
@@ -380,6 +382,7 @@ mod tests {
             traced: false,
             unenforced: None,
             signing: None,
+            durable: None,
         }
     }
 

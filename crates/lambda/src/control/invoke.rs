@@ -6,7 +6,7 @@ use gatemill_wire::{Cx, Operation as _};
 
 use super::reference;
 use crate::{
-    Error, Invocation, Lambda,
+    Error, Invocation, Lambda, durable,
     invoke::resolve,
     limits::{CLIENT_CONTEXT_BYTES_MAX, TRACE_HEADER_BYTES_MAX},
 };
@@ -28,9 +28,6 @@ pub(crate) async fn invoke(
         }
         Some(other) => return Err(Error::field_not_built(&format!("InvocationType {other}"))),
     }
-    if request.durable_execution_name.is_some() {
-        return Err(Error::field_not_built("DurableExecutionName"));
-    }
     let call = Invocation {
         target,
         payload: request.payload,
@@ -40,14 +37,26 @@ pub(crate) async fn invoke(
         tenant_id: request.tenant_id,
         log_tail: request.log_type.as_deref() == Some("Tail"),
     };
-    let outcome = lambda.invoke(call).await?;
+    let outcome = match request.durable_execution_name {
+        None => lambda.invoke(call).await?,
+        Some(name) => {
+            let version = resolve::resolve(lambda, &call.target).await?;
+            if version.configuration.durable.is_none() {
+                return Err(Error::InvalidParameter(
+                    "DurableExecutionName can only be used to invoke a durable function."
+                        .to_owned(),
+                ));
+            }
+            durable::run(lambda, &version, &call, Some(name)).await?
+        }
+    };
     Ok(api::InvocationResponse {
         status_code: Some(200),
         function_error: outcome.function_error.map(str::to_owned),
         log_result: outcome.log_tail.map(|tail| STANDARD.encode(tail)),
         payload: outcome.payload,
         executed_version: Some(outcome.executed_version),
-        durable_execution_arn: None,
+        durable_execution_arn: outcome.durable_execution_arn,
     })
 }
 

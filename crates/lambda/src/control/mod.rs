@@ -9,6 +9,7 @@ pub(crate) mod code;
 pub(crate) mod code_signing;
 pub(crate) mod concurrency;
 pub(crate) mod configuration;
+pub(crate) mod durable;
 pub(crate) mod function;
 mod image;
 pub(crate) mod invoke;

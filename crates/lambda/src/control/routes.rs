@@ -4,8 +4,9 @@ use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
 use super::{
-    account, alias, code, code_signing, concurrency, configuration, function, invoke, layer,
-    layer_policy, permission, resource_policy, runtime_management, stream, tag, url, version,
+    account, alias, code, code_signing, concurrency, configuration, durable, function, invoke,
+    layer, layer_policy, permission, resource_policy, runtime_management, stream, tag, url,
+    version,
 };
 use crate::{Error, Lambda};
 
@@ -70,4 +71,16 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::UpdateFunctionUrlConfig>(url::update)
         .on::<api::DeleteFunctionUrlConfig>(url::delete)
         .on::<api::ListFunctionUrlConfigs>(url::list)
+        .on::<api::CheckpointDurableExecution>(durable::checkpoint)
+        .on::<api::GetDurableExecutionState>(durable::state)
+        .on::<api::GetDurableExecution>(durable::get)
+        .on::<api::GetDurableExecutionHistory>(durable::history)
+        .on::<api::ListDurableExecutionsByFunction>(durable::list)
+        .on::<api::StopDurableExecution>(durable::stop)
+        .on::<api::PauseDurableExecution>(durable::pause)
+        .on::<api::ResumeDurableExecution>(durable::resume)
+        .on::<api::DeleteDurableExecution>(durable::delete)
+        .on::<api::SendDurableExecutionCallbackSuccess>(durable::callback_success)
+        .on::<api::SendDurableExecutionCallbackFailure>(durable::callback_failure)
+        .on::<api::SendDurableExecutionCallbackHeartbeat>(durable::callback_heartbeat)
 }

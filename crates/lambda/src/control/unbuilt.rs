@@ -21,7 +21,6 @@ fn given(text: Option<&String>) -> bool {
 pub(crate) struct Shared<'a> {
     pub(crate) dead_letter: &'a Option<api::DeadLetterConfig>,
     pub(crate) capacity_provider: bool,
-    pub(crate) durable: bool,
     pub(crate) runtime_config: bool,
     pub(crate) accelerator: bool,
 }
@@ -34,7 +33,6 @@ impl Shared<'_> {
             dead_letter.is_some_and(|config| given(config.target_arn.as_ref())),
         )?;
         refuse("CapacityProviderConfig", self.capacity_provider)?;
-        refuse("DurableConfig", self.durable)?;
         refuse("RuntimeConfig", self.runtime_config)?;
         refuse("AcceleratorConfig", self.accelerator)
     }
@@ -44,7 +42,6 @@ pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> 
     Shared {
         dead_letter: &request.dead_letter_config,
         capacity_provider: request.capacity_provider_config.is_some(),
-        durable: request.durable_config.is_some(),
         runtime_config: request.runtime_config.is_some(),
         accelerator: request.accelerator_config.is_some(),
     }
@@ -64,7 +61,6 @@ pub(crate) fn update_configuration(
     Shared {
         dead_letter: &request.dead_letter_config,
         capacity_provider: request.capacity_provider_config.is_some(),
-        durable: request.durable_config.is_some(),
         runtime_config: request.runtime_config.is_some(),
         accelerator: request.accelerator_config.is_some(),
     }

@@ -4,7 +4,7 @@ use gatemill_api::lambda as api;
 use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Qualifier, Timestamp};
 
-use super::{image, unbuilt::host_architecture, unenforced};
+use super::{durable, image, unbuilt::host_architecture, unenforced};
 use crate::{
     Lambda,
     layer_record::UsedLayer,
@@ -109,6 +109,7 @@ pub(crate) fn listed(
         tenancy_config: configuration
             .per_tenant
             .then(|| api::TenancyConfig { tenant_isolation_mode: "PER_TENANT".to_owned() }),
+        durable_config: configuration.durable.as_ref().map(durable::config_view),
         logging_config: Some(logging(key, &configuration.logging)),
         ..Default::default()
     };

@@ -14,13 +14,25 @@ use std::sync::Arc;
 
 use self::{exchange::Exchanged, resolve::Version};
 use crate::{
-    Error, Invocation, Lambda, Outcome, answer::Answer, limits::REPLACEMENTS_MAX, load::Permit,
-    run_to_end::run_to_end, trace,
+    Error, Invocation, Lambda, Outcome, answer::Answer, durable, limits::REPLACEMENTS_MAX,
+    load::Permit, run_to_end::run_to_end, trace,
 };
 
 /// Runs one call, and gives its answer whole.
 pub(crate) async fn invoke(lambda: Arc<Lambda>, mut call: Invocation) -> Result<Outcome, Error> {
     run_to_end(async move { run(&lambda, &mut call, &mut Answer::whole()).await }).await
+}
+
+/// Runs one of the calls that a durable execution is made of.
+pub(crate) async fn invoke_within_execution(
+    lambda: Arc<Lambda>,
+    mut call: Invocation,
+) -> Result<Outcome, Error> {
+    run_to_end(async move {
+        let version = resolve::resolve(&lambda, &call.target).await?;
+        run_version(&lambda, &mut call, version, &mut Answer::whole()).await
+    })
+    .await
 }
 
 /// The path.
@@ -29,8 +41,20 @@ async fn run(
     call: &mut Invocation,
     answer: &mut Answer,
 ) -> Result<Outcome, Error> {
-    let _flight = lambda.flights.board()?;
     let version = resolve::resolve(lambda, &call.target).await?;
+    if version.configuration.durable.is_some() {
+        return durable::run(lambda, &version, call, None).await;
+    }
+    run_version(lambda, call, version, answer).await
+}
+
+async fn run_version(
+    lambda: &Arc<Lambda>,
+    call: &mut Invocation,
+    version: Arc<Version>,
+    answer: &mut Answer,
+) -> Result<Outcome, Error> {
+    let _flight = lambda.flights.board()?;
     let version = version.for_tenant(call.tenant_id.as_deref())?;
     answer.of_version(version.name());
     call.trace_id = Some(trace::decide(lambda, call, &version));

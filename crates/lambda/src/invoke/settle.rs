@@ -73,7 +73,7 @@ pub(crate) async fn settle(
     } else {
         close(lambda, instance, closing).await
     };
-    Outcome { payload, function_error, executed_version, log_tail }
+    Outcome { payload, function_error, executed_version, log_tail, durable_execution_arn: None }
 }
 
 /// A call that no environment could begin: the function's entry point cannot be started.
@@ -112,7 +112,13 @@ pub(crate) async fn refused(
     let events = log.take();
     lambda.logs.push(log.stream(), events).await;
     let executed_version = version.name().to_owned();
-    Outcome { payload, function_error: Some("Unhandled"), executed_version, log_tail }
+    Outcome {
+        payload,
+        function_error: Some("Unhandled"),
+        executed_version,
+        log_tail,
+        durable_execution_arn: None,
+    }
 }
 
 /// Lets the extensions finish what the invocation gave them to do; the environment serves nobody else meanwhile, what they

@@ -248,6 +248,7 @@ mod tests {
             function_error: None,
             executed_version: "$LATEST".to_owned(),
             log_tail: None,
+            durable_execution_arn: None,
         }
     }
 
