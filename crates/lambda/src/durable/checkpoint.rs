@@ -123,8 +123,8 @@ impl Batch<'_> {
             Kind::Step => self.step(action, current, update, error),
             Kind::Context => self.context(action, current, update, error),
             Kind::Wait => self.wait(action, current, update),
-            Kind::Callback => self.callback(current, update),
-            Kind::ChainedInvoke => self.chained(current, update),
+            Kind::Callback => self.callback(current.as_ref(), update),
+            Kind::ChainedInvoke => self.chained(current.as_ref(), update),
             Kind::Execution => self.end(action, update, error),
         }
     }
@@ -346,7 +346,7 @@ impl Batch<'_> {
 
     fn callback(
         &mut self,
-        current: Option<OperationRecord>,
+        current: Option<&OperationRecord>,
         update: &api::OperationUpdate,
     ) -> Result<(), Error> {
         if current.is_some() {
@@ -373,7 +373,7 @@ impl Batch<'_> {
 
     fn chained(
         &mut self,
-        current: Option<OperationRecord>,
+        current: Option<&OperationRecord>,
         update: &api::OperationUpdate,
     ) -> Result<(), Error> {
         if current.is_some() {

@@ -180,7 +180,7 @@ fn what_an_operation_is_does_not_change() {
     ] {
         assert_eq!(apply_to(operations.clone(), &[other]).unwrap_err(), text);
     }
-    let (operations, _) = apply_to(operations, &[cancel.clone()]).unwrap();
+    let (operations, _) = apply_to(operations, std::slice::from_ref(&cancel)).unwrap();
     assert_eq!(
         apply_to(operations, &[cancel]).unwrap_err(),
         "Cannot cancel a WAIT that does not exist or has already completed."
@@ -194,7 +194,7 @@ fn contexts_hold_operations() {
     assert_eq!(operations["w"].parent.as_deref(), Some("p"));
     let context_options = Some(api::ContextOptions { replay_children: Some(true) });
     let end = api::OperationUpdate { context_options, ..update("p", "CONTEXT", "SUCCEED") };
-    let (operations, _) = apply_to(operations, &[end.clone()]).unwrap();
+    let (operations, _) = apply_to(operations, std::slice::from_ref(&end)).unwrap();
     assert!(operations["p"].replay_children);
     assert_eq!(
         apply_to(operations, &[end]).unwrap_err(),

@@ -486,3 +486,7 @@ version_one!(
     WakeRecord,
     ChainedRecord,
 );
+
+#[cfg(test)]
+#[path = "record_tests.rs"]
+mod tests;

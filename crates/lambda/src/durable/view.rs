@@ -144,35 +144,45 @@ pub(crate) fn event(id: u64, record: &EventRecord, shown: &Shown<'_>) -> api::Ev
 }
 
 /// Sets the details of an event, and gives its type.
-#[expect(clippy::too_many_lines, reason = "one arm for each of AWS's types of events")]
 fn describe(view: &mut api::Event, what: &Happened, shown: &Shown<'_>) -> &'static str {
+    describe_execution(view, what, shown)
+        .or_else(|| describe_work(view, what, shown))
+        .unwrap_or_else(|| describe_awaited(view, what, shown))
+}
+
+/// As [`describe`], for events of the execution itself.
+fn describe_execution(
+    view: &mut api::Event,
+    what: &Happened,
+    shown: &Shown<'_>,
+) -> Option<&'static str> {
     match what {
         Happened::ExecutionStarted => {
             view.execution_started_details = Some(api::ExecutionStartedDetails {
                 input: shown.input(shown.input),
                 execution_timeout: number(shown.timeout_s).unwrap_or(i32::MAX),
             });
-            "ExecutionStarted"
+            Some("ExecutionStarted")
         }
         Happened::ExecutionSucceeded => {
             let result = shown.result(shown.result);
             view.execution_succeeded_details = Some(api::ExecutionSucceededDetails { result });
-            "ExecutionSucceeded"
+            Some("ExecutionSucceeded")
         }
         Happened::ExecutionFailed(error) => {
             let error = shown.error(error);
             view.execution_failed_details = Some(api::ExecutionFailedDetails { error });
-            "ExecutionFailed"
+            Some("ExecutionFailed")
         }
         Happened::ExecutionTimedOut(error) => {
             let error = Some(shown.error(error));
             view.execution_timed_out_details = Some(api::ExecutionTimedOutDetails { error });
-            "ExecutionTimedOut"
+            Some("ExecutionTimedOut")
         }
         Happened::ExecutionStopped(error) => {
             let error = shown.error(error);
             view.execution_stopped_details = Some(api::ExecutionStoppedDetails { error });
-            "ExecutionStopped"
+            Some("ExecutionStopped")
         }
         Happened::ExecutionPaused { requested_ms, reason, holds_timeout } => {
             view.execution_paused_details = Some(api::ExecutionPausedDetails {
@@ -183,7 +193,7 @@ fn describe(view: &mut api::Event, what: &Happened, shown: &Shown<'_>) -> &'stat
                 }),
                 execution_timeout_paused: *holds_timeout,
             });
-            "ExecutionPaused"
+            Some("ExecutionPaused")
         }
         Happened::ExecutionResumed { requested_ms, reason } => {
             view.execution_resumed_details = Some(api::ExecutionResumedDetails {
@@ -193,56 +203,83 @@ fn describe(view: &mut api::Event, what: &Happened, shown: &Shown<'_>) -> &'stat
                     truncated: Some(!shown.data),
                 }),
             });
-            "ExecutionResumed"
+            Some("ExecutionResumed")
         }
+        Happened::InvocationCompleted { begun_ms, request_id, error } => {
+            view.invocation_completed_details = Some(api::InvocationCompletedDetails {
+                start_timestamp: time(*begun_ms),
+                end_timestamp: view.event_timestamp.unwrap_or_default(),
+                request_id: request_id.clone(),
+                error: error.as_ref().map(|error| shown.error(error)),
+            });
+            Some("InvocationCompleted")
+        }
+        _ => None,
+    }
+}
+
+/// As [`describe`], for contexts, steps and waits.
+fn describe_work(
+    view: &mut api::Event,
+    what: &Happened,
+    shown: &Shown<'_>,
+) -> Option<&'static str> {
+    match what {
         Happened::ContextStarted => {
             view.context_started_details = Some(api::ContextStartedDetails {});
-            "ContextStarted"
+            Some("ContextStarted")
         }
         Happened::ContextSucceeded(result) => {
             let result = shown.result(result.as_deref());
             view.context_succeeded_details = Some(api::ContextSucceededDetails { result });
-            "ContextSucceeded"
+            Some("ContextSucceeded")
         }
         Happened::ContextFailed(error) => {
             let error = shown.error(error);
             view.context_failed_details = Some(api::ContextFailedDetails { error });
-            "ContextFailed"
+            Some("ContextFailed")
         }
         Happened::StepStarted => {
             view.step_started_details = Some(api::StepStartedDetails {});
-            "StepStarted"
+            Some("StepStarted")
         }
         Happened::StepSucceeded { result, attempt } => {
             view.step_succeeded_details = Some(api::StepSucceededDetails {
                 result: shown.result(result.as_deref()),
                 retry_details: retry(*attempt, None),
             });
-            "StepSucceeded"
+            Some("StepSucceeded")
         }
         Happened::StepFailed { error, attempt, delay_s } => {
             view.step_failed_details = Some(api::StepFailedDetails {
                 error: shown.error(error),
                 retry_details: retry(*attempt, *delay_s),
             });
-            "StepFailed"
+            Some("StepFailed")
         }
         Happened::WaitStarted { duration_s, until_ms } => {
             view.wait_started_details = Some(api::WaitStartedDetails {
                 duration: number(*duration_s).unwrap_or(i32::MAX),
                 scheduled_end_timestamp: time(*until_ms),
             });
-            "WaitStarted"
+            Some("WaitStarted")
         }
         Happened::WaitSucceeded { duration_s } => {
             let duration = number(*duration_s);
             view.wait_succeeded_details = Some(api::WaitSucceededDetails { duration });
-            "WaitSucceeded"
+            Some("WaitSucceeded")
         }
         Happened::WaitCancelled => {
             view.wait_cancelled_details = Some(api::WaitCancelledDetails::default());
-            "WaitCancelled"
+            Some("WaitCancelled")
         }
+        _ => None,
+    }
+}
+
+/// As [`describe`], for what comes from outside the function: callbacks and chained invocations.
+fn describe_awaited(view: &mut api::Event, what: &Happened, shown: &Shown<'_>) -> &'static str {
+    match what {
         Happened::CallbackStarted { callback_id, timeout_s, heartbeat_s } => {
             view.callback_started_details = Some(api::CallbackStartedDetails {
                 callback_id: callback_id.clone(),
@@ -297,15 +334,8 @@ fn describe(view: &mut api::Event, what: &Happened, shown: &Shown<'_>) -> &'stat
             view.chained_invoke_stopped_details = Some(api::ChainedInvokeStoppedDetails { error });
             "ChainedInvokeStopped"
         }
-        Happened::InvocationCompleted { begun_ms, request_id, error } => {
-            view.invocation_completed_details = Some(api::InvocationCompletedDetails {
-                start_timestamp: time(*begun_ms),
-                end_timestamp: view.event_timestamp.unwrap_or_default(),
-                request_id: request_id.clone(),
-                error: error.as_ref().map(|error| shown.error(error)),
-            });
-            "InvocationCompleted"
-        }
+        // All others are described above.
+        _ => "",
     }
 }
 
