@@ -190,7 +190,7 @@ impl<'t> Execution<'t> {
             self.tell(id);
         }
         for Chained { operation, function, tenant_id, payload } in chained {
-            let record = ChainedRecord { function, tenant_id, payload, attempts: 0 };
+            let record = ChainedRecord { function, tenant_id, payload };
             CHAINED.put(self.tx, &self.key.of(&operation), &record)?;
         }
         match end {

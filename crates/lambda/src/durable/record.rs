@@ -465,9 +465,6 @@ pub(crate) struct ChainedRecord {
     pub(crate) function: String,
     pub(crate) tenant_id: Option<String>,
     pub(crate) payload: Option<String>,
-    /// Invocations that could not begin.
-    #[serde(default)]
-    pub(crate) attempts: u32,
 }
 
 macro_rules! version_one {

@@ -22,7 +22,7 @@ fn records() {
     stays::<ExecutionRecord>(EXECUTION_V1);
     stays::<OperationRecord>(OPERATION_V1);
     stays::<EventRecord>(EVENT_V1);
-    stays::<ChainedRecord>(r#"{"function":"f","tenant_id":null,"payload":"{}","attempts":0}"#);
+    stays::<ChainedRecord>(r#"{"function":"f","tenant_id":null,"payload":"{}"}"#);
     stays::<PayloadRecord>(r#"{"text":"{}"}"#);
     stays::<StartedRecord>(r#"{"name":"n","version":"$LATEST"}"#);
     stays::<WakeRecord>("{}");
