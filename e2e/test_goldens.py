@@ -42,9 +42,10 @@ MADE_UP = re.compile(
 VOLATILE = [
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), None),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+0000)"), None),
-    (re.compile(r'(Timestamp":)1[789]\d{8}(\.\d+)?'), r"\g<1>0000000000.000"),
+    (re.compile(r'(Timestamp":)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
     (re.compile(r"\b1[789]\d{8}(\.\d+)?\b"), None),
     (re.compile(r"\b1[789]\d{11}\b"), None),
+    (re.compile(r"\bcsc-[0-9a-f]{17}\b|(?<=3A)csc-[0-9a-f]{17}\b"), "csc-<id>"),
     (re.compile(r"\bpython3\.\d+"), "python3.N"),
     (re.compile(r"(runtime:)[0-9a-f]{64}"), r"\1<hash>"),
     (re.compile(r"\b[0-9a-z]{32}(\.lambda-url\.)"), r"<url-id>\1"),
@@ -238,7 +239,6 @@ def lambda_exchanges(functions, aside, python):
     functions.delete_function(FunctionName="golden")
 
 
-<<<<<<< HEAD
 def layer_exchanges(functions):
     content = {"ZipFile": package()}
     functions.publish_layer_version(
@@ -256,7 +256,8 @@ def layer_exchanges(functions):
     functions.get_layer_version_policy(**version)
     functions.remove_layer_version_permission(**version, StatementId="s")
     functions.delete_layer_version(**version)
-=======
+
+
 # A durable function that lets the test make its checkpoints: it tells its token, and ends when the token is used up.
 DURABLE = """
 import time
@@ -317,7 +318,6 @@ def durable_exchanges(functions, aside):
     refused(functions.invoke, **{**call, "Payload": "[]"})
     functions.delete_durable_execution(**execution)
     refused(functions.get_durable_execution, DurableExecutionArn=execution["DurableExecutionArn"] + "0")
->>>>>>> dc75890 (Keep an exchange and golden bytes of everything durable; let goldens wait aside)
 
 
 def function_settings_exchanges(functions):
