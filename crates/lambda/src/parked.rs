@@ -272,10 +272,12 @@ fn parkable(lambda: &Lambda, version: &Version, pack: &Pack, spec: &Spec) -> Opt
 /// Whether a variable is read by the loader, the C library or the interpreter when the process starts, so that it has to
 /// be there then.
 fn is_read_at_start(name: &str) -> bool {
-    const NAMES: [&str; 8] = [
+    const NAMES: [&str; 10] = [
         "GLIBC_TUNABLES",
         "LANG",
         "LANGUAGE",
+        "PATH",
+        "TZ",
         "AWS_LAMBDA_EXEC_WRAPPER",
         "JAVA_TOOL_OPTIONS",
         "_JAVA_OPTIONS",

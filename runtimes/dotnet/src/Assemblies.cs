@@ -43,6 +43,13 @@ namespace Gatemill.Runtime
             }
         }
 
+        // Loads what looks for assemblies, for a process that waits for its function.
+        internal static void Rehearse(string path)
+        {
+            AssemblyDependencyResolver resolver = Resolver(path);
+            if (resolver != null) resolver.ResolveAssemblyToPath(new AssemblyName("Absent"));
+        }
+
         private static AssemblyDependencyResolver Resolver(string path)
         {
             try

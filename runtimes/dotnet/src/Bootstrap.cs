@@ -26,6 +26,7 @@ namespace Gatemill.Runtime
             {
                 // What .NET reads of the environment once, it reads of the one that it was started in.
                 GC.KeepAlive(CultureInfo.InvariantCulture);
+                Rehearsal.Play();
                 channel.Send(Channel.Parked, new byte[0]);
                 byte[] assignment = channel.ReceiveAssignment();
                 if (assignment == null) return 0;

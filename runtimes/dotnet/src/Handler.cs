@@ -42,14 +42,18 @@ namespace Gatemill.Runtime
                 throw new LambdaValidationException(
                     "Invalid lambda function handler: '" + name + "', the " + missing + " is missing. " + Format);
             }
-            Assembly assembly = Assemblies.Load(TaskRoot, parts[0]);
-            Type type = assembly.GetType(parts[1]);
+            return Of(Assemblies.Load(TaskRoot, parts[0]), parts[0], parts[1], parts[2]);
+        }
+
+        internal static Handler Of(Assembly assembly, string assemblyName, string typeName, string methodName)
+        {
+            Type type = assembly.GetType(typeName);
             if (type == null)
             {
                 throw new LambdaValidationException(
-                    "Unable to load type '" + parts[1] + "' from assembly '" + parts[0] + "'.");
+                    "Unable to load type '" + typeName + "' from assembly '" + assemblyName + "'.");
             }
-            MethodInfo method = Find(type, parts[2], parts[0]);
+            MethodInfo method = Find(type, methodName, assemblyName);
             return new Handler(method, Instance(type, method), Serializer.Of(method, assembly));
         }
 

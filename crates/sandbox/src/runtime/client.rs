@@ -15,13 +15,14 @@ use super::Error;
 use super::identifier::Family;
 use super::limits;
 use super::probe::{Interpreter, output};
+use super::working_directory;
 
 /// A file of a client: its path below the client's directory, and its bytes.
 type File = (&'static str, &'static [u8]);
 
 macro_rules! files {
-    ($directory:literal: $($name:literal),* $(,)?) => {
-        &[$((
+    ($directory:literal: $($name:literal),* $(,)? $(; $made:expr)*) => {
+        &[$($made,)* $((
             $name,
             include_bytes!(concat!(
                 env!("CARGO_MANIFEST_DIR"), "/../../runtimes/", $directory, "/", $name
@@ -43,6 +44,7 @@ const DOTNET: &[File] = files!("dotnet":
     "src/Invocation.cs",
     "src/Json.cs",
     "src/Logs.cs",
+    "src/Rehearsal.cs",
     "src/Serializer.cs",
 );
 
@@ -71,9 +73,12 @@ const JAVA: &[File] = files!("java":
     "src/gatemill/runtime/Json.java",
     "src/gatemill/runtime/Logs.java",
     "src/gatemill/runtime/Mapper.java",
+    "src/gatemill/runtime/Rehearsal.java",
     "src/gatemill/runtime/Scalars.java",
     "src/gatemill/runtime/TaskClassLoader.java",
     "src/gatemill/runtime/Types.java",
+    "src/gatemill/runtime/WorkingDirectory.java";
+    ("libworking_directory.so", working_directory::LIBRARY)
 );
 
 const NODEJS: &[File] = files!("nodejs":

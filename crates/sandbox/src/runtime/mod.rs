@@ -17,6 +17,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod working_directory;
 
 use std::collections::BTreeMap;
 use std::fmt;

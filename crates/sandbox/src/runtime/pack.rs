@@ -209,11 +209,21 @@ impl Pack {
                 template_args: Some(with(LEAST_MEMORY_MB, "--zygote")),
                 memory_mb: LEAST_MEMORY_MB,
             }),
-            // A JVM cannot change its working directory, and functions expect to be in theirs.
-            Family::Dotnet | Family::Java | Family::Provided | Family::Ruby => None,
+            Family::Dotnet => Some(Parkable {
+                args: with(LEAST_MEMORY_MB, "--parked"),
+                template_args: None,
+                memory_mb: LEAST_MEMORY_MB,
+            }),
+            Family::Java => {
+                // It resolves paths by this, and reads it once.
+                let mut args = vec!["-Duser.dir=/var/task".to_owned()];
+                args.extend(with(memory_mb, "--parked"));
+                Some(Parkable { args, template_args: None, memory_mb })
+            }
             Family::Nodejs => {
                 Some(Parkable { args: with(memory_mb, "--parked"), template_args: None, memory_mb })
             }
+            Family::Provided | Family::Ruby => None,
         }
     }
 

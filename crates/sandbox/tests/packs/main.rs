@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod parked;
+
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -57,6 +59,11 @@ fn main() -> ExitCode {
     packs.retain(|pack| matches!(pack.family, Family::Nodejs | Family::Python));
     assert!(packs.iter().any(|pack| pack.family == Family::Python), "no Python here");
     assert!(packs.iter().any(|pack| pack.family == Family::Nodejs), "no Node.js here");
+    if isolation == Isolation::Sandbox && rustix::process::geteuid().is_root() {
+        for pack in runtimes.list() {
+            parked::check(&tokio, &sandboxes, &pack, data.path());
+        }
+    }
     for pack in &packs {
         // A function may replace the variable by which AWS's interpreters find their libraries.
         for libraries in [None, Some("/opt/lib")] {
@@ -118,7 +125,6 @@ fn check(pack: &Pack, sandbox: &Sandbox, confined: bool) {
     assert_eq!(kind, 0x81, "{}: {}", pack.name, String::from_utf8_lossy(&body));
     let meta = b"id\x004102444800000\0arn\0\0\0";
     let event = b"{\"n\":1.50}";
-    let size = |length: usize| u32::try_from(length).unwrap().to_le_bytes();
     let mut frame = size(4 + meta.len() + event.len()).to_vec();
     frame.push(0x01);
     frame.extend(size(meta.len()));
@@ -135,6 +141,11 @@ fn check(pack: &Pack, sandbox: &Sandbox, confined: bool) {
         assert_eq!((&answer[3], &answer[5]), (&"/var/task".into(), &"/var/task".into()));
         assert!(answer[4].as_str().unwrap().starts_with("/var/task/app."));
     }
+}
+
+/// A length as frames have it.
+fn size(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap().to_le_bytes()
 }
 
 fn receive(channel: &mut impl Read) -> (u8, Vec<u8>) {

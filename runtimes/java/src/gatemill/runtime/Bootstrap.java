@@ -24,7 +24,8 @@ public final class Bootstrap {
         Channel channel = new Channel();
         Logs.takeStreams();
         if (arguments.length > 0 && arguments[arguments.length - 1].equals("--parked")) {
-            Mapper.warmUp();
+            WorkingDirectory.load();
+            Rehearsal.play();
             channel.send(Channel.PARKED, new byte[0]);
             byte[] assignment = channel.receiveAssignment();
             if (assignment == null) {

@@ -9,8 +9,7 @@ import java.util.Map;
  * <p>A client that was started before its function was known gets the variables later. Java keeps its
  * copy in a map behind {@link System#getenv()}; that map is changed by reflection, which the jar's
  * manifest opens. Programs that the function starts inherit from the same map. Native code that calls
- * {@code getenv} itself sees the old ones, and the working directory stays the one that the process was
- * started in: Java cannot change either.
+ * {@code getenv} itself sees the old ones.
  */
 final class Environment {
     private Environment() {}
@@ -28,7 +27,7 @@ final class Environment {
         for (Map.Entry<?, ?> variable : ((Map<?, ?>) environment).entrySet()) {
             variables.put((String) variable.getKey(), (String) variable.getValue());
         }
-        System.setProperty("user.dir", get("LAMBDA_TASK_ROOT", "/var/task"));
+        WorkingDirectory.change();
     }
 
     @SuppressWarnings("unchecked")

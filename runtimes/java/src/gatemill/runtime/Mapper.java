@@ -43,26 +43,6 @@ final class Mapper {
         return read(Json.parse(json), type, null);
     }
 
-    /** Loads what every invocation needs, for a process that waits for its function. */
-    static void warmUp() {
-        Object tree = read("{\"a\":[1,\"b\",null,1.5,true]}".getBytes(), Object.class);
-        read("{}".getBytes(), Warm.class);
-        write(Collections.singletonMap("tree", tree));
-    }
-
-    /** A bean to warm up with. */
-    static final class Warm {
-        private String text;
-
-        public String getText() {
-            return text;
-        }
-
-        public void setText(String text) {
-            this.text = text;
-        }
-    }
-
     static Object read(Object node, Type type, Map<TypeVariable<?>, Type> bindings) {
         Type resolved = Types.resolve(type, bindings);
         if (resolved instanceof WildcardType || resolved instanceof TypeVariable) {
