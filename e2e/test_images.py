@@ -4,6 +4,9 @@ import base64
 import io
 import json
 import os
+import pathlib
+import re
+import subprocess
 import tarfile
 import time
 
@@ -11,8 +14,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from images import ARCHITECTURE, INDEX, LOGIN, MANIFEST, Image, Registry, layer, libraries, python_tree
+import packages
 from packages import ROLE
-from server import Server
+from server import BINARY, Server
 from test_runtime_api import awslambdaric, go_function  # noqa: F401 (fixtures)
 
 # A runtime in a few lines, on the Runtime API: answers with what it sees of its sandbox.
@@ -341,3 +345,41 @@ def test_killed_while_it_pulls(tmp_path, base, registry):
     assert invoke(functions, "killed")[1] is None
     assert not list((images / "partial").iterdir())
     assert server.stop() == 0
+
+
+@pytest.mark.parametrize("place", ["registry", "layout"])
+def test_a_runtime_from_an_image(tmp_path, base, registry, place):
+    image = base({"etc/marker": "not the interpreter's"})
+    if place == "registry":
+        source = "oci:" + registry.push("python", "3.14", image)
+    else:
+        image.write_layout(tmp_path / "python", "3.14")
+        source = f"oci-layout:{tmp_path}/python:3.14"
+    data = tmp_path / "data"
+
+    def gatemill(*words):
+        done = subprocess.run([BINARY, "runtime", *words, "--data-dir", data], capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    status, said = gatemill("add", "python3.14", source)
+    assert status == 0 and said.startswith("Added python3.14."), said
+    listed = {one["name"]: one for one in json.loads(gatemill("list", "--format", "json")[1])}
+    program = pathlib.Path(listed["python3.14"]["program"])
+    assert program.is_relative_to(data)
+    # Of the image, the interpreter's folder alone is kept.
+    assert not list(data.glob("runtimes/image-*")) and not list(data.rglob("marker"))
+
+    server = Server(tmp_path).start()
+    functions = server.client("lambda")
+    code = "import sys\ndef handler(event, context):\n    return [sys.executable, event]\n"
+    packages.create(functions, "added", packages.package(app__py=code), "python3.14")
+    answer = json.loads(functions.invoke(FunctionName="added", Payload=b"7")["Payload"].read())
+    assert answer == [f"/var/lang/bin/{program.name}", 7]
+    assert server.stop() == 0, server.log()
+
+    for wrong, reason in [
+        (source + "-absent", "the image .* cannot be used"), ("oci:nowhere", "oci:nowhere is no image"),
+    ]:
+        status, said = gatemill("add", "python3.13", wrong)
+        assert status != 0 and re.search(reason, said), said
+    assert not list(data.glob("runtimes/image-*"))

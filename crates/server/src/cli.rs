@@ -154,7 +154,7 @@ pub(crate) struct CheckConfigOptions {
 pub(crate) enum RuntimeCommand {
     /// List the interpreters that were found on this machine
     List(RuntimeListOptions),
-    /// Add an interpreter from a folder, under the runtime identifier that it is to serve
+    /// Add an interpreter from a folder or a container image, under the runtime identifier that it is to serve
     Add(RuntimeAddOptions),
     /// Remove a runtime that was added
     Remove(RuntimeRemoveOptions),
@@ -165,8 +165,9 @@ pub(crate) enum RuntimeCommand {
 pub(crate) struct RuntimeAddOptions {
     /// The identifier, such as python3.12
     pub(crate) name: String,
-    /// The folder of the interpreter, or the root of a system that has it; it is copied
-    pub(crate) path: PathBuf,
+    /// The folder of the interpreter, or the root of a system that has it; or an image that has it, as
+    /// oci:REGISTRY/REPOSITORY:TAG in a registry or oci-layout:FOLDER:TAG in a folder of the OCI layout. It is copied
+    pub(crate) source: String,
     #[command(flatten)]
     pub(crate) server: ServerOptions,
 }

@@ -61,6 +61,15 @@ pub(crate) enum Error {
         #[from]
         source: gatemill_sandbox::runtime::AddError,
     },
+    /// What should be an image's name is none.
+    #[error(
+        "{name} is no image; it is written oci:REGISTRY/REPOSITORY:TAG or oci-layout:FOLDER:TAG, and a folder's \
+         own name has lower-case letters, digits, dots, dashes and underscores"
+    )]
+    ImageName { name: String },
+    /// The image of a runtime cannot be had.
+    #[error("the image {reference} cannot be used")]
+    RuntimeImage { reference: String, source: gatemill_image::Error },
     /// A runtime was added that nothing on this machine can start.
     #[error(
         "{name} was added, but this machine has no compiler (javac, mcs or a .NET SDK) for its runtime client"

@@ -2,7 +2,7 @@
 //! identifier that they serve.
 //!
 //! A tree is a language's own folder (`bin/python3.12`, `bin/java`, `dotnet`) or the root of a system
-//! that has one in the usual places. It is asked what it is once, when it is added; a line of text
+//! that has one in the usual places, such as a container image; of a system, the language's folder is kept. It is asked what it is once, when it is added; a line of text
 //! beside it says so from then on. An added runtime goes before one that was found on the machine, and
 //! may serve an identifier of its language that is not its own version's: the operator said so.
 
@@ -32,6 +32,8 @@ const PLACES: [&str; 9] = [
 ];
 
 const TREE: &str = "tree";
+/// What is kept of a tree, for a moment.
+const KEPT: &str = "kept";
 const DESCRIPTION: &str = "runtime";
 
 /// Why a runtime could not be added or removed.
@@ -155,14 +157,26 @@ fn make(
         name: identifier.name.to_owned(),
         path: path.to_owned(),
     })?;
-    let below = |path: &Path| path.strip_prefix(&tree).unwrap_or(path).display().to_string();
     let Interpreter { family, version, program, prefix } = &found;
-    let line = format!("{}\t{version}\t{}\t{}\n", family.name(), below(program), below(prefix));
+    let below = program.strip_prefix(prefix).unwrap_or(program).display();
+    let line = format!("{}\t{version}\t{below}\t\n", family.name());
+    keep_only(prefix, &tree, &fresh.join(KEPT))?;
     let description = fresh.join(DESCRIPTION);
     fs::write(&description, line).map_err(at(&description))?;
     remove_tree(place)?;
     fs::rename(fresh, place).map_err(at(place))?;
     Ok(found.family.identifier(found.version))
+}
+
+/// Of a system's root, its interpreter's folder is all that sandboxes are going to see.
+fn keep_only(prefix: &Path, tree: &Path, aside: &Path) -> Result<(), AddError> {
+    let tree = fs::canonicalize(tree).map_err(at(tree))?;
+    if prefix == tree {
+        return Ok(());
+    }
+    fs::rename(prefix, aside).map_err(at(prefix))?;
+    remove_tree(&tree)?;
+    fs::rename(aside, &tree).map_err(at(aside))
 }
 
 /// Removes an added runtime. Functions that run keep what they have open.

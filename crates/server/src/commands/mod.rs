@@ -6,3 +6,4 @@ pub(crate) mod generate;
 pub(crate) mod operations;
 pub(crate) mod run;
 pub(crate) mod runtime;
+mod runtime_image;

@@ -1,7 +1,7 @@
 //! `gatemill runtime`: the interpreters of this machine, by the name that functions ask for, and those that the operator
 //! adds. A server that runs goes on with what it found at its start.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{fmt::Write as _, path::Path, sync::Arc};
 
 use gatemill_sandbox::runtime::{self, Pack};
 use serde_json::json;
@@ -10,6 +10,7 @@ use crate::{
     cli::{
         ListFormat, RuntimeAddOptions, RuntimeCommand, RuntimeListOptions, RuntimeRemoveOptions,
     },
+    commands::runtime_image,
     configuration::Mode,
     error::Error,
     machine, output, runtimes,
@@ -28,9 +29,16 @@ pub(crate) fn runtime(command: RuntimeCommand) -> Result<(), Error> {
 }
 
 fn add(options: RuntimeAddOptions) -> Result<(), Error> {
-    let RuntimeAddOptions { name, path, server } = options;
+    let RuntimeAddOptions { name, source, server } = options;
     let configuration = server.resolve(Mode::Serve, machine::cores().len())?;
-    let used = runtime::add(&configuration.data_dir, &name, &path)?;
+    let used = match runtime_image::named(&source) {
+        Some(image) => {
+            let credentials = configuration.image_credentials.clone();
+            let pulled = runtime_image::pull(&configuration.data_dir, image?, credentials)?;
+            runtime::add(&configuration.data_dir, &name, pulled.root())?
+        }
+        None => runtime::add(&configuration.data_dir, &name, Path::new(&source))?,
+    };
     let found = runtimes::discover(&configuration)?.list();
     if !found.iter().any(|pack| pack.name == name) {
         return Err(Error::RuntimeLeftOut { name });
