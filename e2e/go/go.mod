@@ -2,4 +2,4 @@ module function
 
 go 1.18
 
-require github.com/aws/aws-lambda-go v1.47.0
+require github.com/aws/aws-lambda-go v1.54.0

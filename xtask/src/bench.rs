@@ -7,6 +7,7 @@
 
 mod aws;
 mod cold;
+mod compiled;
 mod disturbed;
 mod peers;
 mod process;

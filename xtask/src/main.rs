@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod codegen;
+mod dotnet;
 mod licences;
 mod tidy;
 

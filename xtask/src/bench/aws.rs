@@ -13,7 +13,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{process::Program, tempfile};
+use super::{compiled::dotnet, process::Program, tempfile};
 use crate::Result;
 
 const READY: &str = "Gatemill is ready at http://";
@@ -65,6 +65,9 @@ impl Gatemill {
             .arg(data);
         // A burst of a thousand and its bystander are more than an account may have by default.
         command.env("GATEMILL_CONCURRENCY", "2000");
+        if let Some(dotnet) = dotnet(release) {
+            command.env("GATEMILL_RUNTIME_DIR", dotnet);
+        }
         let (program, line) = Program::start(&mut command, READY)?;
         let address = line.split(READY).nth(1).and_then(|rest| rest.split_whitespace().next());
         let service = Service::at(address.ok_or("no address")?.to_owned());
@@ -90,18 +93,6 @@ impl Gatemill {
         file: &Path,
     ) -> Result<String> {
         self.service.serve(name, &self.runtime(family)?, handler, file)
-    }
-
-    /// Creates a function and waits until it is active.
-    pub(super) fn create_function(
-        &self,
-        name: &str,
-        family: &str,
-        handler: &str,
-        file: &Path,
-    ) -> Result<()> {
-        let zip = package(file)?;
-        self.service.create(name, &self.runtime(family)?, handler, &zip, ONE_CPU_MB)
     }
 
     /// How many environments there are, and how many of them are idle.

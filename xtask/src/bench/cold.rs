@@ -2,7 +2,6 @@
 
 use std::{
     fs,
-    path::PathBuf,
     process::Command,
     time::{Duration, Instant},
 };
@@ -10,6 +9,7 @@ use std::{
 use super::{
     Bench, PEER_PORT, aws,
     aws::{Gatemill, Service},
+    compiled::Compiled,
     local, median,
     report::Report,
     tempfile,
@@ -25,25 +25,30 @@ impl Bench {
     /// First calls of functions that nobody has called before.
     pub(super) fn cold(&self, report: &mut Report) -> Result<()> {
         let gatemill = Gatemill::start(&self.release)?;
-        let java = self.java_class();
-        let families = [
-            ("python", "app.handler", Ok(self.handlers().join("app.py")), "<= 3"),
-            ("nodejs", "app.handler", Ok(self.handlers().join("app.mjs")), "<= 5"),
-            ("java", "App::handler", java, "<= 50"),
+        let scripts = |runtime, handler, name| {
+            let file = self.handlers().join(name);
+            Ok(Compiled { runtime, handler, file, event: r#"{"rawPath": "/x"}"# })
+        };
+        let functions = [
+            ("python", scripts("python", "app.handler", "app.py"), "<= 3"),
+            ("nodejs", scripts("nodejs", "app.handler", "app.mjs"), "<= 5"),
+            ("java", self.java(), "<= 50"),
+            (".NET", self.dotnet(), "<= 60"),
+            ("go", self.go(), "<= 8"),
+            ("rust", self.rust(), "<= 4"),
         ];
         let mut python = None;
-        for (family, handler, file, goal) in families {
-            let measured = file.and_then(|file| first_calls(&gatemill, family, handler, &file));
-            match measured {
+        for (language, function, goal) in functions {
+            match function.and_then(|function| first_calls(&gatemill, language, &function)) {
                 Ok(mut times) => {
                     let p50 = median(&mut times);
                     python.get_or_insert(p50);
-                    let what = format!("cold start {family}, request to response");
+                    let what = format!("cold start {language}, request to response");
                     report.value(&format!("{what}, p50"), p50, "ms", goal);
                     let worst = times[times.len() - 1];
                     report.value(&format!("{what}, worst of {COLD_STARTS}"), worst, "ms", "");
                 }
-                Err(error) => report.note(&format!("cold start {family}: {error}")),
+                Err(error) => report.note(&format!("cold start {language}: {error}")),
             }
         }
         self.fresh_python(report)?;
@@ -84,18 +89,6 @@ impl Bench {
             times.push(start.elapsed().as_secs_f64() * 1e3);
         }
         Ok(median(&mut times))
-    }
-
-    /// The Java handler, compiled, in the file that a package has it in.
-    fn java_class(&self) -> Result<PathBuf> {
-        let directory = tempfile("java")?;
-        let source = self.handlers().join("App.java");
-        let mut compile = Command::new("javac");
-        compile.arg("--release=17").arg("-d").arg(&directory).arg(source);
-        if !compile.status()?.success() {
-            return Err("javac failed".into());
-        }
-        Ok(directory.join("App.class"))
     }
 
     /// A thousand calls at once of one function: how fast environments are made and ended, what each holds, and how long a
@@ -191,18 +184,16 @@ impl Bench {
     }
 }
 
-fn first_calls(
-    gatemill: &Gatemill,
-    family: &str,
-    handler: &str,
-    file: &std::path::Path,
-) -> Result<Vec<f64>> {
+fn first_calls(gatemill: &Gatemill, language: &str, function: &Compiled) -> Result<Vec<f64>> {
+    let Compiled { runtime, handler, file, event } = function;
+    let runtime = gatemill.runtime(runtime).unwrap_or_else(|_| (*runtime).to_owned());
+    let zip = aws::package(file)?;
     let mut times = Vec::new();
     for n in 0..COLD_STARTS {
-        let name = format!("cold-{family}-{n}");
-        gatemill.create_function(&name, family, handler, file)?;
+        let name = format!("cold-{}-{n}", language.trim_start_matches('.'));
+        gatemill.service.create(&name, &runtime, handler, &zip, aws::ONE_CPU_MB)?;
         let start = Instant::now();
-        gatemill.service.invoke(&name, r#"{"rawPath": "/x"}"#)?;
+        gatemill.service.invoke(&name, event)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);
     }
     Ok(times)
