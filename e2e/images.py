@@ -17,7 +17,6 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import time
 import urllib.error
@@ -159,11 +158,11 @@ def libraries(programs):
     return {path.lstrip("/"): pathlib.Path(path).read_bytes() for path in sorted(paths)}
 
 
-def python_tree():
-    """A layer with this host's Python and what it needs, as an image of a distribution would have it."""
-    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    program = os.path.realpath(sys.executable)
-    library = pathlib.Path(sysconfig.get_path("stdlib"))
+def python_tree(program=sys.executable):
+    """A layer with a Python of this host and what it needs, as an image of a distribution would have it."""
+    ask = "import sys, sysconfig; print('%d.%d' % sys.version_info[:2], sysconfig.get_path('stdlib'))"
+    release, library = subprocess.run([program, "-I", "-c", ask], capture_output=True, text=True, check=True).stdout.split()
+    version, program, library = f"python{release}", os.path.realpath(program), pathlib.Path(library)
     shared = libraries([program, *map(str, library.joinpath("lib-dynload").glob("*.so"))])
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:

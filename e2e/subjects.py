@@ -5,15 +5,19 @@ What has to be compiled is compiled once for a content, into `target/ci/subjects
 
 import dataclasses
 import hashlib
+import json
+import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 from packages import package_of
 from server import REPOSITORY, runtime_directories
 
 FUNCTIONS = pathlib.Path(__file__).resolve().parent / "functions"
+GO = FUNCTIONS.parent / "go"
 BUILT = REPOSITORY / "target/ci/subjects"
 
 # Version and name of the library in which AWS publishes the interface of Java handlers.
@@ -27,9 +31,12 @@ class Subject:
     handler: str
     memory: int
     error_type: str
-    # How an error object names the stack, and whether it carries the request's id.
-    stack: str
+    # How an error object names the stack, if it has one.
+    stack: str | None
     build: object
+    # What it is created with, where AWS's client is part of the package; whether that client logs errors.
+    runtime: str | None = None
+    logs_errors: bool = True
 
     def code(self):
         return self.build()
@@ -79,15 +86,17 @@ def java_core():
     return once(name, {"version": version}, fetch) / f"{name}-{version}.jar"
 
 
-def java(with_core=True):
-    """The classes, with the library as a function brings it, or without where the runtime's has to do."""
-    core = java_core()
-
+def java_classes():
     def compile_sources(folder):
         files = sorted((FUNCTIONS / "java").rglob("*.java"))
-        run("javac", "--release", "8", "-Xlint:-options", "-cp", core, "-d", folder, *files)
+        run("javac", "--release", "8", "-Xlint:-options", "-cp", java_core(), "-d", folder, *files)
 
-    classes = files_of(once("java", sources("java"), compile_sources))
+    return files_of(once("java", sources("java"), compile_sources))
+
+
+def java(with_core=True):
+    """The classes, with the library as a function brings it, or without where the runtime's has to do."""
+    core, classes = java_core(), java_classes()
     return package_of({**classes, f"lib/{core.name}": core.read_bytes()} if with_core else classes)
 
 
@@ -108,10 +117,118 @@ def dotnet():
     return package_of(files_of(once("dotnet", sources("dotnet"), compile_sources)))
 
 
+def java_libraries():
+    """AWS's libraries for Java and what they need, from Maven Central: jars by the beginnings of their names."""
+    folder = FUNCTIONS / "java-libraries"
+
+    def fetch(to):
+        plugin = "org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies"
+        run("mvn", "-q", "-B", plugin, f"-DoutputDirectory={to}", "-f", folder / "pom.xml")
+
+    jars = files_of(once("java-libraries", sources("java-libraries"), fetch))
+    return {f"lib/{name}": content for name, content in jars.items()}
+
+
+def java_events():
+    """A function of AWS's types of events, with the libraries in the package."""
+    libraries = java_libraries()
+
+    def compile_sources(folder):
+        for name, content in libraries.items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_bytes(content)
+        files = sorted((FUNCTIONS / "java-events").rglob("*.java"))
+        run("javac", "--release", "8", "-Xlint:-options", "-cp", f"{folder}/lib/*", "-d", folder, *files)
+
+    return package_of(files_of(once("java-events", {**sources("java-events"), **sources("java-libraries")}, compile_sources)))
+
+
+def go_program():
+    """The function in Go, one static file."""
+
+    def compile_sources(folder):
+        run("go", "build", "-o", folder / "bootstrap", ".", cwd=GO, env={**os.environ, "CGO_ENABLED": "0"})
+
+    inputs = {path.name: path.read_bytes() for path in GO.iterdir()}
+    return (once("go", inputs, compile_sources) / "bootstrap").read_bytes()
+
+
+def rust_program():
+    """The function in Rust. What it depends on stays compiled beside it when the function changes."""
+
+    def compile_sources(folder):
+        run("cargo", "build", "--quiet", "--locked", "--target-dir", BUILT / "rust-target", cwd=FUNCTIONS / "rust")
+        shutil.copy(BUILT / "rust-target/debug/bootstrap", folder)
+
+    return (once("rust", sources("rust"), compile_sources) / "bootstrap").read_bytes()
+
+
+def awslambdaric():
+    """AWS's client for Python, as pip installs it, for the interpreter that runs the tests."""
+    version = {"version": "4.2.2", "python": sys.version}
+
+    def fetch(folder):
+        run(sys.executable, "-m", "pip", "install", "--quiet", "--target", folder, "--only-binary", ":all:",
+            f"awslambdaric=={version['version']}")
+
+    files = files_of(once("awslambdaric", version, fetch))
+    return {name: content for name, content in files.items() if "__pycache__" not in name}
+
+
+def aws_lambda_ric():
+    """AWS's client for Node.js, as npm installs it: it compiles a part of itself, with cmake and the headers of Node.js."""
+    version = {"aws-lambda-ric": "4.0.2"}
+
+    def fetch(folder):
+        (folder / "package.json").write_text(json.dumps({"private": True, "dependencies": version}))
+        headers = {"npm_config_nodedir": "/usr"} if pathlib.Path("/usr/include/node/node.h").exists() else {}
+        run("npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error", cwd=folder,
+            env={**os.environ, **headers})
+
+    files = files_of(once("aws-lambda-ric", {**version, "node": run("node", "--version")}, fetch))
+    own = re.compile(r"node_modules/(aws-lambda-ric/(index.mjs|package.json|rapid-client.node)|@aws/.*)")
+    return {name: content for name, content in files.items() if own.fullmatch(name)}
+
+
+def started_by(command, files):
+    """A package whose bootstrap is a shell's one line."""
+    return package_of({**files, "bootstrap": f"#!/bin/sh\nexec {command}\n"}, 0o755)
+
+
+def java_client():
+    client = "com.amazonaws.services.lambda.runtime.api.client.AWSLambda"
+    return started_by(f'/usr/bin/java -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -cp "/var/task:/var/task/lib/*" {client} "$_HANDLER"',
+                      {**java_classes(), **java_libraries()})
+
+
+def system_python():
+    """The system's own Python of the version that runs the tests."""
+    return shutil.which(f"python{sys.version_info.major}.{sys.version_info.minor}", path="/usr/bin:/usr/local/bin")
+
+
 SUBJECTS = {
     "python": Subject("subject.handler", 128, "ValueError", "stackTrace", lambda: package_of(sources("python"))),
     "nodejs": Subject("subject.handler", 128, "TypeError", "trace", lambda: package_of(sources("nodejs"))),
     "ruby": Subject("subject.Subject.handler", 128, "Function<ArgumentError>", "stackTrace", lambda: package_of(sources("ruby"))),
     "dotnet": Subject("Subject::Subject.Function::Handle", 256, "InvalidOperationException", "stackTrace", dotnet),
     "java": Subject("subject.Subject", 256, "java.lang.IllegalStateException", "stackTrace", java),
+}
+
+# AWS's own clients, in packages of `provided.al2023`.
+CLIENTS = {
+    "go": Subject(
+        "bootstrap", 128, "errorString", None, lambda: package_of({"bootstrap": go_program()}, 0o755), "provided.al2023", False),
+    "rust": Subject(
+        "bootstrap", 128, "NoLuck", None, lambda: package_of({"bootstrap": rust_program()}, 0o755), "provided.al2023", False),
+    "aws-lambda-ric": Subject(
+        "subject.handler", 256, "TypeError", "trace",
+        lambda: started_by('/usr/bin/node node_modules/aws-lambda-ric/index.mjs "$_HANDLER"', {**aws_lambda_ric(), **sources("nodejs")}),
+        "provided.al2023"),
+    "java-runtime-interface-client": Subject(
+        "subject.Subject", 512, "java.lang.IllegalStateException", "stackTrace", java_client, "provided.al2023",
+        # It does so behind the answer.
+        logs_errors=False),
+    "awslambdaric": Subject(
+        "subject.handler", 128, "ValueError", "stackTrace",
+        lambda: started_by(f'{system_python()} -m awslambdaric "$_HANDLER"', {**awslambdaric(), **sources("python")}), "provided.al2023"),
 }

@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
 /// What a program that is missing is called in Debian.
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["build-essential"]),
+    ("cmake", &["cmake"]),
     ("curl", &["curl"]),
     ("docker-registry", &["docker-registry"]),
     ("go", &["golang-go"]),
@@ -51,6 +52,7 @@ const PROGRAMS: &[(&str, &[&str])] = &[
     ("npm", &["npm"]),
     ("python3", &["python3", "python3-pip", "python3-venv"]),
     ("ruby", &["ruby"]),
+    ("xz", &["xz-utils"]),
 ];
 
 /// Runs the named steps, or all of them.

@@ -30,8 +30,7 @@ impl Bench {
     }
 
     pub(super) fn dotnet(&self) -> Result<Compiled> {
-        let home = dotnet(&self.release)
-            .ok_or("no .NET: cargo xtask ci clients installs one")?;
+        let home = dotnet(&self.release).ok_or("no .NET: cargo xtask ci clients installs one")?;
         let frameworks = fs::read_dir(home.join("shared/Microsoft.NETCore.App"))?.flatten();
         let framework = frameworks.map(|one| one.path()).next().ok_or("no library of .NET")?;
         let file = tempfile("dotnet")?.join("App.dll");

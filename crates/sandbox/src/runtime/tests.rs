@@ -250,6 +250,11 @@ fn java_and_dotnet_are_read_from_their_trees() {
     let args = old.args_for(512);
     assert_eq!(args[..2], ["-XX:MaxHeapSize=435m", "-XX:ReservedCodeCacheSize=25m"]);
     assert_eq!(args.last().unwrap(), "/var/runtime/gatemill-runtime.jar");
+    // It waits with its heap's size, in the folder of the function that it is going to have.
+    let waiting = old.parkable(512).unwrap();
+    assert_eq!((waiting.memory_mb, waiting.template_args), (512, None));
+    assert_eq!(waiting.args[..2], ["-Duser.dir=/var/task", "-XX:MaxHeapSize=435m"]);
+    assert_eq!(waiting.args.last().unwrap(), "--parked");
 }
 
 #[test]
@@ -274,6 +279,10 @@ fn every_dotnet_of_an_installation_is_found_and_may_stand_in() {
     let client = "/var/runtime/net3/gatemill-runtime.dll";
     assert_eq!(old.args[..3], ["exec", "--fx-version", "3.1.23"]);
     assert_eq!(old.args.last().unwrap(), client);
+    // It is told nothing of memory, so one that waits will do for any.
+    let waiting = old.parkable(2048).unwrap();
+    assert_eq!(waiting, old.parkable(128).unwrap());
+    assert_eq!(waiting.args[old.args.len()..], ["--parked"]);
 }
 
 #[test]

@@ -52,11 +52,11 @@ struct File {
 }
 
 impl File {
-    /// Puts a number of so many bytes, the least significant first.
+    /// Puts a number of so many bytes, at most eight, the least significant first.
     const fn number(&mut self, value: usize, length: usize) {
         let mut index = 0;
         while index < length {
-            self.bytes[self.at] = (value >> (8 * index)) as u8;
+            self.bytes[self.at] = value.to_le_bytes()[index];
             self.at += 1;
             index += 1;
         }

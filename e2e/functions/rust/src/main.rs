@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 static COUNT: AtomicU64 = AtomicU64::new(0);
 
 /// What the caller sees of an error.
+#[derive(Debug)]
 struct NoLuck;
 
 impl From<NoLuck> for Diagnostic {

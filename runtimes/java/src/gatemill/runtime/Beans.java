@@ -255,13 +255,14 @@ final class Beans {
         String separator = "{";
         for (Map.Entry<String, Property> entry : properties.entrySet()) {
             Member getter = entry.getValue().getter;
-            if (getter == null) {
+            Object value = getter == null ? null : get(object, getter);
+            if (value == null) {
                 continue;
             }
             out.append(separator);
             Json.writeString(entry.getKey(), out);
             out.append(':');
-            Mapper.write(get(object, getter), out, depth + 1);
+            Mapper.write(value, out, depth + 1);
             separator = ",";
         }
         out.append(separator.equals("{") ? "{}" : "}");

@@ -30,7 +30,7 @@ import java.util.concurrent.ConcurrentMap;
  * JSON to objects and back, with the liberties that AWS's runtime takes: unknown properties are
  * ignored, null for a primitive is zero, a single value may stand for a list, an unknown enum constant
  * and an empty text in an object's place are null, absent properties keep their defaults, null
- * properties are written.
+ * properties and the null values of maps are not written.
  *
  * <p>{@link Beans} knows the properties of the function's own classes, {@link Scalars} the values that
  * JSON has one text or number for.
@@ -248,6 +248,9 @@ final class Mapper {
         for (Map.Entry<?, ?> entry : map.entrySet()) {
             if (entry.getKey() == null) {
                 throw new IllegalArgumentException("Null key for a Map not allowed in JSON");
+            }
+            if (entry.getValue() == null) {
+                continue;
             }
             out.append(separator);
             Json.writeString(Scalars.key(entry.getKey()), out);
