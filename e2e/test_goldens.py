@@ -36,7 +36,8 @@ UNTOLD = {
 }
 # Members whose values are made up by the server; the value is replaced wherever it stands.
 MADE_UP = re.compile(
-    r'"(apiId|routeId|integrationId|deploymentId|routeResponseId|integrationResponseId|modelId|connectionId|eventId'
+    r'"(apiId|authorizerId|vpcLinkId|apiMappingId|routingRuleId|routeId|integrationId|deploymentId|routeResponseId'
+    r'|integrationResponseId|modelId|connectionId|eventId'
     r'|nextForwardToken|nextBackwardToken|CheckpointToken|CallbackId)": ?"([^"]+)"')
 # Text that differs from run to run, and what stands for it. Digits keep their places, so that a format is still seen.
 VOLATILE = [
@@ -376,6 +377,28 @@ def gateway_exchanges(apis):
     apis.get_routes(ApiId=api)
     apis.update_route(ApiId=api, RouteId=route, OperationName="everything")
 
+    function = "arn:aws:lambda:us-east-1:444444444444:function:golden"
+    authorizer = apis.create_authorizer(
+        ApiId=api, Name="golden", AuthorizerType="REQUEST", AuthorizerUri=function, AuthorizerPayloadFormatVersion="2.0",
+        EnableSimpleResponses=True, IdentitySource=["$request.header.Authorization"])["AuthorizerId"]
+    refused(apis.create_authorizer, ApiId=api, Name="wrong", AuthorizerType="REQUEST", AuthorizerUri=function,
+            IdentitySource=["$request.header.Authorization"])
+    apis.get_authorizer(ApiId=api, AuthorizerId=authorizer)
+    refused(apis.get_authorizer, ApiId=api, AuthorizerId="absent")
+    apis.get_authorizers(ApiId=api)
+    apis.update_authorizer(ApiId=api, AuthorizerId=authorizer, AuthorizerResultTtlInSeconds=60)
+    apis.update_route(ApiId=api, RouteId=route, AuthorizationType="CUSTOM", AuthorizerId=authorizer)
+    refused(apis.delete_authorizer, ApiId=api, AuthorizerId=authorizer)
+    apis.update_route(ApiId=api, RouteId=route, AuthorizationType="NONE")
+    apis.delete_authorizer(ApiId=api, AuthorizerId=authorizer)
+
+    link = apis.create_vpc_link(Name="golden", SubnetIds=["subnet-1"], Tags={"team": "blue"})["VpcLinkId"]
+    apis.get_vpc_link(VpcLinkId=link)
+    refused(apis.get_vpc_link, VpcLinkId="absent")
+    apis.get_vpc_links()
+    apis.update_vpc_link(VpcLinkId=link, Name="golden-2")
+    apis.delete_vpc_link(VpcLinkId=link)
+
     deployment = apis.create_deployment(ApiId=api, Description="first")["DeploymentId"]
     apis.get_deployment(ApiId=api, DeploymentId=deployment)
     apis.get_deployments(ApiId=api)
@@ -385,7 +408,32 @@ def gateway_exchanges(apis):
                       RouteSettings={"ANY /{proxy+}": throttle})
     apis.get_stage(ApiId=api, StageName="prod")
     apis.get_stages(ApiId=api)
-    apis.update_stage(ApiId=api, StageName="prod", Description="d")
+    access_log = {"DestinationArn": "arn:aws:logs:us-east-1:444444444444:log-group:golden", "Format": "$context.requestId"}
+    certificate = "arn:aws:acm:us-east-1:444444444444:certificate/golden"
+    apis.create_domain_name(DomainName="golden.example", DomainNameConfigurations=[{"CertificateArn": certificate}],
+                            Tags={"team": "blue"})
+    refused(apis.create_domain_name, DomainName="golden.example")
+    apis.get_domain_name(DomainName="golden.example")
+    refused(apis.get_domain_name, DomainName="absent.example")
+    apis.get_domain_names()
+    apis.update_domain_name(DomainName="golden.example", RoutingMode="ROUTING_RULE_THEN_API_MAPPING")
+    domain = {"DomainName": "golden.example"}
+    mapping = apis.create_api_mapping(**domain, ApiId=api, Stage="prod", ApiMappingKey="v1/shop")["ApiMappingId"]
+    apis.get_api_mapping(**domain, ApiMappingId=mapping)
+    apis.get_api_mappings(**domain)
+    apis.update_api_mapping(**domain, ApiMappingId=mapping, ApiId=api, ApiMappingKey="v2/shop")
+    apis.delete_api_mapping(**domain, ApiMappingId=mapping)
+    rule = {"Priority": 10, "Conditions": [{"MatchBasePaths": {"AnyOf": ["shop"]}}],
+            "Actions": [{"InvokeApi": {"ApiId": api, "Stage": "prod", "StripBasePath": True}}]}
+    made = apis.create_routing_rule(**domain, **rule)["RoutingRuleId"]
+    apis.get_routing_rule(**domain, RoutingRuleId=made)
+    apis.list_routing_rules(**domain)
+    apis.put_routing_rule(**domain, RoutingRuleId=made, **{**rule, "Priority": 20})
+    apis.delete_routing_rule(**domain, RoutingRuleId=made)
+    apis.delete_domain_name(**domain)
+    apis.update_stage(ApiId=api, StageName="prod", Description="d", AccessLogSettings=access_log)
+    apis.delete_access_log_settings(ApiId=api, StageName="prod")
+    apis.reset_authorizers_cache(ApiId=api, StageName="prod")
     apis.delete_route_settings(ApiId=api, StageName="prod", RouteKey="ANY /{proxy+}")
     apis.delete_stage(ApiId=api, StageName="prod")
     apis.delete_deployment(ApiId=api, DeploymentId=deployment)

@@ -48,6 +48,38 @@ pub enum Error {
     /// A model with this name is there.
     #[error("Model name already exists for this Api")]
     ModelExists,
+    /// No authorizer of this id.
+    #[error("Invalid Authorizer identifier specified {0}")]
+    NoSuchAuthorizer(String),
+    /// Routes ask the authorizer.
+    #[error("Cannot delete authorizer '{id}', is referenced in the following Routes with Ids: [{}]", .routes.join(", "))]
+    AuthorizerInUse {
+        /// The authorizer.
+        id: String,
+        /// Some of the routes.
+        routes: Vec<String>,
+    },
+    /// No VPC link of this id.
+    #[error("Invalid VpcLink identifier specified {0}")]
+    NoSuchVpcLink(String),
+    /// No domain of this name.
+    #[error("The domain name resource specified in the request was not found.")]
+    NoSuchDomain,
+    /// No mapping of this id.
+    #[error("The api mapping resource specified in the request was not found.")]
+    NoSuchMapping,
+    /// No routing rule of this id.
+    #[error("The routing rule resource specified in the request was not found.")]
+    NoSuchRule,
+    /// A domain of this name is there, whoever has it.
+    #[error("The domain name resource already exists.")]
+    DomainExists,
+    /// The domain has a mapping with this key.
+    #[error("ApiMapping key already exists for this domain name")]
+    MappingExists,
+    /// The domain has a rule with this priority.
+    #[error("A routing rule with this priority already exists for this domain name")]
+    RulePriorityTaken,
     /// No stage of this name.
     #[error("Invalid stage identifier specified")]
     NoSuchStage,
@@ -124,6 +156,11 @@ impl From<Error> for ApiError {
             Error::NoSuchApi { .. }
             | Error::NoSuchRoute(_)
             | Error::NoSuchIntegration(_)
+            | Error::NoSuchAuthorizer(_)
+            | Error::NoSuchVpcLink(_)
+            | Error::NoSuchDomain
+            | Error::NoSuchMapping
+            | Error::NoSuchRule
             | Error::NoSuchStage
             | Error::NoSuchDeployment(_)
             | Error::NoSuchSettings(_)
@@ -136,7 +173,11 @@ impl From<Error> for ApiError {
             | Error::StageExists
             | Error::ResponseExists { .. }
             | Error::ModelExists
-            | Error::IntegrationInUse(_) => &aws::CONFLICT_EXCEPTION,
+            | Error::IntegrationInUse(_)
+            | Error::DomainExists
+            | Error::MappingExists
+            | Error::RulePriorityTaken
+            | Error::AuthorizerInUse { .. } => &aws::CONFLICT_EXCEPTION,
             Error::Invalid(_) | Error::DeploymentInUse => &aws::BAD_REQUEST_EXCEPTION,
             Error::TooMany(_) => &aws::TOO_MANY_REQUESTS_EXCEPTION,
             Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,

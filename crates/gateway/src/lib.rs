@@ -5,39 +5,56 @@
 //! | `control` | the operations of `apigatewayv2`, one file per family, and their table |
 //! | `record` | what is stored, and under which keys |
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
+//! | [`access_log`], [`usage`] | the lines and the counts that requests leave behind |
+//! | `domain` | which API a domain leads to |
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
 //! | `websocket` | the path of a WebSocket connection and of its messages |
-//! | [`functions`] | what the gateway asks of functions |
+//! | `authorizer`, `expression`, `mapping` | authorizers, expressions and parameter mappings, compiled |
+//! | [`functions`], [`callers`] | what the gateway asks of functions, and about those who sign |
 //!
 //! It opens no listener (the server does, and asks [`Gateway::claims`] whose a request is) and knows no REST APIs yet:
 //! their operations answer 501.
 
+pub mod access_log;
+mod authorizer;
+pub mod callers;
 mod control;
+mod domain;
 mod error;
+mod expression;
 pub mod functions;
 pub mod limits;
 mod live;
+mod mapping;
 pub mod proxy;
 mod record;
 mod snapshot;
 mod trie;
 mod uri;
+pub mod usage;
 mod websocket;
 
-use std::{fmt, pin::Pin, sync::Arc};
+use std::{
+    fmt,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+};
 
 use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, Served};
 
+pub use access_log::AccessLogs;
+pub use callers::Callers;
 pub use control::routes::table;
 pub use error::Error;
 pub use functions::Functions;
 pub use proxy::{
-    Arrival, ProxyBody, Target,
+    Arrival, ClientCert, ProxyBody, Target, Validity,
     record::Counts,
     upstream::{Egress, Network},
 };
+pub use record::UsageRecord;
 pub use websocket::{Held, WebSocketSettings, manage::Management, management_table};
 
 /// HTTP APIs and WebSocket APIs: their control plane and their data plane.
@@ -52,7 +69,12 @@ pub struct Gateway {
     connections_run: String,
     live: Arc<live::Live>,
     upstream: proxy::upstream::Upstream,
-    tally: proxy::record::Tally,
+    records: Arc<proxy::record::Records>,
+    usage: Arc<usage::Usage>,
+    access_logs: Arc<dyn AccessLogs>,
+    callers: OnceLock<Arc<dyn Callers>>,
+    issuers: authorizer::issuers::Issuers,
+    domains: Arc<domain::Domains>,
 }
 
 /// What a gateway is made of.
@@ -61,6 +83,8 @@ pub struct Parts {
     pub store: Store,
     /// What runs functions.
     pub functions: Arc<dyn Functions>,
+    /// Where the lines of access logs go.
+    pub access_logs: Arc<dyn AccessLogs>,
     /// Random bytes for request ids and trace ids.
     pub entropy: Arc<dyn Entropy>,
     /// The time, for what no request brings it to.
@@ -79,6 +103,10 @@ pub struct Settings {
     pub egress: Egress,
     /// How WebSocket connections are kept.
     pub websocket: WebSocketSettings,
+    /// Requests a second of an account in a region. AWS starts at 10,000; without one there is no limit.
+    pub account_rate: Option<f64>,
+    /// Requests of an account that may come at once. AWS starts at 5,000.
+    pub account_burst: Option<i32>,
 }
 
 /// A named task that the server runs until it shuts down, and starts again should it end.
@@ -96,8 +124,13 @@ impl Gateway {
     /// [`Error::Tls`] when the client for HTTP integrations cannot be set up.
     pub fn new(parts: Parts) -> Result<Arc<Self>, Error> {
         let upstream = proxy::upstream::Upstream::new(&parts.settings.egress)?;
+        let usage = Arc::new(usage::Usage::new(parts.store.clone(), Arc::clone(&parts.clock)));
+        let Settings { account_rate, account_burst, .. } = parts.settings;
+        let accounts = proxy::throttle::AccountBuckets::new(account_rate, account_burst);
+        let shared = Arc::new(snapshot::Shared { usage: Arc::clone(&usage), accounts });
         Ok(Arc::new(Self {
-            live: Arc::new(live::Live::new(parts.store.clone())),
+            live: Arc::new(live::Live::new(parts.store.clone(), shared)),
+            domains: Arc::new(domain::Domains::new(parts.store.clone())),
             store: parts.store,
             functions: parts.functions,
             connections: websocket::connection::Connections::default(),
@@ -106,8 +139,22 @@ impl Gateway {
             clock: parts.clock,
             settings: parts.settings,
             upstream,
-            tally: proxy::record::Tally::default(),
+            records: Arc::new(proxy::record::Records {
+                tally: proxy::record::Tally::default(),
+                log: Arc::new(access_log::Queue::new()),
+            }),
+            usage,
+            access_logs: parts.access_logs,
+            callers: OnceLock::new(),
+            issuers: authorizer::issuers::Issuers::default(),
         }))
+    }
+
+    /// Says who knows access keys; until then every route with `AWS_IAM` refuses. Once, since they know the server.
+    pub fn set_callers(&self, callers: Arc<dyn Callers>) {
+        if self.callers.set(callers).is_err() {
+            tracing::error!("the callers of APIs were set twice");
+        }
     }
 
     /// The operations of `apigatewayv2`.
@@ -118,24 +165,60 @@ impl Gateway {
     /// What has to run in the background.
     pub fn workers(self: &Arc<Self>) -> Vec<Worker> {
         let live = Arc::clone(&self.live);
-        let mut workers = vec![Worker {
-            name: "gateway-compile",
-            run: Box::new(move || Box::pin(Arc::clone(&live).compile_ahead())),
-        }];
+        let usage = Arc::clone(&self.usage);
+        let (log, sink) = (Arc::clone(&self.records.log), Arc::clone(&self.access_logs));
+        let mut workers = vec![
+            Worker {
+                name: "gateway-compile",
+                run: Box::new(move || Box::pin(Arc::clone(&live).compile_ahead())),
+            },
+            Worker {
+                name: "gateway-access-log",
+                run: Box::new(move || Box::pin(Arc::clone(&log).run(Arc::clone(&sink)))),
+            },
+            Worker {
+                name: "gateway-usage",
+                run: Box::new(move || Box::pin(Arc::clone(&usage).run())),
+            },
+        ];
         workers.extend(self.websocket_workers());
         workers
     }
 
+    /// Returns when the lines of access logs are with their sink and usage is stored.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn flush(&self) -> Result<(), Error> {
+        self.records.log.flush().await;
+        self.usage.store().await
+    }
+
+    /// What stages, and routes where their stage asked for it, were used for since the start.
+    pub fn totals(&self) -> Vec<(usage::Metered, usage::Totals)> {
+        self.usage.totals()
+    }
+
+    /// The stored usage of an account, by stage and day (days since 1970).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn usage(&self, account: &str) -> Result<Vec<(usage::Metered, u64, UsageRecord)>, Error> {
+        self.usage.stored(account)
+    }
+
     /// Forgets what is in memory; to be called after the store was emptied.
     pub async fn reset(&self) {
+        self.usage.clear();
         self.live.clear();
+        self.domains.changed();
         // Their APIs are gone, too.
         self.connections.close_all(websocket::connection::LEAVING);
     }
 
     /// What the data plane has done so far.
     pub fn counts(&self) -> Counts {
-        self.tally.counts()
+        self.records.tally.counts()
     }
 }
 

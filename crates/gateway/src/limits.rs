@@ -98,3 +98,59 @@ pub const DISCONNECT_TRIES_MAX: u32 = 5;
 pub const DISCONNECT_RETRY_FIRST: Duration = Duration::from_millis(200);
 /// Bytes of what an authorizer says of a connection: AWS's 8 KB.
 pub const AUTHORIZER_CONTEXT_BYTES_MAX: usize = 8 * 1024;
+/// Authorizers of one API: AWS's 10.
+pub const AUTHORIZERS_PER_API_MAX: usize = 10;
+/// Audiences of a JWT authorizer: AWS's 50.
+pub const AUDIENCES_MAX: usize = 50;
+/// Scopes that a route names: AWS's 10.
+pub const SCOPES_PER_ROUTE_MAX: usize = 10;
+/// Identity sources of an authorizer. AWS names no number.
+pub const IDENTITY_SOURCES_MAX: usize = 50;
+/// Longest time that a function's answer about a request is kept: AWS's hour.
+pub const AUTHORIZER_TTL_SECONDS_MAX: i32 = 3_600;
+/// Longest time that a function may think about a request: AWS's 10 s.
+pub const AUTHORIZER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Answers of an authorizer kept at once; beyond it those that are over go, and if none is, all.
+pub const AUTHORIZER_ANSWERS_MAX: usize = 10_000;
+/// Longest answer of a function about a request that is read. AWS limits it to 8 KB for WebSocket APIs.
+pub const AUTHORIZER_ANSWER_BYTES_MAX: usize = 64 * 1024;
+/// Largest discovery document or key set of an issuer: AWS's 150,000 bytes.
+pub const JWKS_BYTES_MAX: usize = 150_000;
+/// Keys of an issuer that are read.
+pub const JWKS_KEYS_MAX: usize = 100;
+/// Longest wait for an issuer's documents: AWS's 1.5 s for each.
+pub const JWKS_TIMEOUT: Duration = Duration::from_millis(1_500);
+/// How long an issuer's keys are used without asking for them anew.
+pub const JWKS_FRESH_MS: i64 = 3_600_000;
+/// How long an issuer's keys are used when they cannot be had anew: AWS's two hours.
+pub const JWKS_STALE_MS: i64 = 7_200_000;
+/// Shortest time between two questions to one issuer, whatever tokens come.
+pub const JWKS_RETRY_MS: i64 = 5_000;
+/// Issuers whose keys are kept; beyond it all are forgotten.
+pub const ISSUERS_MAX: usize = 1_024;
+/// How far the clock of an issuer may be from ours. AWS names no number.
+pub const CLOCK_SKEW_SECONDS: i64 = 60;
+/// Longest body that is looked into for a mapping: AWS's 100 KB.
+pub const MAPPED_BODY_BYTES_MAX: usize = 102_400;
+/// VPC links of an account in a region: AWS's 10.
+pub const VPC_LINKS_MAX: usize = 10;
+/// Lines of access logs that may wait; beyond it lines are lost.
+pub const ACCESS_LOG_WAITING_MAX: usize = 10_000;
+/// Lines of access logs that are passed on at once.
+pub const ACCESS_LOG_BATCH_MAX: usize = 1_000;
+/// Longest format of an access log: AWS's 3 KB.
+pub const ACCESS_LOG_FORMAT_BYTES_MAX: usize = 3_072;
+/// How often usage is stored: what a crash may lose.
+pub const USAGE_EVERY: Duration = Duration::from_secs(10);
+/// Rows of usage that are read at once.
+pub const USAGE_ROWS_MAX: usize = 10_000;
+/// Domains of this server. AWS starts at 120 for an account.
+pub const DOMAINS_MAX: usize = 1_000;
+/// Mappings of one domain: AWS's 200 of several levels.
+pub const MAPPINGS_PER_DOMAIN_MAX: usize = 200;
+/// Rules of one domain: AWS's 50.
+pub const RULES_PER_DOMAIN_MAX: usize = 50;
+/// Largest priority of a rule: AWS's.
+pub const RULE_PRIORITY_MAX: i32 = 1_000_000;
+/// Characters of a mapping's key: AWS's 300.
+pub const MAPPING_KEY_MAX: usize = 300;

@@ -20,12 +20,13 @@ use tokio::sync::{Mutex, mpsc};
 use crate::{
     error::Result,
     limits::{COMPILE_REST_FACTOR, COMPILE_REST_MAX, COMPILE_WAITING_MAX},
-    snapshot::{self, ApiSnapshot},
+    snapshot::{self, ApiSnapshot, Shared},
 };
 
 /// The snapshots of all APIs that were asked for.
 pub(crate) struct Live {
     store: Store,
+    shared: Arc<Shared>,
     apis: papaya::HashMap<String, Arc<LiveApi>>,
     ahead: mpsc::Sender<String>,
     /// Held by the worker for its life, so that one that is started again goes on.
@@ -52,9 +53,9 @@ impl fmt::Debug for Live {
 }
 
 impl Live {
-    pub(crate) fn new(store: Store) -> Self {
+    pub(crate) fn new(store: Store, shared: Arc<Shared>) -> Self {
         let (ahead, waiting) = mpsc::channel(COMPILE_WAITING_MAX);
-        Self { store, apis: papaya::HashMap::new(), ahead, waiting: Mutex::new(waiting) }
+        Self { store, shared, apis: papaya::HashMap::new(), ahead, waiting: Mutex::new(waiting) }
     }
 
     /// Says that a commit changed an API. Called by the commit itself, so it must be short.
@@ -95,8 +96,9 @@ impl Live {
         let generation = api.generation.load(Ordering::Acquire);
         let before = api.compiled.load().as_ref().and_then(|compiled| compiled.api.clone());
         let (store, name) = (self.store.clone(), id.to_owned());
+        let shared = Arc::clone(&self.shared);
         let compiling = tokio::task::spawn_blocking(move || {
-            snapshot::compile(&store, &name, before.as_deref())
+            snapshot::compile(&store, &name, before.as_deref(), &shared)
         });
         let compiled = match compiling.await {
             Ok(compiled) => compiled?.map(Arc::new),

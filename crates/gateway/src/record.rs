@@ -24,6 +24,24 @@ pub(crate) const ROUTE_KEYS: Table<IdRecord> = Table::new("gateway-route-keys");
 pub(crate) const ROUTE_TARGETS: Table<IdRecord> = Table::new("gateway-route-targets");
 /// By API, integration.
 pub(crate) const INTEGRATIONS: Table<IntegrationRecord> = Table::new("gateway-integrations");
+/// By API, authorizer.
+pub(crate) const AUTHORIZERS: Table<AuthorizerRecord> = Table::new("gateway-authorizers");
+/// By API, authorizer, route: which routes ask an authorizer.
+pub(crate) const ROUTE_AUTHORIZERS: Table<IdRecord> = Table::new("gateway-route-authorizers");
+/// By account, region, VPC link.
+pub(crate) const VPC_LINKS: Table<VpcLinkRecord> = Table::new("gateway-vpc-links");
+/// By account, region, VPC link, API: which APIs have had an integration through it.
+pub(crate) const VPC_LINK_USERS: Table<IdRecord> = Table::new("gateway-vpc-link-users");
+/// By account, region, API, stage, day: what was used. It outlives the API.
+pub(crate) const USAGE: Table<UsageRecord> = Table::new("gateway-usage");
+/// By account, region, domain.
+pub(crate) const DOMAINS: Table<DomainRecord> = Table::new("gateway-domains");
+/// By domain alone: what a request's host names.
+pub(crate) const DOMAIN_OWNERS: Table<OwnerRecord> = Table::new("gateway-domain-owners");
+/// By account, region, domain, mapping.
+pub(crate) const API_MAPPINGS: Table<ApiMappingRecord> = Table::new("gateway-api-mappings");
+/// By account, region, domain, rule.
+pub(crate) const ROUTING_RULES: Table<RoutingRuleRecord> = Table::new("gateway-routing-rules");
 /// By API, stage name.
 pub(crate) const STAGES: Table<StageRecord> = Table::new("gateway-stages");
 /// By API, deployment.
@@ -137,6 +155,159 @@ pub(crate) struct RouteRecord {
     /// What a route of a WebSocket API has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) websocket: Option<WebSocketRoute>,
+    #[serde(default, skip_serializing_if = "Authorization::is_open")]
+    pub(crate) authorization: Authorization,
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Authorization {
+    pub(crate) kind: AuthorizationKind,
+    /// The id of the authorizer of the kinds that have one.
+    pub(crate) authorizer: Option<String>,
+    /// A token has to have one of these, if there are any.
+    pub(crate) scopes: Vec<String>,
+}
+
+/// How a route finds out who asks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum AuthorizationKind {
+    /// It does not.
+    #[default]
+    None,
+    /// By the signature.
+    Iam,
+    /// By a function.
+    Custom,
+    /// By a token.
+    Jwt,
+}
+
+impl Authorization {
+    /// Whether it is the default: everybody may.
+    pub(crate) fn is_open(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An authorizer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AuthorizerRecord {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) identity_source: Vec<String>,
+    pub(crate) how: AuthorizerKind,
+}
+
+/// How an authorizer decides.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum AuthorizerKind {
+    /// By asking a function.
+    Request(RequestAuthorizer),
+    /// By the signature and the claims of a token.
+    Jwt { issuer: String, audience: Vec<String> },
+}
+
+/// An authorizer that asks a function.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RequestAuthorizer {
+    pub(crate) uri: String,
+    pub(crate) payload_format: PayloadFormat,
+    /// Whether it answers with `isAuthorized` and not with a policy.
+    pub(crate) simple: bool,
+    pub(crate) ttl_seconds: i32,
+}
+
+/// A domain of a customer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DomainRecord {
+    pub(crate) name: String,
+    /// The ARN that was given for it.
+    pub(crate) certificate: Option<String>,
+    pub(crate) mode: RoutingMode,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) created: Timestamp,
+}
+
+/// What decides where the requests of a domain go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum RoutingMode {
+    #[default]
+    Mappings,
+    Rules,
+    RulesThenMappings,
+}
+
+/// A path of a domain that leads to a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ApiMappingRecord {
+    pub(crate) id: String,
+    /// Without slashes around it; empty for what no other mapping takes.
+    pub(crate) key: String,
+    pub(crate) api: String,
+    pub(crate) stage: String,
+}
+
+/// A rule by which requests of a domain lead to a stage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RoutingRuleRecord {
+    pub(crate) id: String,
+    /// The lowest comes first.
+    pub(crate) priority: i32,
+    /// One of them has to begin the path, if there are any.
+    pub(crate) base_paths: Vec<String>,
+    /// Of each list one header has to have a value that its pattern takes.
+    pub(crate) headers: Vec<Vec<(String, String)>>,
+    pub(crate) api: String,
+    pub(crate) stage: String,
+    /// Whether the API does not see the base path.
+    pub(crate) strip: bool,
+}
+
+/// What a stage was used for on a day.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsageRecord {
+    /// Requests answered.
+    pub calls: u64,
+    /// Bytes of their answers.
+    pub bytes_out: u64,
+    /// Messages of WebSocket APIs.
+    pub messages: u64,
+    /// Minutes that connections of WebSocket APIs were open.
+    pub connection_minutes: u64,
+}
+
+impl UsageRecord {
+    /// What came since.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        Self {
+            calls: self.calls - before.calls,
+            bytes_out: self.bytes_out - before.bytes_out,
+            messages: self.messages - before.messages,
+            connection_minutes: self.connection_minutes - before.connection_minutes,
+        }
+    }
+
+    /// With more of it.
+    pub(crate) fn plus(&self, more: &Self) -> Self {
+        Self {
+            calls: self.calls + more.calls,
+            bytes_out: self.bytes_out + more.bytes_out,
+            messages: self.messages + more.messages,
+            connection_minutes: self.connection_minutes + more.connection_minutes,
+        }
+    }
+}
+
+/// A VPC link: a way to hosts that clients cannot reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct VpcLinkRecord {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) subnets: Vec<String>,
+    pub(crate) security_groups: Vec<String>,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) created: Timestamp,
 }
 
 /// An integration.
@@ -154,6 +325,14 @@ pub(crate) struct IntegrationRecord {
     /// What an integration of a WebSocket API has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) websocket: Option<WebSocketIntegration>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) request_parameters: BTreeMap<String, String>,
+    /// By status.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) response_parameters: BTreeMap<String, BTreeMap<String, String>>,
+    /// The id of the VPC link that it goes through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) vpc_link: Option<String>,
 }
 
 /// What an integration passes requests to.
@@ -193,6 +372,22 @@ pub(crate) struct StageRecord {
     pub(crate) updated: Timestamp,
     pub(crate) status_message: Option<String>,
     pub(crate) managed: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) access_log: Option<AccessLog>,
+    /// Counts how often the answers of authorizers were to be forgotten.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) authorizer_cache: u64,
+}
+
+/// Where a stage logs its requests, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AccessLog {
+    pub(crate) destination: String,
+    pub(crate) format: String,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// How a stage treats a route.
@@ -200,6 +395,9 @@ pub(crate) struct StageRecord {
 pub(crate) struct RouteSettings {
     pub(crate) burst: Option<i32>,
     pub(crate) rate: Option<f64>,
+    /// Whether metrics are kept by route.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) metrics: bool,
 }
 
 /// A deployment: a revision of its API under a name.
@@ -219,6 +417,7 @@ pub(crate) enum Version {
     Route(RouteRecord),
     Integration(IntegrationRecord),
     Model(ModelRecord),
+    Authorizer(AuthorizerRecord),
     /// It is gone from this revision on.
     Removed,
 }
@@ -320,6 +519,12 @@ version_one!(
     IdRecord,
     RouteRecord,
     IntegrationRecord,
+    AuthorizerRecord,
+    VpcLinkRecord,
+    UsageRecord,
+    DomainRecord,
+    ApiMappingRecord,
+    RoutingRuleRecord,
     StageRecord,
     DeploymentRecord,
     Version,

@@ -44,6 +44,7 @@ fn route() -> RouteRecord {
         operation_name: None,
         managed: true,
         websocket: None,
+        authorization: Authorization::default(),
     }
 }
 
@@ -58,6 +59,9 @@ fn integration() -> IntegrationRecord {
         description: Some(text("d")),
         managed: false,
         websocket: None,
+        request_parameters: BTreeMap::new(),
+        response_parameters: BTreeMap::new(),
+        vpc_link: None,
     }
 }
 
@@ -105,8 +109,112 @@ fn routes_integrations_and_their_versions() {
 }
 
 #[test]
+fn what_http_apis_got_later() {
+    let guarded = RouteRecord {
+        authorization: Authorization {
+            kind: AuthorizationKind::Jwt,
+            authorizer: Some(text("z")),
+            scopes: vec![text("read")],
+        },
+        ..route()
+    };
+    let json = ROUTE.replace(
+        r#""managed":true}"#,
+        r#""managed":true,"authorization":{"kind":"Jwt","authorizer":"z","scopes":["read"]}}"#,
+    );
+    check(&guarded, &json);
+    let mapped = IntegrationRecord {
+        request_parameters: BTreeMap::from([(text("append:header.a"), text("b"))]),
+        response_parameters: BTreeMap::from([(
+            text("200"),
+            BTreeMap::from([(text("overwrite:statuscode"), text("201"))]),
+        )]),
+        vpc_link: Some(text("v")),
+        ..integration()
+    };
+    let json = INTEGRATION.replace(
+        r#""managed":false}"#,
+        r#""managed":false,"request_parameters":{"append:header.a":"b"},"response_parameters":{"200":{"overwrite:statuscode":"201"}},"vpc_link":"v"}"#,
+    );
+    check(&mapped, &json);
+    let asks = AuthorizerRecord {
+        id: text("z"),
+        name: text("n"),
+        identity_source: vec![text("$request.header.A")],
+        how: AuthorizerKind::Request(RequestAuthorizer {
+            uri: text("arn:x"),
+            payload_format: PayloadFormat::V2,
+            simple: true,
+            ttl_seconds: 60,
+        }),
+    };
+    const ASKS: &str = r#"{"id":"z","name":"n","identity_source":["$request.header.A"],"how":{"Request":{"uri":"arn:x","payload_format":"V2","simple":true,"ttl_seconds":60}}}"#;
+    check(&asks, ASKS);
+    check(&Version::Authorizer(asks.clone()), &format!(r#"{{"Authorizer":{ASKS}}}"#));
+    let how = AuthorizerKind::Jwt { issuer: text("https://i"), audience: vec![text("a")] };
+    let json = r#"{"id":"z","name":"n","identity_source":["$request.header.A"],"how":{"Jwt":{"issuer":"https://i","audience":["a"]}}}"#;
+    check(&AuthorizerRecord { how, ..asks }, json);
+    let link = VpcLinkRecord {
+        id: text("v"),
+        name: text("n"),
+        subnets: vec![text("s")],
+        security_groups: Vec::new(),
+        tags: BTreeMap::new(),
+        created: Timestamp(5),
+    };
+    let json =
+        r#"{"id":"v","name":"n","subnets":["s"],"security_groups":[],"tags":{},"created":5}"#;
+    check(&link, json);
+    let usage = UsageRecord { calls: 1, bytes_out: 2, messages: 3, connection_minutes: 4 };
+    check(&usage, r#"{"calls":1,"bytes_out":2,"messages":3,"connection_minutes":4}"#);
+    let domain = DomainRecord {
+        name: text("a.example"),
+        certificate: Some(text("arn:c")),
+        mode: RoutingMode::RulesThenMappings,
+        tags: BTreeMap::new(),
+        created: Timestamp(5),
+    };
+    let json = r#"{"name":"a.example","certificate":"arn:c","mode":"RulesThenMappings","tags":{},"created":5}"#;
+    check(&domain, json);
+    let mapping =
+        ApiMappingRecord { id: text("m"), key: text("k"), api: text("a"), stage: text("s") };
+    check(&mapping, r#"{"id":"m","key":"k","api":"a","stage":"s"}"#);
+    let rule = RoutingRuleRecord {
+        id: text("r"),
+        priority: 1,
+        base_paths: vec![text("b")],
+        headers: vec![vec![(text("h"), text("v*"))]],
+        api: text("a"),
+        stage: text("s"),
+        strip: true,
+    };
+    let json = r#"{"id":"r","priority":1,"base_paths":["b"],"headers":[[["h","v*"]]],"api":"a","stage":"s","strip":true}"#;
+    check(&rule, json);
+    let log = AccessLog { destination: text("arn:l"), format: text("$context.requestId") };
+    let settings = RouteSettings { metrics: true, ..RouteSettings::default() };
+    let stage = StageRecord {
+        name: text("s"),
+        description: None,
+        auto_deploy: false,
+        deployment: None,
+        variables: BTreeMap::new(),
+        default_settings: settings,
+        route_settings: BTreeMap::new(),
+        tags: BTreeMap::new(),
+        created: Timestamp(5),
+        updated: Timestamp(6),
+        status_message: None,
+        managed: false,
+        access_log: Some(log),
+        authorizer_cache: 1,
+    };
+    let json = r#"{"name":"s","description":null,"auto_deploy":false,"deployment":null,"variables":{},"default_settings":{"burst":null,"rate":null,"metrics":true},"route_settings":{},"tags":{},"created":5,"updated":6,"status_message":null,"managed":false,"access_log":{"destination":"arn:l","format":"$context.requestId"},"authorizer_cache":1}"#;
+    check(&stage, json);
+}
+
+#[test]
 fn stages_and_deployments() {
-    let limits = RouteSettings { burst: Some(5), rate: Some(2.5) };
+    let limits = RouteSettings { burst: Some(5), rate: Some(2.5), metrics: false };
     let stage = StageRecord {
         name: text("$default"),
         description: None,
@@ -120,6 +228,8 @@ fn stages_and_deployments() {
         updated: Timestamp(6),
         status_message: Some(text("m")),
         managed: true,
+        access_log: None,
+        authorizer_cache: 0,
     };
     let json = r#"{"name":"$default","description":null,"auto_deploy":true,"deployment":"d","variables":{"k":"v"},"default_settings":{"burst":null,"rate":null},"route_settings":{"GET /":{"burst":5,"rate":2.5}},"tags":{},"created":5,"updated":6,"status_message":"m","managed":true}"#;
     check(&stage, json);

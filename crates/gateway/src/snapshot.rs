@@ -10,17 +10,24 @@ use gatemill_wire::payload::CorsPolicy;
 use http::Method;
 
 use crate::{
+    access_log::StageLog,
+    authorizer::AuthorizerSnapshot,
     error::Result,
     functions::FunctionTarget,
-    limits::STAGES_PER_API_MAX,
-    proxy::{cors, throttle::Bucket},
+    limits::{STAGES_PER_API_MAX, VPC_LINKS_MAX},
+    mapping::{RequestMapping, ResponseMapping},
+    proxy::{
+        cors,
+        throttle::{AccountBuckets, Bucket},
+    },
     record::{
-        APIS, ApiKey, DEPLOYMENTS, IntegrationKind, IntegrationRecord, OWNERS, PayloadFormat,
-        RouteRecord, RouteSettings, STAGES, Settings, StageRecord, VERSIONS, Version,
-        WebSocketSettings,
+        APIS, ApiKey, Authorization, AuthorizationKind, AuthorizerRecord, DEPLOYMENTS,
+        IntegrationKind, IntegrationRecord, OWNERS, PayloadFormat, RouteRecord, RouteSettings,
+        STAGES, Settings, StageRecord, VERSIONS, VPC_LINKS, Version, WebSocketSettings,
     },
     trie::{RouteKey, Trie},
     uri::{UriTemplate, substitute},
+    usage::{Counters, Metered, Usage},
     websocket::snapshot::{self as websocket, Surroundings, WebSocketStage},
 };
 
@@ -34,6 +41,7 @@ pub(crate) struct ApiSnapshot {
 #[derive(Debug)]
 pub(crate) struct StageSnapshot {
     pub(crate) account: String,
+    pub(crate) region: String,
     pub(crate) api_id: String,
     pub(crate) name: String,
     pub(crate) variables: BTreeMap<String, String>,
@@ -43,6 +51,18 @@ pub(crate) struct StageSnapshot {
     pub(crate) trie: Trie,
     /// What the stage of a WebSocket API has in place of routes.
     pub(crate) websocket: Option<WebSocketStage>,
+    pub(crate) authorizers: BTreeMap<String, Arc<AuthorizerSnapshot>>,
+    pub(crate) log: Option<StageLog>,
+    pub(crate) counters: Arc<Counters>,
+    /// The account's.
+    pub(crate) bucket: Option<Arc<Bucket>>,
+}
+
+/// What a snapshot is compiled with, beside the store.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) usage: Arc<Usage>,
+    pub(crate) accounts: AccountBuckets,
 }
 
 /// A route as requests see it.
@@ -57,6 +77,21 @@ pub(crate) struct RouteSnapshot {
     pub(crate) source_arn: String,
     pub(crate) integration: Option<Arc<IntegrationSnapshot>>,
     pub(crate) bucket: Option<Arc<Bucket>>,
+    pub(crate) access: Access,
+    pub(crate) counters: Option<Arc<Counters>>,
+}
+
+/// Who may use a route.
+#[derive(Debug, Clone)]
+pub(crate) enum Access {
+    /// Everybody.
+    Open,
+    /// Who signs.
+    Iam,
+    /// Whom an authorizer lets through, with one of the scopes if there are any.
+    By { authorizer: Arc<AuthorizerSnapshot>, scopes: Vec<String> },
+    /// Nobody: its authorizer is not there.
+    Broken,
 }
 
 /// An integration as requests see it.
@@ -64,6 +99,9 @@ pub(crate) struct RouteSnapshot {
 pub(crate) struct IntegrationSnapshot {
     pub(crate) timeout: Duration,
     pub(crate) to: To,
+    pub(crate) request: RequestMapping,
+    /// By the status of the integration's answer.
+    pub(crate) responses: BTreeMap<u16, ResponseMapping>,
 }
 
 /// What an integration passes requests to.
@@ -71,10 +109,20 @@ pub(crate) struct IntegrationSnapshot {
 pub(crate) enum To {
     /// A function.
     Function { function: FunctionTarget, format: PayloadFormat },
-    /// An HTTP server; `method` replaces the request's.
-    Http { uri: UriTemplate, method: Option<Method> },
+    /// An HTTP server.
+    Http(HttpTarget),
     /// Nothing: with this stage's variables the URI is none.
     Nowhere,
+}
+
+/// An HTTP server behind a route.
+#[derive(Debug)]
+pub(crate) struct HttpTarget {
+    pub(crate) uri: UriTemplate,
+    /// Replaces the request's.
+    pub(crate) method: Option<Method>,
+    /// Whether it is a host behind a VPC link, which gets the whole path with its stage.
+    pub(crate) private: bool,
 }
 
 impl ApiSnapshot {
@@ -90,6 +138,7 @@ pub(crate) fn compile(
     store: &Store,
     api_id: &str,
     before: Option<&ApiSnapshot>,
+    shared: &Shared,
 ) -> Result<Option<ApiSnapshot>> {
     store.read(|tx| {
         let Some(owner) = OWNERS.get(tx, &Key::new([api_id]))? else { return Ok(None) };
@@ -106,17 +155,21 @@ pub(crate) fn compile(
         };
         let mut stages = Vec::new();
         let mut versions = None;
+        let links =
+            VPC_LINKS.scan(tx, &Key::new([&at.account, &at.region]), None, VPC_LINKS_MAX)?;
+        let links: Vec<String> = links.into_iter().map(|(_, link)| link.id).collect();
         for (_, stage) in STAGES.scan(tx, &at.key(), None, STAGES_PER_API_MAX)? {
             let Some(revision) = revision(tx, &at, &stage)? else {
-                stages.push(Arc::new(compile_stage(&at, &stage, &undeployed, before)));
+                stages.push(Arc::new(compile_stage(&at, &stage, &undeployed, before, shared)));
                 continue;
             };
             let versions = match &versions {
                 Some(versions) => versions,
                 None => versions.insert(VERSIONS.scan(tx, &at.key(), None, usize::MAX)?),
             };
-            let shown = shown(versions, revision);
-            stages.push(Arc::new(compile_stage(&at, &stage, &shown, before)));
+            let mut shown = shown(versions, revision);
+            shown.links = &links;
+            stages.push(Arc::new(compile_stage(&at, &stage, &shown, before, shared)));
         }
         Ok(Some(ApiSnapshot { stages }))
     })
@@ -131,9 +184,12 @@ fn revision(tx: &Read, at: &ApiKey, stage: &StageRecord) -> Result<Option<u64>> 
 /// What an API was at one revision.
 #[derive(Default)]
 struct Shown<'v> {
+    /// The VPC links that are there.
+    links: &'v [String],
     settings: Option<&'v Settings>,
     routes: Vec<&'v RouteRecord>,
     integrations: BTreeMap<&'v str, &'v IntegrationRecord>,
+    authorizers: Vec<&'v AuthorizerRecord>,
 }
 
 /// The newest version of each thing that is not newer than the revision. The rows come ordered by thing, then by
@@ -154,6 +210,7 @@ fn shown(versions: &[(Key, Version)], revision: u64) -> Shown<'_> {
             Some((_, Version::Integration(integration))) => {
                 shown.integrations.insert(&integration.id, integration);
             }
+            Some((_, Version::Authorizer(authorizer))) => shown.authorizers.push(authorizer),
             Some((_, Version::Model(_) | Version::Removed)) | None => {}
         }
     }
@@ -165,12 +222,25 @@ fn compile_stage(
     stage: &StageRecord,
     shown: &Shown<'_>,
     before: Option<&ApiSnapshot>,
+    shared: &Shared,
 ) -> StageSnapshot {
     let before = before.and_then(|api| api.stage(&stage.name));
     let integrations: BTreeMap<_, _> = shown
         .integrations
         .iter()
-        .map(|(id, record)| (*id, Arc::new(compile_integration(record, &stage.variables))))
+        .map(|(id, record)| {
+            (*id, Arc::new(compile_integration(record, &stage.variables, shown.links)))
+        })
+        .collect();
+    let authorizers: BTreeMap<_, _> = shown
+        .authorizers
+        .iter()
+        .map(|record| {
+            let before = before.and_then(|stage| stage.authorizers.get(&record.id));
+            let cache = stage.authorizer_cache;
+            let compiled = AuthorizerSnapshot::compile(at, record, &stage.variables, cache, before);
+            (record.id.clone(), compiled)
+        })
         .collect();
     let buckets: BTreeMap<&str, &Arc<Bucket>> = before
         .iter()
@@ -189,17 +259,18 @@ fn compile_stage(
         trie.insert(&key, number);
         let integration = record.integration.as_deref().and_then(|id| integrations.get(id));
         let bucket = bucket(stage, &record.key, buckets.get(record.key.as_str()).copied());
-        routes.push(compile_route(
-            at,
-            &stage.name,
-            &record.key,
-            &key,
-            integration.cloned(),
-            bucket,
-        ));
+        let mut route =
+            compile_route(at, &stage.name, &record.key, &key, integration.cloned(), bucket);
+        route.access = access(&record.authorization, &authorizers);
+        let settings = stage.route_settings.get(&record.key);
+        if settings.unwrap_or(&stage.default_settings).metrics {
+            route.counters = Some(shared.usage.of(metered(at, &stage.name, Some(&record.key))));
+        }
+        routes.push(route);
     }
     StageSnapshot {
         account: at.account.clone(),
+        region: at.region.clone(),
         api_id: at.id.clone(),
         name: stage.name.clone(),
         variables: stage.variables.clone(),
@@ -208,6 +279,37 @@ fn compile_stage(
         routes,
         trie,
         websocket,
+        authorizers,
+        log: stage.access_log.as_ref().and_then(|log| StageLog::compile(log, &at.id, &stage.name)),
+        counters: shared.usage.of(metered(at, &stage.name, None)),
+        bucket: shared.accounts.of(&at.account, &at.region),
+    }
+}
+
+fn metered(at: &ApiKey, stage: &str, route: Option<&str>) -> Metered {
+    Metered {
+        account: at.account.clone(),
+        region: at.region.clone(),
+        api: at.id.clone(),
+        stage: stage.to_owned(),
+        route: route.map(str::to_owned),
+    }
+}
+
+fn access(
+    authorization: &Authorization,
+    authorizers: &BTreeMap<String, Arc<AuthorizerSnapshot>>,
+) -> Access {
+    match authorization.kind {
+        AuthorizationKind::None => Access::Open,
+        AuthorizationKind::Iam => Access::Iam,
+        AuthorizationKind::Custom | AuthorizationKind::Jwt => {
+            let id = authorization.authorizer.as_ref();
+            id.and_then(|id| authorizers.get(id)).map_or(Access::Broken, |authorizer| Access::By {
+                authorizer: Arc::clone(authorizer),
+                scopes: authorization.scopes.clone(),
+            })
+        }
     }
 }
 
@@ -261,15 +363,20 @@ fn compile_route(
         source_arn: format!("arn:aws:execute-api:{region}:{account}:{id}/{stage}/{resource}"),
         integration,
         bucket,
+        access: Access::Open,
+        counters: None,
     }
 }
 
 fn compile_integration(
     record: &IntegrationRecord,
     variables: &BTreeMap<String, String>,
+    links: &[String],
 ) -> IntegrationSnapshot {
+    let linked = record.vpc_link.as_ref().is_none_or(|link| links.contains(link));
     let timeout = Duration::from_millis(u64::from(record.timeout_ms.unsigned_abs()));
-    let to = substitute(&record.uri, variables).and_then(|uri| match record.kind {
+    let uri = substitute(&record.uri, variables).filter(|_| linked);
+    let to = uri.and_then(|uri| match record.kind {
         IntegrationKind::AwsProxy => {
             let function = FunctionTarget::from_integration_uri(&uri)?;
             Some(To::Function { function, format: record.payload_format })
@@ -277,12 +384,16 @@ fn compile_integration(
         IntegrationKind::HttpProxy => {
             let method = record.method.as_deref().filter(|method| *method != "ANY");
             let method = method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
-            Some(To::Http { uri: UriTemplate::parse(&uri)?, method })
+            let private = record.vpc_link.is_some() && crate::uri::is_bare(&uri);
+            Some(To::Http(HttpTarget { uri: UriTemplate::parse(&uri)?, method, private }))
         }
         // Only WebSocket APIs have them.
         IntegrationKind::Aws | IntegrationKind::Http | IntegrationKind::Mock => None,
     });
-    IntegrationSnapshot { timeout, to: to.unwrap_or(To::Nowhere) }
+    // Both were read before they were stored.
+    let request = RequestMapping::read(&record.request_parameters).unwrap_or_default();
+    let responses = ResponseMapping::read_all(&record.response_parameters).unwrap_or_default();
+    IntegrationSnapshot { timeout, to: to.unwrap_or(To::Nowhere), request, responses }
 }
 
 /// The bucket of a route: the one it had if its limits are the same.

@@ -35,6 +35,12 @@ pub(crate) fn substitute(text: &str, variables: &BTreeMap<String, String>) -> Op
     Some(filled)
 }
 
+/// Whether a URI names a host alone.
+pub(crate) fn is_bare(text: &str) -> bool {
+    let after_scheme = text.split_once("://").map_or(text, |(_, after)| after);
+    matches!(after_scheme.split_once('/'), None | Some((_, ""))) && !after_scheme.contains('?')
+}
+
 impl UriTemplate {
     /// Reads a URI; stage variables may still stand in it. `None` when no request could be sent to it, or when a
     /// parameter would let the client choose the host.

@@ -102,6 +102,7 @@ fn arrival(server: &Server, peer: SocketAddr, version: Version) -> Arrival {
         now: server.clock.now(),
         protocol: if version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
         tls: false,
+        client_cert: None,
     }
 }
 

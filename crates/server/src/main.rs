@@ -15,6 +15,7 @@
 
 mod admin;
 mod api_call;
+mod callers;
 mod cli;
 mod clock;
 mod commands;

@@ -18,6 +18,7 @@ use gatemill_store::Store;
 use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Table};
 
 use crate::{
+    callers::GatewayCallers,
     clock::{SystemClock, SystemEntropy},
     configuration::{Configuration, FunctionAccess, IsolationClass, Mode},
     egress,
@@ -27,7 +28,7 @@ use crate::{
     inside::Inside,
     limits,
     listener::{DataPlane, Listeners},
-    log_lines::FunctionLogs,
+    log_lines::{FunctionLogs, GatewayLogs},
     machine,
     recorder::CallRecorder,
     roles::FunctionRoles,
@@ -154,6 +155,7 @@ impl Running {
         let gateway = Gateway::new(gatemill_gateway::Parts {
             store: store.clone(),
             functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),
+            access_logs: Arc::new(GatewayLogs(Arc::clone(&logs))),
             entropy: Arc::clone(&entropy),
             clock: Arc::clone(&clock),
             settings: gateway_settings(&configuration),
@@ -191,6 +193,7 @@ impl Running {
             configuration,
         });
         server.lambda.set_aws_endpoint(Arc::new(Inside(Arc::downgrade(&server))));
+        server.gateway.set_callers(Arc::new(GatewayCallers(Arc::downgrade(&server))));
         let supervisor = Supervisor::start(workers(&server))?;
         let data_plane = DataPlane::start(listeners, &server)?;
         say_what_holds(server.configuration.isolation, &server.sandboxes.enforced());
@@ -238,6 +241,12 @@ impl Running {
         let left = deadline.saturating_duration_since(Instant::now());
         let limit = left + limits::STOP_STEP_MAX;
         step("environments", limit, server.lambda.drain(left)).await;
+        step("access logs and usage", limits::STOP_STEP_MAX, async {
+            if let Err(error) = server.gateway.flush().await {
+                tracing::error!(%error, "the last usage of APIs could not be stored");
+            }
+        })
+        .await;
         step("logs", limits::STOP_STEP_MAX, async {
             if let Err(error) = server.logs.flush().await {
                 tracing::error!(%error, "the last log lines could not be written");

@@ -19,8 +19,9 @@ use crate::{
     },
     error::{Error, Result},
     record::{
-        APIS, ApiKey, ApiRecord, DEPLOYED, DEPLOYMENTS, INTEGRATIONS, MODEL_NAMES, MODELS, OWNERS,
-        OwnerRecord, QuickCreate, ROUTE_KEYS, ROUTE_TARGETS, ROUTES, STAGES, Settings, VERSIONS,
+        APIS, AUTHORIZERS, ApiKey, ApiRecord, DEPLOYED, DEPLOYMENTS, INTEGRATIONS, MODEL_NAMES,
+        MODELS, OWNERS, OwnerRecord, QuickCreate, ROUTE_AUTHORIZERS, ROUTE_KEYS, ROUTE_TARGETS,
+        ROUTES, STAGES, Settings, VERSIONS,
     },
 };
 
@@ -185,6 +186,8 @@ pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteApiRequest) ->
             delete_below(&ROUTE_KEYS, tx, &key)?;
             delete_below(&ROUTE_TARGETS, tx, &key)?;
             delete_below(&INTEGRATIONS, tx, &key)?;
+            delete_below(&AUTHORIZERS, tx, &key)?;
+            delete_below(&ROUTE_AUTHORIZERS, tx, &key)?;
             delete_below(&STAGES, tx, &key)?;
             delete_below(&DEPLOYMENTS, tx, &key)?;
             delete_below(&DEPLOYED, tx, &key)?;

@@ -27,6 +27,7 @@ pub(crate) enum Kind {
     Route,
     Integration,
     Model,
+    Authorizer,
 }
 
 /// When a change is made, and the id for the deployment that it may cause. Both come from the call's context, so that
@@ -54,6 +55,7 @@ impl Kind {
             Self::Route => "route",
             Self::Integration => "integration",
             Self::Model => "model",
+            Self::Authorizer => "authorizer",
         }
     }
 }

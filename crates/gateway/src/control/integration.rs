@@ -1,5 +1,7 @@
 //! The family of integrations: functions (`AWS_PROXY`) and HTTP servers (`HTTP_PROXY`).
 
+use std::collections::BTreeMap;
+
 use gatemill_api::apigatewayv2::{
     CreateIntegrationRequest, CreateIntegrationResult, DeleteIntegrationRequest,
     GetIntegrationRequest, GetIntegrationResult, GetIntegrationsRequest, GetIntegrationsResponse,
@@ -14,11 +16,12 @@ use crate::{
         edition::{Edition, Kind},
         holds, length,
         page::page,
-        says, unbuilt, websocket,
+        says, unbuilt, vpc_link, websocket,
     },
     error::{Error, Result},
     functions::FunctionTarget,
     limits::{INTEGRATIONS_PER_API_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN},
+    mapping::{RequestMapping, ResponseMapping, Wrong},
     record::{
         ApiKey, INTEGRATIONS, IntegrationKind, IntegrationRecord, PayloadFormat, ROUTE_TARGETS,
         Version,
@@ -32,8 +35,8 @@ macro_rules! members {
         let record: &IntegrationRecord = $record;
         $answer {
             api_gateway_managed: record.managed.then_some(true),
-            connection_id: None,
-            connection_type: Some("INTERNET".to_owned()),
+            connection_id: record.vpc_link.clone(),
+            connection_type: Some(connection_text(record).to_owned()),
             content_handling_strategy: None,
             credentials_arn: None,
             description: record.description.clone(),
@@ -45,9 +48,9 @@ macro_rules! members {
             integration_uri: Some(record.uri.clone()),
             passthrough_behavior: None,
             payload_format_version: Some(format_text(record.payload_format).to_owned()),
-            request_parameters: None,
+            request_parameters: given(&record.request_parameters),
             request_templates: None,
-            response_parameters: None,
+            response_parameters: given(&record.response_parameters),
             template_selection_expression: None,
             timeout_in_millis: Some(record.timeout_ms),
             tls_config: None,
@@ -59,22 +62,17 @@ macro_rules! members {
 macro_rules! refuse_unbuilt {
     ($req:expr) => {{
         let req = $req;
-        unbuilt("connectionId", says(req.connection_id.as_deref()))?;
-        unbuilt(
-            "connectionType",
-            req.connection_type.as_deref().is_some_and(|kind| kind != "INTERNET"),
-        )?;
         unbuilt("contentHandlingStrategy", says(req.content_handling_strategy.as_deref()))?;
         unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
-        unbuilt("integrationSubtype", says(req.integration_subtype.as_deref()))?;
+        if let Some(subtype) = req.integration_subtype.as_deref().filter(|text| !text.is_empty()) {
+            return Err(Error::not_built(&format!("integrationSubtype {subtype}")));
+        }
         // Tools send the default, which says nothing for HTTP APIs.
         unbuilt(
             "passthroughBehavior",
             req.passthrough_behavior.as_deref().is_some_and(|kind| kind != "WHEN_NO_MATCH"),
         )?;
-        unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
         unbuilt("requestTemplates", holds(req.request_templates.as_ref()))?;
-        unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
         unbuilt("templateSelectionExpression", says(req.template_selection_expression.as_deref()))?;
         unbuilt("tlsConfig", req.tls_config.is_some())?;
         length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
@@ -111,6 +109,9 @@ pub(crate) async fn create(
         description: req.description.filter(|text| !text.is_empty()),
         managed: false,
         websocket: None,
+        request_parameters: req.request_parameters.unwrap_or_default(),
+        response_parameters: req.response_parameters.unwrap_or_default(),
+        vpc_link: connection(None, req.connection_type.as_deref(), req.connection_id.as_deref())?,
     };
     check(&integration)?;
     let answer = members!(CreateIntegrationResult, &integration);
@@ -164,7 +165,8 @@ pub(crate) async fn update(
     let api_id = req.api_id.clone();
     let integration = gateway
         .edit(cx, &api_id, move |edition| {
-            let before = find(edition.tx, edition.at, &req.integration_id)?;
+            let stored = find(edition.tx, edition.at, &req.integration_id)?;
+            let before = stored.clone();
             let mut integration = before.clone();
             integration.kind = kind.unwrap_or(before.kind);
             integration.payload_format = payload.unwrap_or(before.payload_format);
@@ -178,8 +180,18 @@ pub(crate) async fn update(
             if let Some(text) = &req.description {
                 integration.description = Some(text.clone()).filter(|text| !text.is_empty());
             }
+            integration.vpc_link = connection(
+                before.vpc_link,
+                req.connection_type.as_deref(),
+                req.connection_id.as_deref(),
+            )?;
+            merge_parameters(
+                &mut integration,
+                req.request_parameters.as_ref(),
+                req.response_parameters.as_ref(),
+            );
             check(&integration)?;
-            if integration != before {
+            if integration != stored {
                 insert(edition, &integration)?;
             }
             Ok(integration)
@@ -235,6 +247,9 @@ pub(crate) fn quick(id: String, target: &str) -> Result<IntegrationRecord> {
         description: None,
         managed: true,
         websocket: None,
+        request_parameters: BTreeMap::new(),
+        response_parameters: BTreeMap::new(),
+        vpc_link: None,
     };
     check(&integration)?;
     Ok(integration)
@@ -249,6 +264,7 @@ pub(crate) fn insert(edition: &mut Edition<'_>, integration: &IntegrationRecord)
         }
         edition.api.integrations += 1;
     }
+    vpc_link::link(edition, integration.vpc_link.as_deref())?;
     INTEGRATIONS.put(edition.tx, &key, integration)?;
     edition.note(Kind::Integration, &integration.id, &Version::Integration(integration.clone()))
 }
@@ -265,12 +281,78 @@ fn check(integration: &IntegrationRecord) -> Result<()> {
             "Timeout should be between {TIMEOUT_MS_MIN} ms and {TIMEOUT_MS_MAX} ms"
         )));
     }
+    let wrong = |wrong: Wrong| Error::invalid(wrong.to_string());
+    RequestMapping::read(&integration.request_parameters).map_err(wrong)?;
+    ResponseMapping::read_all(&integration.response_parameters).map_err(wrong)?;
     match integration.kind {
+        IntegrationKind::AwsProxy if integration.vpc_link.is_some() => {
+            Err(Error::invalid("Lambda functions are not reached through a VPC link"))
+        }
         IntegrationKind::AwsProxy => check_function(&integration.uri),
         IntegrationKind::HttpProxy => check_http(integration),
         // Only WebSocket APIs have them, and check them themselves.
         IntegrationKind::Aws | IntegrationKind::Http | IntegrationKind::Mock => Ok(()),
     }
+}
+
+/// The VPC link that an integration goes through, given the one before.
+fn connection(
+    before: Option<String>,
+    kind: Option<&str>,
+    id: Option<&str>,
+) -> Result<Option<String>> {
+    let id = id.filter(|id| !id.is_empty()).map(str::to_owned);
+    match kind {
+        Some("VPC_LINK") => id.or(before).map(Some).ok_or_else(|| {
+            Error::invalid("ConnectionId must be set to a VPC link for connectionType VPC_LINK")
+        }),
+        Some(_) if id.is_some() => {
+            Err(Error::invalid("ConnectionId is supported for connectionType VPC_LINK only"))
+        }
+        Some(_) => Ok(None),
+        None if id.is_some() && before.is_none() => {
+            Err(Error::invalid("ConnectionId is supported for connectionType VPC_LINK only"))
+        }
+        None => Ok(id.or(before)),
+    }
+}
+
+/// Merges parameters as AWS does: an empty value removes one, an empty map those of a status.
+fn merge_parameters(
+    integration: &mut IntegrationRecord,
+    request: Option<&Parameters>,
+    response: Option<&BTreeMap<String, Parameters>>,
+) {
+    merge(&mut integration.request_parameters, request);
+    for (status, given) in response.into_iter().flatten() {
+        let of_status = integration.response_parameters.entry(status.clone()).or_default();
+        if given.is_empty() {
+            of_status.clear();
+        }
+        merge(of_status, Some(given));
+    }
+    integration.response_parameters.retain(|_, parameters| !parameters.is_empty());
+}
+
+type Parameters = BTreeMap<String, String>;
+
+fn merge(parameters: &mut Parameters, given: Option<&Parameters>) {
+    for (key, value) in given.into_iter().flatten() {
+        if value.is_empty() {
+            parameters.remove(key);
+        } else {
+            parameters.insert(key.clone(), value.clone());
+        }
+    }
+}
+
+/// A map in an answer: left out when it is empty.
+fn given<V: Clone>(map: &BTreeMap<String, V>) -> Option<BTreeMap<String, V>> {
+    (!map.is_empty()).then(|| map.clone())
+}
+
+fn connection_text(integration: &IntegrationRecord) -> &'static str {
+    if integration.vpc_link.is_some() { "VPC_LINK" } else { "INTERNET" }
 }
 
 /// A function that stage variables name is known only where the stage is.
@@ -293,6 +375,9 @@ fn check_http(integration: &IntegrationRecord) -> Result<()> {
     };
     if method != "ANY" && crate::trie::verb(method).is_none() {
         return Err(Error::invalid(format!("Invalid HTTP method identifier specified {method}")));
+    }
+    if integration.vpc_link.is_some() && integration.uri.starts_with("arn:") {
+        return Err(Error::not_built("integrationUri with the ARN of a listener or a service"));
     }
     if UriTemplate::parse(&integration.uri).is_none() {
         return Err(Error::invalid("Invalid HTTP endpoint specified for URI"));

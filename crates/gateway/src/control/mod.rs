@@ -5,16 +5,21 @@
 //! stored.
 
 pub(crate) mod api;
+pub(crate) mod api_mapping;
+pub(crate) mod authorizer;
 pub(crate) mod cors;
 pub(crate) mod deployment;
+pub(crate) mod domain;
 pub(crate) mod edition;
 pub(crate) mod endpoint;
 pub(crate) mod integration;
 mod page;
 pub(crate) mod route;
 pub(crate) mod routes;
+pub(crate) mod routing_rule;
 pub(crate) mod stage;
 pub(crate) mod tag;
+pub(crate) mod vpc_link;
 pub(crate) mod websocket;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ use gatemill_wire::Cx;
 use crate::{
     Gateway,
     control::{
+        authorizer,
         edition::{Edition, Kind},
         holds,
         page::page,
@@ -18,7 +19,8 @@ use crate::{
     error::{Error, Result},
     limits::{ROUTE_KEY_MAX, ROUTES_PER_API_MAX},
     record::{
-        ApiKey, INTEGRATIONS, IdRecord, ROUTE_KEYS, ROUTE_TARGETS, ROUTES, RouteRecord, Version,
+        ApiKey, Authorization, INTEGRATIONS, IdRecord, ROUTE_KEYS, ROUTE_TARGETS, ROUTES,
+        RouteRecord, Version,
     },
     trie::RouteKey,
 };
@@ -30,9 +32,10 @@ macro_rules! members {
         $answer {
             api_gateway_managed: record.managed.then_some(true),
             api_key_required: Some(false),
-            authorization_scopes: None,
-            authorization_type: Some("NONE".to_owned()),
-            authorizer_id: None,
+            authorization_scopes: Some(record.authorization.scopes.clone())
+                .filter(|scopes| !scopes.is_empty()),
+            authorization_type: Some(authorizer::kind_text(record.authorization.kind).to_owned()),
+            authorizer_id: record.authorization.authorizer.clone(),
             model_selection_expression: None,
             operation_name: record.operation_name.clone(),
             request_models: None,
@@ -58,9 +61,6 @@ pub(crate) async fn create(
         return websocket::route::create(gateway, cx, req).await;
     }
     unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
-    unbuilt("authorizationScopes", req.authorization_scopes.is_some_and(|list| !list.is_empty()))?;
-    unbuilt("authorizationType", req.authorization_type.is_some_and(|kind| kind != "NONE"))?;
-    unbuilt("authorizerId", says(req.authorizer_id.as_deref()))?;
     unbuilt("modelSelectionExpression", says(req.model_selection_expression.as_deref()))?;
     unbuilt("requestModels", holds(req.request_models.as_ref()))?;
     unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
@@ -76,6 +76,12 @@ pub(crate) async fn create(
         operation_name: req.operation_name.filter(|text| !text.is_empty()),
         managed: false,
         websocket: None,
+        authorization: authorizer::authorization(
+            &Authorization::default(),
+            req.authorization_type.as_deref(),
+            req.authorizer_id.as_deref(),
+            req.authorization_scopes.as_deref(),
+        )?,
     };
     let answer = members!(CreateRouteResult, &route);
     gateway.edit(cx, &req.api_id, move |edition| insert(edition, &route)).await?;
@@ -115,15 +121,6 @@ pub(crate) async fn update(
         return websocket::route::update(gateway, cx, req).await;
     }
     unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
-    unbuilt(
-        "authorizationScopes",
-        req.authorization_scopes.as_ref().is_some_and(|list| !list.is_empty()),
-    )?;
-    unbuilt(
-        "authorizationType",
-        req.authorization_type.as_deref().is_some_and(|kind| kind != "NONE"),
-    )?;
-    unbuilt("authorizerId", says(req.authorizer_id.as_deref()))?;
     unbuilt("modelSelectionExpression", says(req.model_selection_expression.as_deref()))?;
     unbuilt("requestModels", holds(req.request_models.as_ref()))?;
     unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
@@ -154,6 +151,12 @@ pub(crate) async fn update(
             if let Some(name) = &req.operation_name {
                 route.operation_name = Some(name.clone()).filter(|text| !text.is_empty());
             }
+            route.authorization = authorizer::authorization(
+                &before.authorization,
+                req.authorization_type.as_deref(),
+                req.authorizer_id.as_deref(),
+                req.authorization_scopes.as_deref(),
+            )?;
             replace(edition, &before, &route)?;
             Ok(route)
         })
@@ -197,6 +200,7 @@ pub(crate) fn quick(id: &str, key: &str, integration: &str) -> RouteRecord {
         operation_name: None,
         managed: true,
         websocket: None,
+        authorization: Authorization::default(),
     }
 }
 
@@ -251,7 +255,7 @@ fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
         }
         ROUTE_TARGETS.put(edition.tx, &key.and(&route.id), &id)?;
     }
-    Ok(())
+    authorizer::link(edition, route)
 }
 
 fn unlink(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
@@ -259,7 +263,7 @@ fn unlink(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     if let Some(integration) = &route.integration {
         ROUTE_TARGETS.delete(edition.tx, &edition.at.of(integration).and(&route.id))?;
     }
-    Ok(())
+    authorizer::unlink(edition, route)
 }
 
 /// The route of this id, which has to be there.

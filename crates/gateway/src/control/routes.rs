@@ -6,7 +6,8 @@ use gatemill_wire::Table;
 use crate::{
     Error, Gateway,
     control::{
-        api, cors, deployment, integration, route, stage, tag,
+        api, api_mapping, authorizer, cors, deployment, domain, integration, route, routing_rule,
+        stage, tag, vpc_link,
         websocket::{integration_response, model, route_response},
     },
 };
@@ -46,17 +47,44 @@ pub fn table() -> Table<Gateway, Error> {
         .on::<aws::GetModelTemplate>(model::template)
         .on::<aws::UpdateModel>(model::update)
         .on::<aws::DeleteModel>(model::delete)
+        .on::<aws::CreateAuthorizer>(authorizer::create)
+        .on::<aws::GetAuthorizer>(authorizer::get)
+        .on::<aws::GetAuthorizers>(authorizer::list)
+        .on::<aws::UpdateAuthorizer>(authorizer::update)
+        .on::<aws::DeleteAuthorizer>(authorizer::delete)
+        .on::<aws::ResetAuthorizersCache>(stage::reset_authorizers_cache)
         .on::<aws::CreateStage>(stage::create)
         .on::<aws::GetStage>(stage::get)
         .on::<aws::GetStages>(stage::list)
         .on::<aws::UpdateStage>(stage::update)
         .on::<aws::DeleteStage>(stage::delete)
         .on::<aws::DeleteRouteSettings>(stage::delete_route_settings)
+        .on::<aws::DeleteAccessLogSettings>(stage::delete_access_log_settings)
         .on::<aws::CreateDeployment>(deployment::create)
         .on::<aws::GetDeployment>(deployment::get)
         .on::<aws::GetDeployments>(deployment::list)
         .on::<aws::UpdateDeployment>(deployment::update)
         .on::<aws::DeleteDeployment>(deployment::delete)
+        .on::<aws::CreateVpcLink>(vpc_link::create)
+        .on::<aws::GetVpcLink>(vpc_link::get)
+        .on::<aws::GetVpcLinks>(vpc_link::list)
+        .on::<aws::UpdateVpcLink>(vpc_link::update)
+        .on::<aws::DeleteVpcLink>(vpc_link::delete)
+        .on::<aws::CreateDomainName>(domain::create)
+        .on::<aws::GetDomainName>(domain::get)
+        .on::<aws::GetDomainNames>(domain::list)
+        .on::<aws::UpdateDomainName>(domain::update)
+        .on::<aws::DeleteDomainName>(domain::delete)
+        .on::<aws::CreateApiMapping>(api_mapping::create)
+        .on::<aws::GetApiMapping>(api_mapping::get)
+        .on::<aws::GetApiMappings>(api_mapping::list)
+        .on::<aws::UpdateApiMapping>(api_mapping::update)
+        .on::<aws::DeleteApiMapping>(api_mapping::delete)
+        .on::<aws::CreateRoutingRule>(routing_rule::create)
+        .on::<aws::GetRoutingRule>(routing_rule::get)
+        .on::<aws::ListRoutingRules>(routing_rule::list)
+        .on::<aws::PutRoutingRule>(routing_rule::put)
+        .on::<aws::DeleteRoutingRule>(routing_rule::delete)
         .on::<aws::TagResource>(tag::tag)
         .on::<aws::UntagResource>(tag::untag)
         .on::<aws::GetTags>(tag::get)

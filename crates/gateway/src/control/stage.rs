@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use gatemill_api::apigatewayv2::{
-    CreateStageRequest, CreateStageResponse, DeleteRouteSettingsRequest, DeleteStageRequest,
-    GetStageRequest, GetStageResponse, GetStagesRequest, GetStagesResponse,
+    AccessLogSettings, CreateStageRequest, CreateStageResponse, DeleteAccessLogSettingsRequest,
+    DeleteRouteSettingsRequest, DeleteStageRequest, GetStageRequest, GetStageResponse,
+    GetStagesRequest, GetStagesResponse, ResetAuthorizersCacheRequest,
     RouteSettings as SettingsMembers, Stage, UpdateStageRequest, UpdateStageResponse,
 };
 use gatemill_store::Reader;
@@ -12,13 +13,14 @@ use gatemill_wire::{Cx, Iso8601, Timestamp};
 
 use crate::{
     Gateway,
+    access_log::{is_format, log_group},
     control::{edition::Edition, length, page::page, says, tag, unbuilt},
     error::{Error, Result},
     limits::{
-        STAGE_NAME_MAX, STAGE_VARIABLE_NAME_MAX, STAGE_VARIABLE_VALUE_MAX, STAGE_VARIABLES_MAX,
-        STAGES_PER_API_MAX,
+        ACCESS_LOG_FORMAT_BYTES_MAX, STAGE_NAME_MAX, STAGE_VARIABLE_NAME_MAX,
+        STAGE_VARIABLE_VALUE_MAX, STAGE_VARIABLES_MAX, STAGES_PER_API_MAX,
     },
-    record::{ApiKey, DEPLOYMENTS, ROUTE_KEYS, RouteSettings, STAGES, StageRecord},
+    record::{AccessLog, ApiKey, DEPLOYMENTS, ROUTE_KEYS, RouteSettings, STAGES, StageRecord},
 };
 
 /// The members of a stage in an answer; the answers of four operations have the same.
@@ -27,7 +29,10 @@ macro_rules! members {
         let record: &StageRecord = $record;
         let settings = record.route_settings.iter();
         $answer {
-            access_log_settings: None,
+            access_log_settings: record.access_log.as_ref().map(|log| AccessLogSettings {
+                destination_arn: Some(log.destination.clone()),
+                format: Some(log.format.clone()),
+            }),
             api_gateway_managed: record.managed.then_some(true),
             auto_deploy: record.auto_deploy.then_some(true),
             client_certificate_id: None,
@@ -53,7 +58,6 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateStageRequest,
 ) -> Result<CreateStageResponse> {
-    unbuilt("accessLogSettings", req.access_log_settings.is_some())?;
     unbuilt("clientCertificateId", says(req.client_certificate_id.as_deref()))?;
     check_name(&req.stage_name)?;
     length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
@@ -70,6 +74,8 @@ pub(crate) async fn create(
         updated: cx.now,
         status_message: None,
         managed: false,
+        access_log: access_log(cx, None, req.access_log_settings)?,
+        authorizer_cache: 0,
     };
     check_variables(&stage.variables)?;
     merge_settings(&mut stage, req.default_route_settings.as_ref(), req.route_settings.as_ref())?;
@@ -109,14 +115,16 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateStageRequest,
 ) -> Result<UpdateStageResponse> {
-    unbuilt("accessLogSettings", req.access_log_settings.is_some())?;
     unbuilt("clientCertificateId", says(req.client_certificate_id.as_deref()))?;
     length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
     let api_id = req.api_id.clone();
+    let caller = cx.clone();
     let stage = gateway
         .edit(cx, &api_id, move |edition| {
             let mut stage = find(edition.tx, edition.at, &req.stage_name)?;
             apply(&mut stage, &req)?;
+            stage.access_log =
+                access_log(&caller, stage.access_log.take(), req.access_log_settings.clone())?;
             check_route_settings(edition, req.route_settings.iter().flat_map(BTreeMap::keys))?;
             stage.updated = edition.now();
             let was_automatic = stage.auto_deploy;
@@ -162,6 +170,72 @@ pub(crate) async fn delete_route_settings(
         .await
 }
 
+/// `DeleteAccessLogSettings`.
+pub(crate) async fn delete_access_log_settings(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: DeleteAccessLogSettingsRequest,
+) -> Result<()> {
+    gateway
+        .edit(cx, &req.api_id.clone(), move |edition| {
+            let mut stage = find(edition.tx, edition.at, &req.stage_name)?;
+            stage.access_log = None;
+            stage.updated = edition.now();
+            edition.put_stage(&stage)
+        })
+        .await
+}
+
+/// Where a stage logs, given where it did before: both members are needed in the end, or none.
+fn access_log(
+    cx: &Cx,
+    before: Option<AccessLog>,
+    given: Option<AccessLogSettings>,
+) -> Result<Option<AccessLog>> {
+    let Some(given) = given else { return Ok(before) };
+    let (destination, format) =
+        before.map_or_else(Default::default, |log| (log.destination, log.format));
+    let destination = given.destination_arn.unwrap_or(destination);
+    let format = given.format.unwrap_or(format);
+    if destination.is_empty() && format.is_empty() {
+        return Ok(None);
+    }
+    if destination.starts_with("arn:aws:firehose:") {
+        return Err(Error::not_built("accessLogSettings.destinationArn of a delivery stream"));
+    }
+    let own = |(account, region, _): &(String, String, String)| {
+        *account == cx.account() && *region == cx.region
+    };
+    if log_group(&destination).filter(own).is_none() {
+        return Err(Error::invalid(
+            "Invalid ARN specified in the request. ARNs must start with 'arn:' and name a log group of this account and \
+             region",
+        ));
+    }
+    if !is_format(&format) {
+        return Err(Error::invalid(format!(
+            "Access log format must contain at least $context.requestId or $context.extendedRequestId, and have at \
+             most {ACCESS_LOG_FORMAT_BYTES_MAX} bytes"
+        )));
+    }
+    Ok(Some(AccessLog { destination, format }))
+}
+
+/// `ResetAuthorizersCache`: the proxy path forgets what authorizers said for this stage.
+pub(crate) async fn reset_authorizers_cache(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: ResetAuthorizersCacheRequest,
+) -> Result<()> {
+    gateway
+        .edit(cx, &req.api_id.clone(), move |edition| {
+            let mut stage = find(edition.tx, edition.at, &req.stage_name)?;
+            stage.authorizer_cache += 1;
+            edition.put_stage(&stage)
+        })
+        .await
+}
+
 /// The stage of quick create.
 pub(crate) fn quick(now: Timestamp) -> StageRecord {
     StageRecord {
@@ -177,6 +251,8 @@ pub(crate) fn quick(now: Timestamp) -> StageRecord {
         updated: now,
         status_message: None,
         managed: true,
+        access_log: None,
+        authorizer_cache: 0,
     }
 }
 
@@ -263,7 +339,6 @@ fn merge(settings: &mut RouteSettings, given: &SettingsMembers) -> Result<()> {
     if logs || given.data_trace_enabled == Some(true) {
         return Err(Error::invalid("Execution logs are not supported on protocolType HTTP"));
     }
-    unbuilt("detailedMetricsEnabled", given.detailed_metrics_enabled == Some(true))?;
     if given.throttling_burst_limit.is_some_and(|burst| burst < 0) {
         return Err(Error::invalid("Invalid throttlingBurstLimit specified"));
     }
@@ -272,6 +347,7 @@ fn merge(settings: &mut RouteSettings, given: &SettingsMembers) -> Result<()> {
     }
     settings.burst = given.throttling_burst_limit.or(settings.burst);
     settings.rate = given.throttling_rate_limit.or(settings.rate);
+    settings.metrics = given.detailed_metrics_enabled.unwrap_or(settings.metrics);
     Ok(())
 }
 
@@ -318,7 +394,7 @@ fn check_variables(variables: &BTreeMap<String, String>) -> Result<()> {
 
 fn settings_answer(settings: &RouteSettings) -> SettingsMembers {
     SettingsMembers {
-        detailed_metrics_enabled: Some(false),
+        detailed_metrics_enabled: Some(settings.metrics),
         throttling_burst_limit: settings.burst,
         throttling_rate_limit: settings.rate,
         ..SettingsMembers::default()

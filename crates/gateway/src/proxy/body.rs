@@ -18,7 +18,21 @@ use super::{Refusal, Refused};
 use crate::limits::{BODY_BYTES_MAX, BODY_DISCARD_BYTES_MAX, BODY_READ_TIMEOUT};
 
 /// The body of an answer.
-pub struct ProxyBody(Inner);
+pub struct ProxyBody(Inner, Option<Watch>);
+
+/// Told how many bytes a body had, once it has ended or is thrown away.
+struct Watch {
+    bytes: u64,
+    then: Option<Box<dyn FnOnce(u64) + Send + Sync>>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(then) = self.then.take() {
+            then(self.bytes);
+        }
+    }
+}
 
 enum Inner {
     Whole(Option<Bytes>),
@@ -57,20 +71,33 @@ impl Default for ProxyBody {
 impl ProxyBody {
     /// No body.
     pub(crate) fn empty() -> Self {
-        Self(Inner::Whole(None))
+        Self(Inner::Whole(None), None)
     }
 
     /// A body that is there already.
     pub(crate) fn whole(bytes: impl Into<Bytes>) -> Self {
         let bytes: Bytes = bytes.into();
-        Self(Inner::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())))
+        Self(Inner::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), None)
     }
 
     /// A body that comes from upstream until `deadline`.
     pub(crate) fn streamed(body: Incoming, deadline: Instant) -> Self {
         let deadline = Box::pin(tokio::time::sleep_until(deadline));
         let left = BODY_BYTES_MAX as u64;
-        Self(Inner::Streamed(Box::new(Streamed { body, left, deadline })))
+        Self(Inner::Streamed(Box::new(Streamed { body, left, deadline })), None)
+    }
+
+    /// How many bytes it has, if that is known before it is sent.
+    pub(crate) fn length(&self) -> Option<u64> {
+        match &self.0 {
+            Inner::Whole(bytes) => Some(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Inner::Streamed(_) => None,
+        }
+    }
+
+    /// Has somebody told how many bytes were sent.
+    pub(crate) fn watch(&mut self, then: impl FnOnce(u64) + Send + Sync + 'static) {
+        self.1 = Some(Watch { bytes: 0, then: Some(Box::new(then)) });
     }
 }
 
@@ -82,10 +109,17 @@ impl Body for ProxyBody {
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.get_mut().0 {
-            Inner::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Inner::Streamed(streamed) => streamed.poll(cx),
+        let Self(inner, watch) = self.get_mut();
+        let frame = match inner {
+            Inner::Whole(bytes) => {
+                return Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes))));
+            }
+            Inner::Streamed(streamed) => ready!(streamed.poll(cx)),
+        };
+        if let (Some(Ok(frame)), Some(watch)) = (&frame, watch) {
+            watch.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
         }
+        Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -135,9 +169,33 @@ impl fmt::Debug for ProxyBody {
     }
 }
 
+/// The body of a request, read when the first one asks for it.
+pub(super) struct RequestBody<B> {
+    unread: Option<B>,
+    read: Bytes,
+}
+
+impl<B> RequestBody<B>
+where
+    B: Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    pub(super) fn new(body: B) -> Self {
+        Self { unread: Some(body), read: Bytes::new() }
+    }
+
+    /// The whole body.
+    pub(super) async fn read(&mut self, headers: &HeaderMap) -> Result<Bytes, Refused> {
+        if let Some(body) = self.unread.take() {
+            self.read = read(headers, body).await?;
+        }
+        Ok(self.read.clone())
+    }
+}
+
 /// Reads the body of a request. One that is too large is read on and thrown away, within a limit, so that the client,
 /// which reads the answer only after it has sent everything, gets the answer and not a broken connection.
-pub(super) async fn read<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Refused>
+async fn read<B>(headers: &HeaderMap, body: B) -> Result<Bytes, Refused>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -5,9 +5,9 @@
 //! happens. A request without `Origin` gets no CORS headers, and neither does one whose origin is not allowed.
 
 use gatemill_wire::payload::{CorsPolicy, cors::Given};
-use http::{HeaderMap, Response, StatusCode, request::Parts};
+use http::{HeaderMap, Response, StatusCode};
 
-use super::ProxyBody;
+use super::{Exchange, ProxyBody};
 use crate::{record::Cors, snapshot::StageSnapshot};
 
 /// A configuration with its headers ready.
@@ -23,10 +23,11 @@ pub(crate) fn policy(cors: &Cors) -> CorsPolicy {
 }
 
 /// The answer to a preflight, if the request is one.
-pub(super) fn preflight(stage: &StageSnapshot, head: &Parts) -> Option<Response<ProxyBody>> {
-    // An API whose endpoint is disabled does not answer here either.
-    let policy = stage.cors.as_ref().filter(|_| !stage.disabled)?;
-    let headers = policy.preflight(head)?;
+pub(super) fn preflight(stage: &StageSnapshot, exchange: &Exchange) -> Option<Response<ProxyBody>> {
+    // An API whose endpoint is disabled does not answer here either, but a domain does.
+    let open = !stage.disabled || exchange.base_path().is_some();
+    let policy = stage.cors.as_ref().filter(|_| open)?;
+    let headers = policy.preflight(&exchange.head)?;
     let mut answer = Response::new(ProxyBody::empty());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     *answer.headers_mut() = headers;
@@ -34,9 +35,9 @@ pub(super) fn preflight(stage: &StageSnapshot, head: &Parts) -> Option<Response<
 }
 
 /// Replaces the CORS headers of an answer that is not one to a preflight.
-pub(super) fn decorate(stage: &StageSnapshot, head: &Parts, headers: &mut HeaderMap) {
+pub(super) fn decorate(stage: &StageSnapshot, exchange: &Exchange, headers: &mut HeaderMap) {
     let Some(policy) = &stage.cors else { return };
-    if preflight(stage, head).is_none() {
-        policy.decorate(head, headers);
+    if preflight(stage, exchange).is_none() {
+        policy.decorate(&exchange.head, headers);
     }
 }

@@ -8,15 +8,20 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use bytes::Bytes;
 use gatemill_wire::{
-    payload::{EventBody, EventHeaders, EventV2, event::multi_query},
+    payload::{
+        Decision, EventAuthorizer, EventBody, EventHeaders, EventV2, IamAuthorizer,
+        event::multi_query,
+    },
     percent,
 };
 use serde::Serialize;
+use serde_json::Value;
 
 use super::{
-    Exchange,
+    ClientCert, Exchange,
     headers::{self, capitalised},
-    parse::{Form, Place},
+    identity::Identity,
+    parse::Place,
     route::Routed,
 };
 use crate::record::PayloadFormat;
@@ -28,12 +33,70 @@ pub(crate) fn event(
     routed: &Routed<'_>,
     body: &Bytes,
     format: PayloadFormat,
+    identity: &Identity,
 ) -> Result<Bytes, serde_json::Error> {
     match format {
         PayloadFormat::V1 => {
-            serde_json::to_vec(&v1(exchange, place, routed, body)).map(Bytes::from)
+            serde_json::to_vec(&v1(exchange, place, routed, body, identity)).map(Bytes::from)
         }
-        PayloadFormat::V2 => v2(exchange, place, routed, body),
+        PayloadFormat::V2 => {
+            let json = identity.v2();
+            let signer = identity.caller().map(|caller| {
+                EventAuthorizer::Iam(IamAuthorizer {
+                    access_key: &caller.access_key_id,
+                    account_id: &caller.account,
+                    user_id: &caller.user_id,
+                    user_arn: &caller.arn,
+                })
+            });
+            let authorizer = signer.or(json.as_deref().map(EventAuthorizer::Json));
+            v2(exchange, place, routed, body, authorizer, None)
+        }
+    }
+}
+
+/// The event of a function that decides about the request, as JSON.
+pub(crate) fn decision(
+    exchange: &Exchange,
+    place: &Place,
+    routed: &Routed<'_>,
+    format: PayloadFormat,
+    arn: &str,
+    identity_source: Option<&[String]>,
+) -> Result<Bytes, serde_json::Error> {
+    let no_body = Bytes::new();
+    match format {
+        PayloadFormat::V2 => {
+            let asked = Decision { route_arn: arn, identity_source };
+            v2(exchange, place, routed, &no_body, None, Some(asked))
+        }
+        PayloadFormat::V1 => {
+            let event = v1(exchange, place, routed, &no_body, &Identity::Unasked);
+            let mut event = serde_json::to_value(&event)?;
+            let source = identity_source.map(|values| values.join(","));
+            let mut decision = serde_json::json!({"version": "1.0", "type": "REQUEST", "methodArn": arn,
+                "identitySource": source, "authorizationToken": source});
+            for member in [
+                "resource",
+                "path",
+                "httpMethod",
+                "headers",
+                "queryStringParameters",
+                "pathParameters",
+                "stageVariables",
+                "requestContext",
+            ] {
+                // Unlike in the event of an integration, a map without entries is there.
+                decision[member] = match event[member].take() {
+                    Value::Null => Value::Object(serde_json::Map::new()),
+                    value => value,
+                };
+            }
+            if let Some(context) = decision["requestContext"].as_object_mut() {
+                context.shift_remove("authorizer");
+            }
+            serde_json::to_vec(&decision).map(Bytes::from)
+        }
     }
 }
 
@@ -62,7 +125,7 @@ struct V1<'e> {
 struct ContextV1<'e> {
     account_id: &'e str,
     api_id: &'e str,
-    authorizer: AuthorizerV1,
+    authorizer: Value,
     domain_name: Cow<'e, str>,
     domain_prefix: &'e str,
     extended_request_id: &'e str,
@@ -78,19 +141,14 @@ struct ContextV1<'e> {
     stage: &'e str,
 }
 
-/// Nobody is authorized yet, and AWS shows that so.
-#[derive(Default, Serialize)]
-struct AuthorizerV1 {
-    claims: Option<&'static str>,
-    scopes: Option<&'static str>,
-}
-
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct IdentityV1<'e> {
-    access_key: Option<&'static str>,
-    account_id: Option<&'static str>,
-    caller: Option<&'static str>,
+    access_key: Option<&'e str>,
+    account_id: Option<&'e str>,
+    caller: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_cert: Option<&'e ClientCert>,
     cognito_amr: Option<&'static str>,
     cognito_authentication_provider: Option<&'static str>,
     cognito_authentication_type: Option<&'static str>,
@@ -98,9 +156,9 @@ struct IdentityV1<'e> {
     cognito_identity_pool_id: Option<&'static str>,
     principal_org_id: Option<&'static str>,
     source_ip: &'e str,
-    user: Option<&'static str>,
+    user: Option<&'e str>,
     user_agent: Option<Cow<'e, str>>,
-    user_arn: Option<&'static str>,
+    user_arn: Option<&'e str>,
 }
 
 fn v2(
@@ -108,24 +166,31 @@ fn v2(
     place: &Place,
     routed: &Routed<'_>,
     body: &Bytes,
+    authorizer: Option<EventAuthorizer<'_>>,
+    decision: Option<Decision<'_>>,
 ) -> Result<Bytes, serde_json::Error> {
     let Exchange { arrival, head, .. } = exchange;
     let stage = &*place.stage;
+    let cert = arrival.client_cert.as_deref();
+    let client_cert = cert.map(serde_json::value::to_raw_value).transpose()?;
     let event = EventV2 {
         route_key: &routed.route.key,
         raw_path: percent::decode(&place.raw_path),
         query: head.uri.query().unwrap_or(""),
-        headers: headers::for_event(exchange, body.len()),
+        headers: headers::for_event(exchange, decision.is_none().then_some(body.len())),
         account_id: &stage.account,
         api_id: &stage.api_id,
-        domain_name: domain_name(exchange),
+        domain_name: exchange.domain_name(),
+        domain_prefix: exchange.domain_prefix(),
         method: head.method.as_str(),
         protocol: arrival.protocol,
         source_ip: &arrival.source_ip,
         request_id: &exchange.id,
         stage: &stage.name,
         time: arrival.now,
-        authorizer: None,
+        authorizer,
+        client_cert: client_cert.as_deref(),
+        decision,
         path_parameters: path_parameters(routed),
         stage_variables: Some(&stage.variables).filter(|variables| !variables.is_empty()),
         body: EventBody::of(&head.headers, body),
@@ -138,10 +203,12 @@ fn v1<'e>(
     place: &'e Place,
     routed: &'e Routed<'e>,
     body: &'e Bytes,
+    who: &'e Identity,
 ) -> V1<'e> {
     let Exchange { arrival, head, .. } = exchange;
     let stage = &*place.stage;
-    let headers = headers::for_event(exchange, body.len());
+    let headers = headers::for_event(exchange, Some(body.len()));
+    let caller = who.caller();
     let user_agent = user_agent(&headers);
     let query = head.uri.query().unwrap_or("");
     let multi_value_headers: BTreeMap<_, _> =
@@ -156,7 +223,7 @@ fn v1<'e>(
     V1 {
         version: "1.0",
         resource: &routed.route.path,
-        path: percent::decode(&place.raw_path),
+        path: percent::decode(&place.full_path),
         http_method: head.method.as_str(),
         headers: multi_value_headers.iter().map(|(name, values)| (*name, last(values))).collect(),
         multi_value_headers,
@@ -165,17 +232,23 @@ fn v1<'e>(
         request_context: ContextV1 {
             account_id: &stage.account,
             api_id: &stage.api_id,
-            authorizer: AuthorizerV1::default(),
-            domain_name: domain_name(exchange),
-            domain_prefix: &stage.api_id,
+            authorizer: who.v1(),
+            domain_name: exchange.domain_name(),
+            domain_prefix: exchange.domain_prefix(),
             extended_request_id: &exchange.id,
             http_method: head.method.as_str(),
             identity: IdentityV1 {
+                access_key: caller.map(|caller| caller.access_key_id.as_str()),
+                account_id: caller.map(|caller| caller.account.as_str()),
+                caller: caller.map(|caller| caller.user_id.as_str()),
+                client_cert: arrival.client_cert.as_deref(),
                 source_ip: &arrival.source_ip,
+                user: caller.map(|caller| caller.user_id.as_str()),
                 user_agent,
+                user_arn: caller.map(|caller| caller.arn.as_str()),
                 ..IdentityV1::default()
             },
-            path: percent::decode(&place.raw_path),
+            path: percent::decode(&place.full_path),
             protocol: arrival.protocol,
             request_id: &exchange.id,
             request_time: arrival.now.common_log(),
@@ -188,16 +261,6 @@ fn v1<'e>(
         stage_variables: Some(&stage.variables).filter(|variables| !variables.is_empty()),
         is_base64_encoded: body.is_base64(),
         body,
-    }
-}
-
-/// The host without its port; for the path form the name that the host form would have had.
-fn domain_name(exchange: &Exchange) -> Cow<'_, str> {
-    match &exchange.target.form {
-        Form::Host { domain_name } => Cow::Borrowed(domain_name),
-        Form::Path { .. } => {
-            Cow::Owned(format!("{}.execute-api.localhost", exchange.target.api_id))
-        }
     }
 }
 

@@ -22,13 +22,13 @@ const CAPITALISED: [&str; 8] = [
 ];
 
 /// What a function sees of the request's headers.
-pub(crate) fn for_event(exchange: &Exchange, body_bytes: usize) -> EventHeaders<'_> {
+pub(crate) fn for_event(exchange: &Exchange, body_bytes: Option<usize>) -> EventHeaders<'_> {
     let origin = Origin {
         authority: authority(&exchange.head).unwrap_or_default(),
         source_ip: &exchange.arrival.source_ip,
         trace_id: &exchange.trace_id,
         tls: exchange.arrival.tls,
-        body_bytes: Some(body_bytes),
+        body_bytes,
     };
     gatemill_wire::payload::headers::for_event(&exchange.head.headers, &origin)
 }

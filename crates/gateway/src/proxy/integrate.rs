@@ -7,7 +7,10 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::{Exchange, Refusal, Refused, request::Outgoing, route::Routed, upstream::Failure};
+use super::{
+    Exchange, Refusal, Refused, Seen, SeenIntegration, request::Outgoing, route::Routed,
+    upstream::Failure,
+};
 use crate::{
     Gateway,
     functions::{Answer, Call, CallError, FunctionTarget},
@@ -30,15 +33,18 @@ pub(super) async fn integrate(
     exchange: &Exchange,
     routed: &Routed<'_>,
     outgoing: Outgoing,
+    seen: &mut Seen,
 ) -> Result<Reply, Refused> {
     let integration = routed.route.integration.as_deref();
     let integration =
         integration.ok_or_else(|| Refusal::Internal.because("the route has no integration"))?;
-    let deadline = Instant::now() + integration.timeout;
+    let started = Instant::now();
+    let deadline = started + integration.timeout;
+    let request_id = RequestId(gateway.entropy.uuid());
     let asked = async {
         match (&integration.to, outgoing) {
             (To::Function { function, .. }, Outgoing::Event(payload, format)) => {
-                invoke(gateway, exchange, function, payload)
+                invoke(gateway, exchange, function, payload, request_id)
                     .await
                     .map(|answer| Reply::Function(answer, format))
             }
@@ -48,10 +54,22 @@ pub(super) async fn integrate(
             (_, _) => Err(Refusal::Internal.because("the integration is of another kind")),
         }
     };
-    match tokio::time::timeout_at(deadline, asked).await {
+    let reply = match tokio::time::timeout_at(deadline, asked).await {
         Ok(reply) => reply,
         Err(_) => Err(Refusal::Unavailable.because("the integration did not answer in time")),
-    }
+    };
+    let is_function = matches!(integration.to, To::Function { .. });
+    seen.integration = Some(SeenIntegration {
+        status: match &reply {
+            Ok(Reply::Http(response, _)) => Some(response.status().as_u16()),
+            Ok(Reply::Function(..)) => Some(200),
+            Err(_) => None,
+        },
+        latency_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        error: reply.as_ref().err().map(|refused| refused.why.clone().into_owned()),
+        request_id: is_function.then(|| request_id.to_string()),
+    });
+    reply
 }
 
 async fn invoke(
@@ -59,8 +77,8 @@ async fn invoke(
     exchange: &Exchange,
     function: &FunctionTarget,
     payload: Bytes,
+    request_id: RequestId,
 ) -> Result<Answer, Refused> {
-    let request_id = RequestId(gateway.entropy.uuid());
     let call = Call { function, payload, request_id, trace_id: &exchange.trace_id };
     let answer = gateway.functions.invoke(call).await.map_err(|error| {
         let with = match &error {
@@ -83,7 +101,9 @@ async fn send(
     gateway.upstream.send(request).await.map_err(|failure| {
         let with = match &failure {
             Failure::Forbidden => Refusal::Internal,
-            Failure::Unreachable(_) => Refusal::Unavailable,
+            Failure::Unreachable(_) | Failure::Status(_) | Failure::Unread(_) => {
+                Refusal::Unavailable
+            }
         };
         with.because(failure.to_string())
     })

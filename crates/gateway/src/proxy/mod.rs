@@ -3,12 +3,14 @@
 //! Each word is a function in a file of that name. The path reads one immutable snapshot; it holds no lock and no
 //! transaction while a function or a server works. It never fails: whatever goes wrong becomes AWS's answer.
 
-mod authorize;
+pub(crate) mod authorize;
 pub mod body;
 pub(crate) mod cors;
 pub(crate) mod event;
 mod headers;
+pub(crate) mod identity;
 mod integrate;
+mod mapping;
 mod parse;
 pub mod record;
 mod request;
@@ -16,6 +18,7 @@ mod response;
 mod route;
 pub(crate) mod throttle;
 pub mod upstream;
+mod values;
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -27,8 +30,11 @@ use gatemill_wire::{
 };
 use http::{Request, Response, request::Parts};
 use http_body::Body;
+use serde::Serialize;
+use tokio::time::Instant;
 
-use crate::{Gateway, snapshot::StageSnapshot};
+use self::{identity::Identity, parse::Form};
+use crate::{Gateway, snapshot::StageSnapshot, usage::Counters};
 
 pub use body::ProxyBody;
 pub use parse::Target;
@@ -44,10 +50,42 @@ pub struct Arrival {
     pub protocol: &'static str,
     /// Whether it came encrypted.
     pub tls: bool,
+    /// The certificate of the client, where the domain asks for one.
+    pub client_cert: Option<Arc<ClientCert>>,
+}
+
+/// A client's certificate, as events and logs show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClientCert {
+    /// As PEM.
+    #[serde(rename = "clientCertPem")]
+    pub pem: String,
+    /// The distinguished name of its owner.
+    #[serde(rename = "subjectDN")]
+    pub subject: String,
+    /// The distinguished name of who issued it.
+    #[serde(rename = "issuerDN")]
+    pub issuer: String,
+    /// Its number, in hexadecimal with colons.
+    #[serde(rename = "serialNumber")]
+    pub serial: String,
+    /// From when and until when it holds.
+    pub validity: Validity,
+}
+
+/// From when and until when a certificate holds, such as `May 28 12:30:02 2019 GMT`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Validity {
+    /// The first moment.
+    pub not_before: String,
+    /// The last moment.
+    pub not_after: String,
 }
 
 /// One request under way.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Exchange {
     /// The id of 16 characters that the answer's `apigw-requestid` has.
     pub(crate) id: String,
@@ -56,6 +94,7 @@ pub(crate) struct Exchange {
     pub(crate) target: Target,
     pub(crate) arrival: Arrival,
     pub(crate) head: Parts,
+    pub(crate) started: Instant,
 }
 
 /// What became known of a request on its way, for the answer's headers and the record.
@@ -63,6 +102,28 @@ pub(crate) struct Exchange {
 pub(crate) struct Seen {
     pub(crate) stage: Option<Arc<StageSnapshot>>,
     pub(crate) route: Option<String>,
+    /// The path with its stage and what else stands before it.
+    pub(crate) path: Option<String>,
+    pub(crate) identity: Identity,
+    pub(crate) authorizer_error: Option<String>,
+    pub(crate) integration: Option<SeenIntegration>,
+    /// The text and the kind of an answer of the gateway itself.
+    pub(crate) message: Option<&'static str>,
+    pub(crate) response_type: Option<&'static str>,
+    pub(crate) status: Option<u16>,
+    pub(crate) bytes: Option<u64>,
+    pub(crate) latency_ms: Option<u64>,
+    /// Those of the route, where its stage asked for them.
+    pub(crate) counters: Option<Arc<Counters>>,
+}
+
+/// How an integration did.
+#[derive(Debug, Default)]
+pub(crate) struct SeenIntegration {
+    pub(crate) status: Option<u16>,
+    pub(crate) latency_ms: u64,
+    pub(crate) error: Option<String>,
+    pub(crate) request_id: Option<String>,
 }
 
 /// Why a request got no answer of its integration: the answer instead, and the reason for the log.
@@ -70,12 +131,24 @@ pub(crate) struct Seen {
 pub(crate) struct Refused {
     pub(crate) with: Refusal,
     pub(crate) why: Cow<'static, str>,
+    /// The answer's `www-authenticate`.
+    pub(crate) challenge: Option<Cow<'static, str>>,
+}
+
+impl Refused {
+    /// With what the client has to bring.
+    pub(crate) fn challenging(mut self, challenge: impl Into<Cow<'static, str>>) -> Self {
+        self.challenge = Some(challenge.into());
+        self
+    }
 }
 
 /// The answers of the gateway itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
     BadRequest,
+    Unauthorized,
+    Forbidden,
     NotFound,
     RequestTimeout,
     EntityTooLarge,
@@ -89,7 +162,7 @@ pub(crate) enum Refusal {
 impl Refusal {
     /// With the reason, for the log.
     pub(crate) fn because(self, why: impl Into<Cow<'static, str>>) -> Refused {
-        Refused { with: self, why: why.into() }
+        Refused { with: self, why: why.into(), challenge: None }
     }
 }
 
@@ -110,8 +183,8 @@ impl Gateway {
         let mut seen = Seen::default();
         let passed = pass(self, &exchange, body, &mut seen).await;
         let refused = passed.as_ref().err().cloned();
-        let response = response::finish(&exchange, &seen, passed);
-        record::record(self, &exchange, &seen, response.status(), refused.as_ref());
+        let mut response = response::finish(&exchange, &seen, passed);
+        record::record(&self.records, exchange, seen, refused.as_ref(), &mut response);
         response
     }
 }
@@ -127,18 +200,22 @@ where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
+    let mut body = body::RequestBody::new(body);
     let place = parse::parse(gateway, exchange).await?;
     seen.stage = Some(Arc::clone(&place.stage));
-    if let Some(answer) = cors::preflight(&place.stage, &exchange.head) {
+    seen.path = Some(place.full_path.clone());
+    if let Some(answer) = cors::preflight(&place.stage, exchange) {
         return Ok(answer);
     }
     let routed = route::route(&place, exchange)?;
     seen.route = Some(routed.route.key.clone());
-    authorize::authorize(gateway, &place, &routed)?;
-    throttle::throttle(&routed, exchange.arrival.now)?;
-    let outgoing = request::request(exchange, &place, &routed, body).await?;
-    let reply = integrate::integrate(gateway, exchange, &routed, outgoing).await?;
-    response::response(reply)
+    seen.counters.clone_from(&routed.route.counters);
+    authorize::authorize(gateway, exchange, &place, &routed, &mut body, seen).await?;
+    throttle::throttle(&place, &routed, exchange.arrival.now)?;
+    let outgoing = request::request(exchange, &place, &routed, &mut body, seen).await?;
+    let reply = integrate::integrate(gateway, exchange, &routed, outgoing, seen).await?;
+    let response = response::response(reply)?;
+    response::mapped(exchange, &place, &routed, seen, response).await
 }
 
 impl Exchange {
@@ -150,6 +227,35 @@ impl Exchange {
             Some(given) => given.to_owned(),
             None => new_trace_id(&*gateway.entropy, arrival.now),
         };
-        Self { id: URL_SAFE.encode(id), trace_id, target, arrival, head }
+        let started = Instant::now();
+        Self { id: URL_SAFE.encode(id), trace_id, target, arrival, head, started }
+    }
+
+    /// The host without its port; for the path form the name that the host form would have had.
+    pub(crate) fn domain_name(&self) -> Cow<'_, str> {
+        match &self.target.form {
+            Form::Host { domain_name } | Form::Domain { domain_name, .. } => {
+                Cow::Borrowed(domain_name)
+            }
+            Form::Path { .. } => {
+                Cow::Owned(format!("{}.execute-api.localhost", self.target.api_id))
+            }
+        }
+    }
+
+    /// The first label of the host.
+    pub(crate) fn domain_prefix(&self) -> &str {
+        match &self.target.form {
+            Form::Domain { domain_name, .. } => domain_name.split('.').next().unwrap_or_default(),
+            Form::Host { .. } | Form::Path { .. } => &self.target.api_id,
+        }
+    }
+
+    /// What a domain's mapping matched; `None` for an API's own endpoint.
+    pub(crate) fn base_path(&self) -> Option<&str> {
+        match &self.target.form {
+            Form::Domain { base_path, .. } => Some(base_path),
+            Form::Host { .. } | Form::Path { .. } => None,
+        }
     }
 }

@@ -9,7 +9,12 @@ use gatemill_wire::{
 use http::{Uri, header, request::Parts};
 
 use super::{Exchange, Refusal, Refused};
-use crate::{Gateway, limits::HEAD_BYTES_MAX, snapshot::StageSnapshot};
+use crate::{
+    Gateway,
+    domain::{Domains, Led},
+    limits::HEAD_BYTES_MAX,
+    snapshot::StageSnapshot,
+};
 
 /// The API that a request belongs to, and how it said so.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +39,17 @@ pub(crate) enum Form {
         /// Where in the URI's path the rest begins: at a slash, or at its end.
         rest: usize,
     },
+    /// By a domain of a customer.
+    Domain {
+        /// The domain's name, as the request has it.
+        domain_name: String,
+        /// What of the path chose the API, without slashes around it; empty when nothing did.
+        base_path: String,
+        /// The stage that the domain leads to; `None` when it leads nowhere.
+        stage: Option<String>,
+        /// Where in the URI's path the rest begins.
+        rest: usize,
+    },
 }
 
 /// Where a request goes: its stage, and what of its path is for the routes.
@@ -44,16 +60,38 @@ pub(crate) struct Place {
     from: usize,
     /// The path that events show, percent-encoded: a named stage stands before it.
     pub(crate) raw_path: String,
+    /// The path that events of format 1.0 show: with it what a domain's mapping matched.
+    pub(crate) full_path: String,
 }
 
 const PATH_FORMS: [&str; 2] = ["/_aws/execute-api/", "/execute-api/"];
 
 impl Gateway {
     /// Whether a request belongs to the data plane: by its host `<api-id>.execute-api.<anything>`, or by the path form
-    /// `/_aws/execute-api/<api-id>/<stage>/…` (also without `/_aws`). Whether the API exists is not asked here.
+    /// `/_aws/execute-api/<api-id>/<stage>/…` (also without `/_aws`), or by the host of a domain. Whether the API exists
+    /// is not asked here.
     pub fn claims(&self, parts: &Parts) -> Option<Target> {
-        by_host(parts).or_else(|| by_path(&parts.uri))
+        by_host(parts).or_else(|| by_domain(&self.domains, parts)).or_else(|| by_path(&parts.uri))
     }
+}
+
+fn by_domain(domains: &Domains, parts: &Parts) -> Option<Target> {
+    let (host, _) = split_port(authority(parts)?);
+    let domain_name = host.to_ascii_lowercase();
+    let domain = domains.find(&domain_name)?;
+    Some(match domain.lead(parts) {
+        None => {
+            let form = Form::Domain { domain_name, base_path: String::new(), stage: None, rest: 0 };
+            Target { api_id: String::new(), form }
+        }
+        Some(Led { api, stage, base_path, rest }) => {
+            let (base_path, stage) = (base_path.to_owned(), Some(stage.to_owned()));
+            Target {
+                api_id: api.to_owned(),
+                form: Form::Domain { domain_name, base_path, stage, rest },
+            }
+        }
+    })
 }
 
 impl Target {
@@ -63,6 +101,9 @@ impl Target {
         let path = uri.path();
         let (stage, rest) = match &self.form {
             Form::Path { stage, rest } => (stage.clone(), &path[(*rest).min(path.len())..]),
+            Form::Domain { stage, rest, .. } => {
+                (stage.clone().unwrap_or_default(), &path[(*rest).min(path.len())..])
+            }
             Form::Host { .. } => {
                 let path = path.strip_prefix('/').unwrap_or(path);
                 let (segment, rest) = path.split_at(path.find('/').unwrap_or(path.len()));
@@ -75,7 +116,7 @@ impl Target {
     /// The host of the API, as its events show it.
     pub(crate) fn domain_name(&self) -> String {
         match &self.form {
-            Form::Host { domain_name } => domain_name.clone(),
+            Form::Host { domain_name } | Form::Domain { domain_name, .. } => domain_name.clone(),
             Form::Path { .. } => format!("{}.execute-api.localhost", self.api_id),
         }
     }
@@ -119,11 +160,18 @@ fn is_api_id(text: &str) -> bool {
 /// of that name; otherwise the whole path is for the stage `$default`.
 pub(super) async fn parse(gateway: &Gateway, exchange: &Exchange) -> Result<Place, Refused> {
     check_head(&exchange.head)?;
+    if let Form::Domain { stage: None, .. } = exchange.target.form {
+        return Err(Refusal::Forbidden.because("the domain leads nowhere"));
+    }
     let api = gateway.live.get(&exchange.target.api_id).await;
     let api = api.map_err(|error| Refusal::Internal.because(error.to_string()))?;
     let api = api.ok_or_else(|| Refusal::NotFound.because("no such API"))?;
     let path = exchange.head.uri.path();
     let place = match &exchange.target.form {
+        Form::Domain { stage, rest, .. } => {
+            let stage = stage.as_deref().and_then(|stage| api.stage(stage));
+            stage.map(|stage| (stage, *rest))
+        }
         Form::Path { stage, rest } => api.stage(stage).map(|stage| (stage, *rest)),
         Form::Host { .. } => {
             let segment = path[1..].split('/').next().unwrap_or_default();
@@ -141,12 +189,24 @@ pub(super) async fn parse(gateway: &Gateway, exchange: &Exchange) -> Result<Plac
         (DEFAULT, rest) => rest.to_owned(),
         (name, rest) => format!("/{name}{rest}"),
     };
-    Ok(Place { stage: Arc::clone(stage), from, raw_path })
+    let (raw_path, full_path) = match exchange.target.form {
+        // Neither the stage nor what the mapping matched is in the path; format 1.0 shows the latter.
+        Form::Domain { .. } if rest.starts_with('/') => (rest.to_owned(), path.to_owned()),
+        Form::Domain { .. } => (format!("/{rest}"), path.to_owned()),
+        Form::Host { .. } | Form::Path { .. } => (raw_path.clone(), raw_path),
+    };
+    Ok(Place { stage: Arc::clone(stage), from, raw_path, full_path })
 }
 
 const DEFAULT: &str = "$default";
 
 impl Place {
+    /// The same place with another path in what events show.
+    pub(crate) fn moved(&self, path: String) -> Self {
+        let stage = Arc::clone(&self.stage);
+        Self { stage, from: self.from, raw_path: path.clone(), full_path: path }
+    }
+
     /// The path that routes are chosen by, percent-encoded.
     pub(crate) fn path<'e>(&self, exchange: &'e Exchange) -> &'e str {
         match &exchange.head.uri.path()[self.from..] {

@@ -1,11 +1,17 @@
-//! Record: one structured log line and the counters, for every request.
+//! Record: the counters, one structured log line and the line of the access log, for every request.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use http::StatusCode;
+use http::{Response, StatusCode};
 
-use super::{Exchange, Refused, Seen};
-use crate::Gateway;
+use super::{Exchange, ProxyBody, Refused, Seen, values::context};
+use crate::access_log::Queue;
 
 /// What the data plane has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -56,15 +62,58 @@ pub(crate) fn count_status(tally: &Tally, status: StatusCode) {
     }
 }
 
-/// Counts the request and writes its line. The path is the customer's and stays out; the reason of a refusal is ours.
+/// What a request leaves behind: counts and lines.
+#[derive(Debug)]
+pub(crate) struct Records {
+    pub(crate) tally: Tally,
+    pub(crate) log: Arc<Queue>,
+}
+
+/// Records the request when its answer has been given: at once when its length is known, else when its body has ended.
 pub(super) fn record(
-    gateway: &Gateway,
-    exchange: &Exchange,
-    seen: &Seen,
-    status: StatusCode,
+    records: &Arc<Records>,
+    exchange: Exchange,
+    mut seen: Seen,
     refused: Option<&Refused>,
+    response: &mut Response<ProxyBody>,
 ) {
-    count_status(&gateway.tally, status);
+    seen.status = Some(response.status().as_u16());
+    if let Some(refused) = refused {
+        let (_, message) = refused.with.says();
+        seen.message = Some(message);
+        seen.response_type = Some(refused.with.response_type());
+    }
+    count_status(&records.tally, response.status());
+    trace(&exchange, &seen, response.status(), refused);
+    match response.body().length() {
+        Some(bytes) => settle(records, &exchange, seen, bytes),
+        None => {
+            let records = Arc::clone(records);
+            response.body_mut().watch(move |bytes| settle(&records, &exchange, seen, bytes));
+        }
+    }
+}
+
+/// Counts what is known at the end, and writes the line of the access log.
+fn settle(records: &Records, exchange: &Exchange, mut seen: Seen, bytes: u64) {
+    let Some(stage) = seen.stage.clone() else { return };
+    let latency = u64::try_from(exchange.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    seen.bytes = Some(bytes);
+    seen.latency_ms = Some(latency);
+    let status = seen.status.unwrap_or_default();
+    let integration = seen.integration.as_ref().map_or(0, |integration| integration.latency_ms);
+    stage.counters.request(status, bytes, latency, integration);
+    if let Some(counters) = &seen.counters {
+        counters.request(status, bytes, latency, integration);
+    }
+    if let Some(log) = &stage.log {
+        let value = |name: &str| context(exchange, &seen, name).map(Cow::into_owned);
+        records.log.put(log, exchange.arrival.now, log.line(value));
+    }
+}
+
+/// The program's own line. The path is the customer's and stays out; the reason of a refusal is ours.
+fn trace(exchange: &Exchange, seen: &Seen, status: StatusCode, refused: Option<&Refused>) {
     let stage = seen.stage.as_ref().map_or("-", |stage| stage.name.as_str());
     let (api, route) = (exchange.target.api_id.as_str(), seen.route.as_deref().unwrap_or("-"));
     let (id, status) = (exchange.id.as_str(), status.as_u16());

@@ -1,16 +1,18 @@
 //! Request: reads the body and makes what the integration is sent.
 
 use bytes::Bytes;
-use http::{Method, Request, Uri};
+use http::{Request, Uri};
 use http_body::Body;
 use http_body_util::Full;
 
-use super::{Exchange, Refusal, Refused, body, event, headers, parse::Place, route::Routed};
+use super::{
+    Exchange, Refusal, Refused, Seen, body::RequestBody, event, headers, mapping, parse::Place,
+    route::Routed, values::Values,
+};
 use crate::{
     limits::{EVENT_BYTES_MAX, HOPS_MAX},
     record::PayloadFormat,
-    snapshot::To,
-    uri::UriTemplate,
+    snapshot::{HttpTarget, To},
 };
 
 /// What an integration is sent.
@@ -27,27 +29,42 @@ pub(super) async fn request<B>(
     exchange: &Exchange,
     place: &Place,
     routed: &Routed<'_>,
-    body: B,
+    body: &mut RequestBody<B>,
+    seen: &Seen,
 ) -> Result<Outgoing, Refused>
 where
     B: Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let body = body::read(&exchange.head.headers, body).await?;
-    match routed.route.integration.as_deref().map(|integration| &integration.to) {
-        Some(To::Function { format, .. }) => {
-            let event = event::event(exchange, place, routed, &body, *format);
+    let body = body.read(&exchange.head.headers).await?;
+    let integration = routed.route.integration.as_deref();
+    let integration =
+        integration.ok_or_else(|| Refusal::Internal.because("the route has no integration"))?;
+    let mapped = if integration.request.is_empty() {
+        None
+    } else {
+        let values = Values::of_request(exchange, place, routed, seen, Some(&body));
+        Some(mapping::request(&values, &integration.request)?)
+    };
+    let path = mapped.as_ref().and_then(|mapped| mapped.path.clone());
+    let changed = mapped.map(|mapped| Exchange { head: mapped.head, ..exchange.clone() });
+    let exchange = changed.as_ref().unwrap_or(exchange);
+    match &integration.to {
+        To::Function { format, .. } => {
+            let moved = path.map(|path| place.moved(path));
+            let place = moved.as_ref().unwrap_or(place);
+            let event = event::event(exchange, place, routed, &body, *format, &seen.identity);
             let event = event.map_err(|error| Refusal::Internal.because(error.to_string()))?;
             if event.len() > EVENT_BYTES_MAX {
                 return Err(Refusal::EntityTooLarge.because("the event is larger than 6 MB"));
             }
             Ok(Outgoing::Event(event, *format))
         }
-        Some(To::Http { uri, method }) => {
-            let request = http_request(exchange, place, routed, uri, method.as_ref(), body)?;
+        To::Http(http) => {
+            let request = http_request(exchange, place, routed, http, path.as_deref(), body)?;
             Ok(Outgoing::Http(Box::new(request)))
         }
-        Some(To::Nowhere) | None => Err(Refusal::Internal.because("the route has no integration")),
+        To::Nowhere => Err(Refusal::Internal.because("the route has no integration")),
     }
 }
 
@@ -55,8 +72,8 @@ fn http_request(
     exchange: &Exchange,
     place: &Place,
     routed: &Routed<'_>,
-    template: &UriTemplate,
-    method: Option<&Method>,
+    to: &HttpTarget,
+    path: Option<&str>,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, Refused> {
     let headers = headers::for_upstream(exchange);
@@ -66,9 +83,14 @@ fn http_request(
     let parameter = |name: &str| {
         routed.parameters().find(|(parameter, _)| *parameter == name).map(|(_, text)| text)
     };
-    let mut uri = template.render(parameter);
-    if routed.route.key == "$default" {
-        uri = append_path(&uri, place.path(exchange));
+    let mut uri = to.uri.render(parameter);
+    match path {
+        Some(path) => uri = replace_path(&uri, path),
+        None if to.private => uri = append_path(&uri, &place.raw_path),
+        None if routed.route.key == "$default" => {
+            uri = append_path(&uri, place.path(exchange));
+        }
+        None => {}
     }
     if let Some(query) = exchange.head.uri.query().filter(|query| !query.is_empty()) {
         uri.push(if uri.contains('?') { '&' } else { '?' });
@@ -78,7 +100,7 @@ fn http_request(
         Refusal::Internal.because(format!("the integration's URI is none: {error}"))
     })?;
     let mut request = Request::new(Full::new(body));
-    *request.method_mut() = method.unwrap_or(&exchange.head.method).clone();
+    *request.method_mut() = to.method.as_ref().unwrap_or(&exchange.head.method).clone();
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
     Ok(request)
@@ -97,9 +119,24 @@ fn append_path(base: &str, path: &str) -> String {
     }
 }
 
+/// Puts another path in the place of a URI's own.
+fn replace_path(uri: &str, path: &str) -> String {
+    let after_scheme = uri.find("://").map_or(0, |at| at + 3);
+    let authority = uri[after_scheme..].find(['/', '?']).map_or(uri.len(), |at| after_scheme + at);
+    let query = uri[authority..].find('?').map_or("", |at| &uri[authority + at..]);
+    format!("{}{path}{query}", &uri[..authority])
+}
+
 #[cfg(test)]
 mod tests {
-    use super::append_path;
+    use super::{append_path, replace_path};
+
+    #[test]
+    fn another_path() {
+        assert_eq!(replace_path("http://h", "/a"), "http://h/a");
+        assert_eq!(replace_path("http://h/b/c?x=1", "/a"), "http://h/a?x=1");
+        assert_eq!(replace_path("http://h?x=1", "/a"), "http://h/a?x=1");
+    }
 
     #[test]
     fn the_path_follows_the_base() {

@@ -12,7 +12,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use tokio::time::Instant;
 
-use super::{Exchange, ProxyBody, Refusal, Refused, Seen, cors, integrate::Reply};
+use super::{
+    Exchange, ProxyBody, Refusal, Refused, Seen, cors, integrate::Reply, mapping, parse::Place,
+    route::Routed, values::Values,
+};
 use crate::{limits::BODY_BYTES_MAX, record::PayloadFormat};
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("apigw-requestid");
@@ -34,15 +37,34 @@ pub(super) fn response(reply: Reply) -> Result<Response<ProxyBody>, Refused> {
     }
 }
 
+/// Changes the answer as the integration wants it for its status.
+pub(super) async fn mapped(
+    exchange: &Exchange,
+    place: &Place,
+    routed: &Routed<'_>,
+    seen: &Seen,
+    response: Response<ProxyBody>,
+) -> Result<Response<ProxyBody>, Refused> {
+    let mappings = routed.route.integration.as_deref().map(|integration| &integration.responses);
+    let status = response.status().as_u16();
+    match mappings.and_then(|mappings| mappings.get(&status)) {
+        None => Ok(response),
+        Some(mapping) => {
+            let values = Values::of_request(exchange, place, routed, seen, None);
+            mapping::response(values, mapping, response).await
+        }
+    }
+}
+
 /// Adds what every answer has, and turns a refusal into one.
 pub(super) fn finish(
     exchange: &Exchange,
     seen: &Seen,
     passed: Result<Response<ProxyBody>, Refused>,
 ) -> Response<ProxyBody> {
-    let mut response = passed.unwrap_or_else(|refused| refusal(refused.with));
+    let mut response = passed.unwrap_or_else(|refused| refusal(&refused));
     if let Some(stage) = &seen.stage {
-        cors::decorate(stage, &exchange.head, response.headers_mut());
+        cors::decorate(stage, exchange, response.headers_mut());
     }
     let id = HeaderValue::from_str(&exchange.id).expect("base64 is legal in a header");
     response.headers_mut().insert(REQUEST_ID, id);
@@ -54,23 +76,53 @@ pub(super) fn finish(
     response
 }
 
-fn refusal(refusal: Refusal) -> Response<ProxyBody> {
-    let (status, message) = match refusal {
-        Refusal::BadRequest => (StatusCode::BAD_REQUEST, "Bad Request"),
-        Refusal::NotFound => (StatusCode::NOT_FOUND, "Not Found"),
-        Refusal::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
-        Refusal::EntityTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
-        Refusal::UriTooLong => (StatusCode::URI_TOO_LONG, "URI Too Long"),
-        Refusal::HeadersTooLarge => {
-            (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large")
+impl Refusal {
+    /// The status and the text.
+    pub(super) fn says(self) -> (StatusCode, &'static str) {
+        match self {
+            Self::BadRequest => (StatusCode::BAD_REQUEST, "Bad Request"),
+            Self::Unauthorized => (StatusCode::UNAUTHORIZED, "Unauthorized"),
+            Self::Forbidden => (StatusCode::FORBIDDEN, "Forbidden"),
+            Self::NotFound => (StatusCode::NOT_FOUND, "Not Found"),
+            Self::RequestTimeout => (StatusCode::REQUEST_TIMEOUT, "Request Timeout"),
+            Self::EntityTooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "Request Entity Too Large"),
+            Self::UriTooLong => (StatusCode::URI_TOO_LONG, "URI Too Long"),
+            Self::HeadersTooLarge => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "Request Header Fields Too Large")
+            }
+            Self::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
+            Self::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
+            Self::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
         }
-        Refusal::TooManyRequests => (StatusCode::TOO_MANY_REQUESTS, "Too Many Requests"),
-        Refusal::Internal => (StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error"),
-        Refusal::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable"),
-    };
+    }
+}
+
+impl Refusal {
+    /// `$context.error.responseType`, in the words of REST APIs.
+    pub(super) fn response_type(self) -> &'static str {
+        match self {
+            Self::BadRequest | Self::UriTooLong | Self::HeadersTooLarge => "BAD_REQUEST_BODY",
+            Self::Unauthorized => "UNAUTHORIZED",
+            Self::Forbidden => "ACCESS_DENIED",
+            Self::NotFound => "RESOURCE_NOT_FOUND",
+            Self::RequestTimeout => "DEFAULT_4XX",
+            Self::EntityTooLarge => "REQUEST_TOO_LARGE",
+            Self::TooManyRequests => "THROTTLED",
+            Self::Internal => "INTEGRATION_FAILURE",
+            Self::Unavailable => "INTEGRATION_TIMEOUT",
+        }
+    }
+}
+
+fn refusal(refused: &Refused) -> Response<ProxyBody> {
+    let (status, message) = refused.with.says();
     let mut response = Response::new(ProxyBody::whole(format!("{{\"message\":\"{message}\"}}")));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, JSON);
+    let challenge = refused.challenge.as_deref().and_then(|text| HeaderValue::from_str(text).ok());
+    if let Some(challenge) = challenge {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    }
     response
 }
 

@@ -1,10 +1,13 @@
 //! Throttle: the rate and burst limits that a stage sets for its routes.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use gatemill_wire::Timestamp;
 
-use super::{Refusal, Refused, route::Routed};
+use super::{Refusal, Refused, parse::Place, route::Routed};
 
 /// What a limit that is not set is beside one that is: AWS's account limits.
 const DEFAULT_RATE: f64 = 10_000.0;
@@ -20,8 +23,33 @@ pub(crate) struct Bucket {
     full_at: AtomicU64,
 }
 
-/// Takes a token of the route's bucket.
-pub(super) fn throttle(routed: &Routed<'_>, now: Timestamp) -> Result<(), Refused> {
+/// The buckets of accounts, which all their APIs in a region share.
+#[derive(Debug, Default)]
+pub(crate) struct AccountBuckets {
+    limit: (Option<f64>, Option<i32>),
+    buckets: papaya::HashMap<(String, String), Arc<Bucket>>,
+}
+
+impl AccountBuckets {
+    /// Buckets with this rate a second and this burst; without either there is no limit.
+    pub(crate) fn new(rate: Option<f64>, burst: Option<i32>) -> Self {
+        Self { limit: (rate, burst), buckets: papaya::HashMap::new() }
+    }
+
+    /// The bucket of an account in a region.
+    pub(crate) fn of(&self, account: &str, region: &str) -> Option<Arc<Bucket>> {
+        let (rate, burst) = self.limit;
+        let full = Bucket::new(rate, burst)?;
+        let key = (account.to_owned(), region.to_owned());
+        Some(Arc::clone(self.buckets.pin().get_or_insert(key, Arc::new(full))))
+    }
+}
+
+/// Takes a token of the route's bucket, and one of the account's.
+pub(super) fn throttle(place: &Place, routed: &Routed<'_>, now: Timestamp) -> Result<(), Refused> {
+    if place.stage.bucket.as_ref().is_some_and(|bucket| !bucket.take(now)) {
+        return Err(Refusal::TooManyRequests.because("the account's rate limit is reached"));
+    }
     match &routed.route.bucket {
         Some(bucket) if !bucket.take(now) => {
             Err(Refusal::TooManyRequests.because("the route's rate limit is reached"))

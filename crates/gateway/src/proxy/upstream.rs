@@ -17,8 +17,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Request, Response, Uri};
-use http_body_util::Full;
+use http::{Request, Response, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -93,6 +93,10 @@ pub(crate) enum Failure {
     Forbidden,
     #[error("the integration cannot be reached: {0}")]
     Unreachable(String),
+    #[error("the answer has the status {0}")]
+    Status(u16),
+    #[error("the answer cannot be read: {0}")]
+    Unread(String),
 }
 
 /// The client.
@@ -125,6 +129,18 @@ impl Upstream {
         request: Request<Full<Bytes>>,
     ) -> Result<Response<Incoming>, Failure> {
         self.client.request(request).await.map_err(|error| failure(&error))
+    }
+
+    /// Reads a document of at most this size. Redirects are not followed.
+    pub(crate) async fn fetch(&self, uri: Uri, bytes_max: usize) -> Result<Bytes, Failure> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri;
+        let response = self.send(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(Failure::Status(response.status().as_u16()));
+        }
+        let body = Limited::new(response.into_body(), bytes_max).collect().await;
+        body.map(|body| body.to_bytes()).map_err(|error| Failure::Unread(error.to_string()))
     }
 }
 

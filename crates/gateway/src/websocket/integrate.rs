@@ -197,7 +197,9 @@ async fn asked_by_http(
     let request = http_request(integration, happening)?;
     let response = gateway.upstream.send(request).await.map_err(|failure| match failure {
         Failure::Forbidden => failed(500, failure.to_string()),
-        Failure::Unreachable(_) => failed(502, failure.to_string()),
+        Failure::Unreachable(_) | Failure::Status(_) | Failure::Unread(_) => {
+            failed(502, failure.to_string())
+        }
     })?;
     let (head, body) = response.into_parts();
     let body = Limited::new(body, MESSAGE_BYTES_MAX).collect().await;

@@ -75,7 +75,7 @@ async fn post(gateway: &Gateway, cx: &Cx, req: PostToConnectionRequest) -> Resul
     if req.data.len() > MESSAGE_BYTES_MAX {
         return Err(Error::PayloadTooLarge);
     }
-    gateway.tally.message();
+    gateway.records.tally.message();
     let frames = frame::text(&as_text(&req.data));
     connection.send(frames, cx.now).map_err(|unsent| match unsent {
         Unsent::Gone => Error::Gone,

@@ -46,7 +46,7 @@ enum Told {
 
 async fn handle(gateway: &Gateway, connection: &Connection, text: &str) {
     let peer = &connection.peer;
-    gateway.tally.message();
+    gateway.records.tally.message();
     let (id, message_id) = (gateway.short_id(), gateway.short_id());
     let now = gateway.clock.now();
     let stage = match gateway.websocket_stage(&peer.api, &peer.stage).await {

@@ -225,7 +225,7 @@ async fn open(
     };
     let Accepted { stage, peer, proof, is_remembered, reply } = accepted;
     let response = handshake::switching(proof, &reply.headers);
-    count_status(&gateway.tally, response.status());
+    count_status(&gateway.records.tally, response.status());
     drop(stage);
     let connection = Arc::new(Connection::new(peer));
     gateway.connections.add(&connection);
@@ -404,7 +404,7 @@ fn refusal_of_integration(gateway: &Gateway, reply: integrate::Reply) -> Respons
 }
 
 fn answer(gateway: &Gateway, status: StatusCode, kind: &str, body: Bytes) -> Response<ProxyBody> {
-    count_status(&gateway.tally, status);
+    count_status(&gateway.records.tally, status);
     let mut response = Response::new(ProxyBody::whole(body));
     *response.status_mut() = status;
     if let Ok(kind) = HeaderValue::from_str(kind) {

@@ -25,10 +25,10 @@ use tokio::{net::TcpListener, sync::mpsc};
 
 use crate::world::World;
 
-type Answer = Response<BoxBody<Bytes, Infallible>>;
+pub(crate) type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 /// A server that answers with `answer`, for as long as the test runs.
-async fn server<F, Fut>(answer: F) -> SocketAddr
+pub(crate) async fn server<F, Fut>(answer: F) -> SocketAddr
 where
     F: Fn(Request<Incoming>) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Answer> + Send + 'static,
@@ -50,12 +50,12 @@ where
     address
 }
 
-fn whole(text: String) -> BoxBody<Bytes, Infallible> {
+pub(crate) fn whole(text: String) -> BoxBody<Bytes, Infallible> {
     Full::new(Bytes::from(text)).boxed()
 }
 
 /// A server that says what it was asked.
-async fn echo() -> SocketAddr {
+pub(crate) async fn echo() -> SocketAddr {
     server(|request| async {
         let (head, body) = request.into_parts();
         let mut headers = serde_json::Map::new();
@@ -164,6 +164,7 @@ async fn an_answer_is_streamed_through() {
         now: crate::world::NOW,
         protocol: "HTTP/1.1",
         tls: false,
+        client_cert: None,
     };
     let request = Request::get("/").body(Full::new(Bytes::new())).unwrap();
     let mut body = world.gateway.proxy(target, request, arrival).await.into_body();

@@ -3,11 +3,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
+mod authorizers;
 mod control;
 mod deployment;
+mod domains;
 mod hostile;
 mod http_proxy;
 mod lambda_proxy;
+mod mappings;
+mod observed;
 mod on_the_wire;
 mod scale;
 mod world;

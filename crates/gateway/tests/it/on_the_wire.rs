@@ -34,6 +34,7 @@ async fn serve(world: Arc<World>) -> SocketAddr {
                         now: NOW,
                         protocol: "HTTP/1.1",
                         tls: false,
+                        client_cert: None,
                     };
                     Ok(world.gateway.proxy(target, Request::from_parts(parts, body), arrival).await)
                 }

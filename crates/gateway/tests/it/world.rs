@@ -10,12 +10,13 @@ use std::{
 
 use bytes::Bytes;
 use gatemill_gateway::{
-    Arrival, Egress, Functions, Gateway, Parts, Settings,
+    AccessLogs, Arrival, Callers, Egress, Functions, Gateway, Settings,
+    access_log::{LogLine, LogStream},
     functions::{Answer, Call, CallError, FunctionTarget},
 };
 use gatemill_store::Store;
 use gatemill_wire::{Caller, Clock, Cx, Entropy, RequestId, Served, Timestamp, routes::BoxFuture};
-use http::{HeaderMap, Request, StatusCode, header};
+use http::{HeaderMap, Request, StatusCode, header, request::Parts};
 use http_body_util::{BodyExt, Full};
 use serde_json::{Value, json};
 
@@ -30,6 +31,7 @@ pub(crate) fn arn(name: &str) -> String {
 }
 
 /// Random enough, and the same in every run.
+#[derive(Default)]
 pub(crate) struct Counting(AtomicU64);
 
 impl Entropy for Counting {
@@ -124,7 +126,48 @@ impl Got {
     }
 }
 
+/// Keeps what is logged.
+#[derive(Default)]
+pub(crate) struct Lines(pub(crate) Mutex<Vec<(String, String)>>);
+
+impl AccessLogs for Lines {
+    fn append<'a>(&'a self, to: &'a LogStream, lines: Vec<LogLine>) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let name = format!("{} {}", to.group, to.stream);
+            let lines = lines.into_iter().map(|line| (name.clone(), line.text));
+            self.0.lock().unwrap().extend(lines);
+        })
+    }
+}
+
+/// Whoever says who they are in `x-signer` is; account and name.
+struct Signers;
+
+impl Callers for Signers {
+    fn signer(&self, _: Timestamp, head: &Parts, body: &Bytes) -> Result<Caller, String> {
+        let signer = head.headers.get("x-signer").ok_or("unsigned")?.to_str().unwrap();
+        let (account, name) = signer.split_once('/').ok_or("malformed")?;
+        if body.starts_with(b"forged") {
+            return Err("the signature does not match".to_owned());
+        }
+        Ok(Caller {
+            account: account.to_owned(),
+            arn: format!("arn:aws:iam::{account}:user/{name}"),
+            user_id: format!("id-of-{name}"),
+            access_key_id: "AKIA".to_owned(),
+        })
+    }
+
+    fn may(&self, caller: &Caller, action: &str, resource: &str) -> bool {
+        assert_eq!(action, "execute-api:Invoke");
+        assert!(resource.starts_with("arn:aws:execute-api:"), "{resource}");
+        !caller.arn.ends_with("/nobody")
+    }
+}
+
 pub(crate) struct World {
+    pub(crate) lines: Arc<Lines>,
+    pub(crate) now: Mutex<Timestamp>,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) functions: Arc<Doubles>,
     pub(crate) entropy: Arc<Counting>,
@@ -140,16 +183,30 @@ impl World {
     pub(crate) fn over(store: Store, egress: Egress) -> Self {
         let functions = Arc::new(Doubles::default());
         let entropy = Arc::new(Counting(AtomicU64::new(1)));
-        let gateway = Gateway::new(Parts {
+        let settings = Settings { egress, ..Settings::default() };
+        Self::with(store, functions, entropy, settings)
+    }
+
+    pub(crate) fn with(
+        store: Store,
+        functions: Arc<Doubles>,
+        entropy: Arc<Counting>,
+        settings: Settings,
+    ) -> Self {
+        let lines = Arc::new(Lines::default());
+        let gateway = Gateway::new(gatemill_gateway::Parts {
             store: store.clone(),
             functions: functions.clone(),
+            access_logs: lines.clone(),
             entropy: entropy.clone(),
             clock: Arc::new(Clocked),
-            settings: Settings { egress, ..Settings::default() },
+            settings,
         })
         .unwrap();
+        gateway.set_callers(Arc::new(Signers));
         let served = gateway.routes();
-        Self { gateway, functions, entropy, store, served }
+        let now = Mutex::new(NOW);
+        Self { lines, now, gateway, functions, entropy, store, served }
     }
 
     fn cx(&self) -> Cx {
@@ -232,6 +289,18 @@ impl World {
         made["routeId"].as_str().unwrap().to_owned()
     }
 
+    /// Runs the workers, for as long as the test does.
+    pub(crate) fn work(&self) {
+        for worker in self.gateway.workers() {
+            tokio::spawn((worker.run)());
+        }
+    }
+
+    /// Updates the route, whichever it is.
+    pub(crate) async fn guard(&self, api: &str, route: &str, members: Value) {
+        self.ok("PATCH", &format!("/v2/apis/{api}/routes/{route}"), members).await;
+    }
+
     /// An API with one function behind `key`.
     pub(crate) async fn function_api(&self, key: &str, function: &str, format: &str) -> String {
         let api = self.api().await;
@@ -278,9 +347,10 @@ impl World {
         let target = self.gateway.claims(&parts).expect("not of the data plane");
         let arrival = Arrival {
             source_ip: "192.0.2.1".to_owned(),
-            now: NOW,
+            now: *self.now.lock().unwrap(),
             protocol: "HTTP/1.1",
             tls: false,
+            client_cert: None,
         };
         let response = self.gateway.proxy(target, Request::from_parts(parts, body), arrival).await;
         let (head, body) = response.into_parts();

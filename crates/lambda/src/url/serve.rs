@@ -8,7 +8,7 @@ use gatemill_iam as iam;
 use gatemill_wire::{
     ApiError, Body, Caller, RequestId, Timestamp,
     payload::{
-        EventBody, EventV2, IamAuthorizer, Origin,
+        EventAuthorizer, EventBody, EventV2, IamAuthorizer, Origin,
         headers::{TRACE, for_event, new_trace_id},
         host,
     },
@@ -181,18 +181,23 @@ fn event(request: &Request<'_>, body: &Bytes, caller: Option<&Caller>) -> Result
         account_id: signed.map_or("anonymous", |caller| &caller.account),
         api_id: &url.id,
         domain_name: target.domain_name.clone().unwrap_or_else(elsewhere).into(),
+        domain_prefix: &url.id,
         method: head.method.as_str(),
         protocol: arrival.protocol,
         source_ip: &arrival.source_ip,
         request_id: &id,
         stage: "$default",
         time: arrival.now,
-        authorizer: signed.map(|caller| IamAuthorizer {
-            access_key: &caller.access_key_id,
-            account_id: &caller.account,
-            user_id: &caller.user_id,
-            user_arn: &caller.arn,
+        authorizer: signed.map(|caller| {
+            EventAuthorizer::Iam(IamAuthorizer {
+                access_key: &caller.access_key_id,
+                account_id: &caller.account,
+                user_id: &caller.user_id,
+                user_arn: &caller.arn,
+            })
         }),
+        client_cert: None,
+        decision: None,
         path_parameters: None,
         stage_variables: None,
         body: EventBody::of(&head.headers, body),

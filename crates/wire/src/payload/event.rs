@@ -9,6 +9,7 @@ use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, header};
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde_json::value::RawValue;
 
 use super::headers::EventHeaders;
 use crate::{Timestamp, percent};
@@ -30,6 +31,8 @@ pub struct EventV2<'e> {
     pub api_id: &'e str,
     /// The host without its port.
     pub domain_name: Cow<'e, str>,
+    /// The first label of the host: the id, but for domains of customers.
+    pub domain_prefix: &'e str,
     /// The method.
     pub method: &'e str,
     /// `HTTP/1.1` or `HTTP/2.0`.
@@ -42,14 +45,36 @@ pub struct EventV2<'e> {
     pub stage: &'e str,
     /// When it arrived.
     pub time: Timestamp,
-    /// Who signed the request, where that was asked for.
-    pub authorizer: Option<IamAuthorizer<'e>>,
+    /// What is known of who asks, where that was asked for.
+    pub authorizer: Option<EventAuthorizer<'e>>,
+    /// The client's certificate, as JSON, where the domain asks for one.
+    pub client_cert: Option<&'e RawValue>,
+    /// Makes it the event of a function that decides about the request: it has no body then.
+    pub decision: Option<Decision<'e>>,
     /// What the route's variables stand for.
     pub path_parameters: Option<BTreeMap<&'e str, Cow<'e, str>>>,
     /// The variables of the stage.
     pub stage_variables: Option<&'e BTreeMap<String, String>>,
     /// The body, and what it is.
     pub body: EventBody<'e>,
+}
+
+/// What an authorizer found out, for the function behind it.
+#[derive(Debug, Clone, Copy)]
+pub enum EventAuthorizer<'e> {
+    /// Who signed the request.
+    Iam(IamAuthorizer<'e>),
+    /// The member as it is: `{"jwt":…}` or `{"lambda":…}`.
+    Json(&'e RawValue),
+}
+
+/// What a function that decides about a request is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Decision<'e> {
+    /// The ARN of what the request is for.
+    pub route_arn: &'e str,
+    /// The values by which the client says who it is; `None` where none are asked for.
+    pub identity_source: Option<&'e [String]>,
 }
 
 /// Who signed a request.
@@ -165,6 +190,11 @@ impl Serialize for Written<'_> {
         let Self { event, cookies, user_agent } = self;
         let mut out = serializer.serialize_struct("Event", 12)?;
         out.serialize_field("version", "2.0")?;
+        if let Some(decision) = event.decision {
+            out.serialize_field("type", "REQUEST")?;
+            out.serialize_field("routeArn", decision.route_arn)?;
+            out.serialize_field("identitySource", &decision.identity_source)?;
+        }
         out.serialize_field("routeKey", event.route_key)?;
         out.serialize_field("rawPath", &event.raw_path)?;
         out.serialize_field("rawQueryString", event.query)?;
@@ -183,10 +213,12 @@ impl Serialize for Written<'_> {
         if let Some(variables) = event.stage_variables {
             out.serialize_field("stageVariables", variables)?;
         }
-        if !event.body.is_absent() {
-            out.serialize_field("body", &event.body)?;
+        if event.decision.is_none() {
+            if !event.body.is_absent() {
+                out.serialize_field("body", &event.body)?;
+            }
+            out.serialize_field("isBase64Encoded", &event.body.is_base64())?;
         }
-        out.serialize_field("isBase64Encoded", &event.body.is_base64())?;
         out.end()
     }
 }
@@ -223,26 +255,39 @@ struct Authorizer<'e> {
     iam: Iam<'e>,
 }
 
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Authentication<'e> {
+    client_cert: &'e RawValue,
+}
+
 impl Serialize for Context<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let event = self.event;
         let mut out = serializer.serialize_struct("RequestContext", 11)?;
         out.serialize_field("accountId", event.account_id)?;
         out.serialize_field("apiId", event.api_id)?;
-        if let Some(who) = event.authorizer {
-            let iam = Iam {
-                access_key: who.access_key,
-                account_id: who.account_id,
-                caller_id: who.user_id,
-                cognito_identity: None,
-                principal_org_id: None,
-                user_arn: who.user_arn,
-                user_id: who.user_id,
-            };
-            out.serialize_field("authorizer", &Authorizer { iam })?;
+        if let Some(client_cert) = event.client_cert {
+            out.serialize_field("authentication", &Authentication { client_cert })?;
+        }
+        match event.authorizer {
+            None => {}
+            Some(EventAuthorizer::Json(json)) => out.serialize_field("authorizer", json)?,
+            Some(EventAuthorizer::Iam(who)) => {
+                let iam = Iam {
+                    access_key: who.access_key,
+                    account_id: who.account_id,
+                    caller_id: who.user_id,
+                    cognito_identity: None,
+                    principal_org_id: None,
+                    user_arn: who.user_arn,
+                    user_id: who.user_id,
+                };
+                out.serialize_field("authorizer", &Authorizer { iam })?;
+            }
         }
         out.serialize_field("domainName", &event.domain_name)?;
-        out.serialize_field("domainPrefix", event.api_id)?;
+        out.serialize_field("domainPrefix", event.domain_prefix)?;
         let http = Http {
             method: event.method,
             path: &event.raw_path,
@@ -280,6 +325,7 @@ mod tests {
             account_id: "anonymous",
             api_id: "id",
             domain_name: Cow::Borrowed("id.example"),
+            domain_prefix: "id",
             method: "POST",
             protocol: "HTTP/1.1",
             source_ip: "127.0.0.1",
@@ -287,6 +333,8 @@ mod tests {
             stage: "$default",
             time: Timestamp(1_700_000_000_123),
             authorizer: None,
+            client_cert: None,
+            decision: None,
             path_parameters: None,
             stage_variables: None,
             body: EventBody::of(&HeaderMap::new(), &body),

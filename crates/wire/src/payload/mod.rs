@@ -12,5 +12,5 @@ pub mod host;
 
 pub use answer::{Answer, Malformed};
 pub use cors::CorsPolicy;
-pub use event::{EventBody, EventV2, IamAuthorizer};
+pub use event::{Decision, EventAuthorizer, EventBody, EventV2, IamAuthorizer};
 pub use headers::{EventHeaders, Origin};

@@ -1,5 +1,7 @@
 //! Integrations of WebSocket APIs: functions and HTTP servers, as proxies or with templates, and mocks.
 
+use std::collections::BTreeMap;
+
 use gatemill_api::apigatewayv2::{
     CreateIntegrationRequest, CreateIntegrationResult, UpdateIntegrationRequest,
     UpdateIntegrationResult,
@@ -110,6 +112,9 @@ pub(crate) async fn create(
         description: req.description.filter(|text| !text.is_empty()),
         managed: false,
         websocket: Some(own.clone()),
+        request_parameters: BTreeMap::new(),
+        response_parameters: BTreeMap::new(),
+        vpc_link: None,
     };
     check(&record, &own)?;
     let answer = members!(CreateIntegrationResult, &record, &own);

@@ -75,6 +75,7 @@ pub(crate) async fn create(
         operation_name: req.operation_name.filter(|text| !text.is_empty()),
         managed: false,
         websocket: Some(own.clone()),
+        authorization: crate::record::Authorization::default(),
     };
     let answer = members!(CreateRouteResult, &route, &own);
     gateway.edit(cx, &req.api_id, move |edition| route::insert(edition, &route)).await?;
