@@ -16,6 +16,8 @@
 mod control;
 mod error;
 pub mod functions;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod limits;
 mod live;
 pub mod proxy;
