@@ -7,6 +7,7 @@ mod bench;
 mod ci;
 mod codegen;
 mod dotnet;
+mod fuzz;
 mod licences;
 mod tidy;
 
@@ -35,6 +36,11 @@ const COMMANDS: &[Command] = &[
         name: "codegen",
         about: "write crates/api/src/generated from the service models [--check] [--models DIR]",
         run: codegen::run,
+    },
+    Command {
+        name: "fuzz",
+        about: "feed the parsers of hostile input, for a minute each [TARGET…] [--seconds N]",
+        run: fuzz::run,
     },
     Command { name: "tidy", about: "check the rules that no other tool knows", run: tidy::run },
 ];

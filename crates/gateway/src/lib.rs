@@ -24,6 +24,8 @@ mod domain;
 mod error;
 mod expression;
 pub mod functions;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod limits;
 mod live;
 mod mapping;

@@ -8,6 +8,8 @@ mod credentials;
 mod decompress;
 mod digest;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod images;
 mod layout;
 pub mod limits;

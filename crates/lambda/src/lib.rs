@@ -41,6 +41,8 @@ mod eviction;
 mod failure;
 mod flights;
 mod frame;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod governor;
 mod image_start;
 mod instance;
