@@ -8,6 +8,7 @@
 mod aws;
 mod cold;
 mod compiled;
+mod control;
 mod disturbed;
 mod peers;
 mod process;

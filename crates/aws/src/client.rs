@@ -20,8 +20,8 @@ use tokio::time::{sleep, timeout};
 use crate::{
     Endpoint, Error, Request, Service, Services,
     limits::{
-        ANSWER_BYTES_MAX, BACKOFF_FIRST, BACKOFF_MAX, CONNECT_WAIT, ERROR_TEXT_BYTES_MAX,
-        IDLE_PER_HOST_MAX, IDLE_WAIT, REQUEST_BYTES_MAX,
+        BACKOFF_FIRST, BACKOFF_MAX, CONNECT_WAIT, ERROR_TEXT_BYTES_MAX, IDLE_PER_HOST_MAX,
+        IDLE_WAIT, REQUEST_BYTES_MAX,
     },
     request::unsendable,
 };
@@ -126,7 +126,7 @@ impl Client {
 
     async fn attempt(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Error> {
         let sent = self.signed(endpoint, request)?;
-        match timeout(request.wait, self.exchange(sent)).await {
+        match timeout(request.wait, self.exchange(sent, request.answer_bytes_max)).await {
             Ok(answered) => answered,
             Err(_) => Err(Error::TimedOut),
         }
@@ -156,10 +156,14 @@ impl Client {
         Ok(http::Request::from_parts(parts, Full::new(request.body.clone())))
     }
 
-    async fn exchange(&self, request: http::Request<Full<Bytes>>) -> Result<Answer, Error> {
+    async fn exchange(
+        &self,
+        request: http::Request<Full<Bytes>>,
+        answer_bytes_max: usize,
+    ) -> Result<Answer, Error> {
         let answer = self.http.request(request).await;
         let (parts, body) = answer.map_err(|error| Error::Unreachable(chain(&error)))?.into_parts();
-        let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+        let body = match Limited::new(body, answer_bytes_max).collect().await {
             Ok(body) => body.to_bytes(),
             Err(error) if error.is::<LengthLimitError>() => return Err(Error::AnswerTooLarge),
             Err(error) => return Err(Error::Unreachable(chain(&*error))),

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     Error,
-    limits::{ATTEMPT_WAIT, ATTEMPTS_MAX},
+    limits::{ANSWER_BYTES_MAX, ATTEMPT_WAIT, ATTEMPTS_MAX},
 };
 
 /// One call. It is kept whole, so that it can be sent again.
@@ -22,6 +22,7 @@ pub struct Request {
     pub(crate) body: Bytes,
     pub(crate) attempts_max: u32,
     pub(crate) wait: Duration,
+    pub(crate) answer_bytes_max: usize,
 }
 
 impl Request {
@@ -79,6 +80,7 @@ impl Request {
             body: Bytes::new(),
             attempts_max: ATTEMPTS_MAX,
             wait: ATTEMPT_WAIT,
+            answer_bytes_max: ANSWER_BYTES_MAX,
         }
     }
 
@@ -103,6 +105,13 @@ impl Request {
     #[must_use]
     pub fn attempts(mut self, attempts_max: u32) -> Self {
         self.attempts_max = attempts_max.max(1);
+        self
+    }
+
+    /// With room for an answer of this size, instead of [`ANSWER_BYTES_MAX`].
+    #[must_use]
+    pub fn answer_bytes_max(mut self, bytes: usize) -> Self {
+        self.answer_bytes_max = bytes;
         self
     }
 

@@ -217,6 +217,11 @@ impl Service {
         self.call("lambda", "POST", &format!("/2015-03-31/functions/{name}/invocations"), event)
     }
 
+    /// One call of Lambda's.
+    pub(super) fn lambda(&self, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
+        self.call("lambda", method, path, body)
+    }
+
     fn call(&self, service: &str, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_nodelay(true)?;

@@ -146,22 +146,6 @@ impl Bench {
         Ok(())
     }
 
-    /// The control plane: how long a durable write takes.
-    pub(super) fn control(&self, report: &mut Report) -> Result<()> {
-        let gatemill = Gatemill::start(&self.release)?;
-        let mut times = Vec::new();
-        let zip = aws::package(&self.handlers().join("app.py"))?;
-        let runtime = gatemill.runtime("python")?;
-        for n in 0..100 {
-            let start = Instant::now();
-            let name = format!("control-{n}");
-            gatemill.service.create_now(&name, &runtime, "app.handler", &zip, aws::ONE_CPU_MB)?;
-            times.push(start.elapsed().as_secs_f64() * 1e3);
-        }
-        report.value("CreateFunction, durable, p50", median(&mut times), "ms", "");
-        Ok(())
-    }
-
     /// Start to ready, idle memory, size of the binary.
     pub(super) fn server(&self, report: &mut Report) -> Result<()> {
         let mut starts = Vec::new();

@@ -9,7 +9,9 @@ use gatemill_wire::{
 };
 
 use super::{
-    code_signing, function, image, layer, reference, unbuilt, version,
+    code_signing, function, image, layer, reference,
+    s3_code::{self, Object},
+    unbuilt, version,
     view::{self, Named},
 };
 use crate::{
@@ -50,8 +52,12 @@ pub(crate) async fn update(
         }
         (None, None) => {
             function::check_updatable(&key, &record, request.revision_id.as_deref())?;
-            let object = [&request.s3_bucket, &request.s3_key, &request.s3_object_version];
-            let (zip, package) = taken(request.zip_file.as_ref(), named(object)).await?;
+            let object = Object {
+                bucket: request.s3_bucket.as_deref(),
+                key: request.s3_key.as_deref(),
+                version: request.s3_object_version.as_deref(),
+            };
+            let (zip, package) = taken(lambda, cx, request.zip_file.as_ref(), object).await?;
             let config = code_signing::of_function(lambda, &key)?;
             signing = code_signing::judge(lambda, &key, config.as_ref(), &zip).await?;
             (Some(zip), package, None)
@@ -95,51 +101,63 @@ pub(crate) async fn update(
 }
 
 /// The zip of a request that creates a function.
-pub(crate) async fn of_create(code: &api::FunctionCode) -> Result<(Bytes, Package), Error> {
-    let object = [&code.s3_bucket, &code.s3_key, &code.s3_object_version];
-    taken(code.zip_file.as_ref(), named(object)).await
+pub(crate) async fn of_create(
+    lambda: &Lambda,
+    cx: &Cx,
+    code: &api::FunctionCode,
+) -> Result<(Bytes, Package), Error> {
+    let object = Object {
+        bucket: code.s3_bucket.as_deref(),
+        key: code.s3_key.as_deref(),
+        version: code.s3_object_version.as_deref(),
+    };
+    taken(lambda, cx, code.zip_file.as_ref(), object).await
 }
 
 /// The zip of a request that publishes a layer.
 pub(crate) async fn of_layer(
+    lambda: &Lambda,
+    cx: &Cx,
     content: &api::LayerVersionContentInput,
 ) -> Result<(Bytes, Package), Error> {
-    let object = [&content.s3_bucket, &content.s3_key, &content.s3_object_version];
-    taken(content.zip_file.as_ref(), named(object)).await
-}
-
-/// Whether a request names an object of S3, if only by a part of its name.
-fn named(object: [&Option<String>; 3]) -> bool {
-    object.iter().any(|part| part.is_some())
+    let object = Object {
+        bucket: content.s3_bucket.as_deref(),
+        key: content.s3_key.as_deref(),
+        version: content.s3_object_version.as_deref(),
+    };
+    taken(lambda, cx, content.zip_file.as_ref(), object).await
 }
 
 /// The zip of a request, looked at; off the thread, since a large one takes a while.
-async fn taken(zip: Option<&gatemill_wire::Blob>, in_s3: bool) -> Result<(Bytes, Package), Error> {
-    match (zip, in_s3) {
-        (Some(zip), false) => {
-            let bytes = zip.0.clone();
-            let looked_at = tokio::task::spawn_blocking(move || {
-                let unpacked_bytes = zip_intake::inspect(&bytes)?;
-                let (digest, bytes_zipped) = (Digest::of(&bytes), bytes.len() as u64);
-                let package = Package { digest, bytes: bytes_zipped, unpacked_bytes };
-                Ok((bytes, package))
-            });
-            let taken = looked_at.await.map_err(|_| Error::Internal("looking at a zip panicked"))?;
-            taken.map_err(refusal)
+async fn taken(
+    lambda: &Lambda,
+    cx: &Cx,
+    zip: Option<&gatemill_wire::Blob>,
+    object: Object<'_>,
+) -> Result<(Bytes, Package), Error> {
+    let bytes = match (zip, object.is_named()) {
+        (Some(zip), false) => zip.0.clone(),
+        (None, true) => s3_code::fetch(lambda, cx, object).await?,
+        (Some(_), true) => {
+            return Err(Error::InvalidParameter(
+                "Please do not provide other FunctionCode parameters when providing a ZipFile."
+                    .to_owned(),
+            ));
         }
-        (Some(_), true) => Err(Error::InvalidParameter(
-            "Please do not provide other FunctionCode parameters when providing a ZipFile.".to_owned(),
-        )),
-        // There is no S3 here, so no bucket exists.
-        (None, true) => Err(Error::InvalidParameter(
-            "Error occurred while GetObject. S3 Error Code: NoSuchBucket. S3 Error Message: The specified bucket does \
-             not exist"
-                .to_owned(),
-        )),
-        (None, false) => Err(Error::InvalidParameter(
-            "Please provide a source for function code.".to_owned(),
-        )),
-    }
+        (None, false) => {
+            return Err(Error::InvalidParameter(
+                "Please provide a source for function code.".to_owned(),
+            ));
+        }
+    };
+    let looked_at = tokio::task::spawn_blocking(move || {
+        let unpacked_bytes = zip_intake::inspect(&bytes)?;
+        let (digest, bytes_zipped) = (Digest::of(&bytes), bytes.len() as u64);
+        let package = Package { digest, bytes: bytes_zipped, unpacked_bytes };
+        Ok((bytes, package))
+    });
+    let taken = looked_at.await.map_err(|_| Error::Internal("looking at a zip panicked"))?;
+    taken.map_err(refusal)
 }
 
 fn refusal(bad: BadZip) -> Error {

@@ -14,6 +14,7 @@ use gatemill_wire::{Arn, Cx, Operation as _, Timestamp, pagination};
 use super::{function, reference, tag};
 use crate::{
     Error, Lambda,
+    layer_record::UsedLayer,
     record::{FUNCTIONS, Mark, Signing},
     signature::Verdict,
     signing_record::{
@@ -346,6 +347,24 @@ pub(crate) async fn judge(
     }
     tracing::warn!(%function, config = key.id, problem, "code is deployed against its signing configuration");
     Ok(None)
+}
+
+/// Judges the layers of a function as its own package: each has to be signed, too.
+pub(crate) async fn judge_layers(
+    lambda: &Lambda,
+    function: &FunctionKey,
+    config: Option<&(SigningKey, CodeSigningRecord)>,
+    layers: &[UsedLayer],
+) -> Result<(), Error> {
+    if config.is_none() {
+        return Ok(());
+    }
+    for layer in layers {
+        let zip = lambda.store.blobs().get(&layer.package.digest).await?;
+        let zip = zip.ok_or(Error::Internal("the package of a layer is missing"))?;
+        judge(lambda, function, config, &zip).await?;
+    }
+    Ok(())
 }
 
 /// Gives a function its configuration.

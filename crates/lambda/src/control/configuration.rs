@@ -7,7 +7,7 @@ use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::{
-    durable, function, image, layer, reference, unbuilt,
+    code_signing, durable, function, image, layer, reference, unbuilt,
     unenforced::{self, Given},
     view::{self, Named},
 };
@@ -93,6 +93,10 @@ pub(crate) async fn update(
     let variables = request.environment.as_ref().map(environment).transpose()?;
     let layers = request.layers.as_deref();
     let layers = layers.map(|arns| layer::of_function(lambda, cx, Some(arns))).transpose()?;
+    if let Some(layers) = &layers {
+        let config = code_signing::of_function(lambda, &key)?;
+        code_signing::judge_layers(lambda, &key, config.as_ref(), layers).await?;
+    }
     let variables = variables.map(|variables| lambda.vault.seal(&key, &variables)).transpose()?;
     let given = Given {
         vpc: request.vpc_config.clone(),

@@ -46,12 +46,14 @@ pub(crate) async fn create(
         configuration::of_request(lambda, &key, &request, package, Some(image), None, deployment)?
     } else {
         image::check_zip(&request)?;
-        let (zip, package) = code::of_create(&request.code).await?;
+        let (zip, package) = code::of_create(lambda, cx, &request.code).await?;
         let signing = code_signing::judge(lambda, &key, signing_config.as_ref(), &zip).await?;
         let mut configuration =
             configuration::of_request(lambda, &key, &request, package, None, signing, deployment)?;
         configuration.layers = layer::of_function(lambda, cx, request.layers.as_deref())?;
         layer::check_size(&configuration)?;
+        let layers = &configuration.layers;
+        code_signing::judge_layers(lambda, &key, signing_config.as_ref(), layers).await?;
         check_new(lambda, &key)?;
         code::keep(lambda, zip, &package).await?;
         configuration
