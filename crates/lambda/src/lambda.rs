@@ -31,6 +31,7 @@ use crate::{
     parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
+    shutdown,
     signature::Roots,
     snap_start::SnapStarts,
     uid::Uids,
@@ -339,7 +340,9 @@ impl Lambda {
                 "calls still ran when their time was over"
             );
         }
-        drop(self.pool.remove(|_| true));
+        for ending in shutdown::retire_all(self, self.pool.remove(|_| true)) {
+            let _ = ending.await;
+        }
         if tokio::time::timeout(deadline, self.logs.flush()).await.is_err() {
             tracing::warn!("log lines were not taken in time");
         }
@@ -352,7 +355,7 @@ impl Lambda {
         self.snap_starts.clear();
         self.loads.clear();
         self.urls.clear();
-        drop(self.pool.remove(|_| true));
+        shutdown::retire_all(self, self.pool.remove(|_| true));
         self.logs.flush().await;
         worker::sweep_code(self).await;
         worker::sweep_images(self).await;
