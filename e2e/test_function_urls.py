@@ -4,6 +4,7 @@ import base64
 import http.client
 import json
 import shutil
+import socket
 import subprocess
 import urllib.parse
 
@@ -322,6 +323,26 @@ def test_failures_of_streams(server, stream):
     with pytest.raises(http.client.IncompleteRead) as cut:
         answer.read()
     assert cut.value.partial == b"first "
+
+
+def test_a_client_that_reads_trailers_is_told_why(server, stream):
+    host = urllib.parse.urlsplit(stream).netloc
+    for path in ("/?fail=1", "/"):
+        with socket.create_connection(("127.0.0.1", server.port), 60) as connection:
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}\r\nTE: trailers\r\nConnection: close\r\n\r\n".encode())
+            answer = connection.makefile("rb").read()
+        head, body = answer.split(b"\r\n\r\n", 1)
+        assert head.startswith(b"HTTP/1.1 200")
+        assert b"trailer: lambda-runtime-function-error-type, lambda-runtime-function-error-body" in head.lower()
+        assert b"first " in body
+        last = body[body.rindex(b"\r\n0\r\n") + 5:]
+        trailers = dict(line.lower().split(": ", 1) for line in last.decode().split("\r\n") if line)
+        if path == "/":
+            assert trailers == {} and b"last" in body
+        else:
+            assert trailers["lambda-runtime-function-error-type"] == "error"
+            text = last.decode().split("ody: ")[1].split("\r\n")[0]
+            assert json.loads(base64.b64decode(text))["errorMessage"] == "middle"
 
 
 def test_a_streaming_handler_behind_a_buffered_url(server, functions, stream):

@@ -11,14 +11,15 @@ use landlock::{
     Scope,
 };
 
+use crate::companions;
 use crate::spec::Spec;
 use crate::step::{At, Failure, Step};
 use crate::sys;
 
 /// The program's number for its end of the channel.
-const CHANNEL: RawFd = 3;
-/// A snapshot's number for the socket on which it is asked to fork.
-const CONTROL: RawFd = 4;
+pub(crate) const CHANNEL: RawFd = 3;
+/// A snapshot's number for the socket on which it is asked to fork; with companions, that of the socket to the server.
+pub(crate) const CONTROL: RawFd = 4;
 /// The number of the pipe that says how far we came; `execve` closes it.
 const STATUS: RawFd = 5;
 /// The uid and gid that every program has inside, as AWS's `sbx_user1051`.
@@ -30,8 +31,10 @@ pub(crate) struct Descriptors {
     pub(crate) channel: RawFd,
     pub(crate) output: RawFd,
     pub(crate) status: RawFd,
-    /// Of a snapshot only.
+    /// Of a snapshot, or with companions.
     pub(crate) control: Option<RawFd>,
+    /// The output of companions.
+    pub(crate) companions: Option<RawFd>,
 }
 
 /// What `execve` takes, laid out before the fork.
@@ -86,7 +89,9 @@ pub(crate) fn session(fds: Descriptors) -> io::Result<RawFd> {
     let output = sys::duplicate_above(fds.output, 10)?;
     let status = sys::duplicate_above(fds.status, 10)?;
     let input = sys::duplicate_above(null.as_raw_fd(), 10)?;
-    let control = fds.control.map(|fd| sys::duplicate_above(fd, 10)).transpose()?;
+    let above = |fd| sys::duplicate_above(fd, 10);
+    let control = fds.control.map(above).transpose()?;
+    let beside = fds.companions.map(above).transpose()?;
     drop(null);
     sys::duplicate_to(input, 0)?;
     sys::duplicate_to(output, 1)?;
@@ -97,7 +102,14 @@ pub(crate) fn session(fds: Descriptors) -> io::Result<RawFd> {
         None => sys::close(CONTROL),
     }
     sys::duplicate_to(status, STATUS)?;
-    sys::close_from(STATUS + 1)?;
+    match beside {
+        Some(output) => {
+            sys::duplicate_to(output, companions::OUTPUT)?;
+            sys::close_from(companions::OUTPUT + 1)?;
+            companions::close_on_exec()?;
+        }
+        None => sys::close_from(STATUS + 1)?,
+    }
     close_on_exec(STATUS)?;
     Ok(STATUS)
 }
@@ -117,7 +129,7 @@ pub(crate) fn forget_standard_streams() -> io::Result<()> {
     (0..=2).try_for_each(|fd| sys::duplicate_to(null.as_raw_fd(), fd))
 }
 
-fn close_on_exec(fd: RawFd) -> io::Result<()> {
+pub(crate) fn close_on_exec(fd: RawFd) -> io::Result<()> {
     // SAFETY: F_SETFD changes one flag of a descriptor that this process owns.
     let result = unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use libc::sock_filter;
 
 use crate::cgroup::MemoryEvent;
+use crate::companions;
 use crate::confine::{self, Descriptors, INSIDE_ID, Image};
 use crate::limits;
 use crate::network::Cable;
@@ -28,6 +29,8 @@ use crate::sys::{self, Forked};
 pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) image: Image,
+    /// What runs beside it.
+    pub(crate) companions: &'a [Image],
     pub(crate) filter: &'a [sock_filter],
     /// The program's, when it is a snapshot.
     pub(crate) snapshot_filter: &'a [sock_filter],
@@ -251,6 +254,11 @@ fn become_program(plan: &Plan<'_>) -> (Failure, RawFd) {
     confine::report(status, 0, 0);
     if plan.trial {
         sys::exit_now(0);
+    }
+    if plan.spec.companions.is_some() {
+        // The server takes this for the start.
+        sys::close(status);
+        companions::keep(&plan.image, plan.companions);
     }
     (plan.image.exec(), status)
 }

@@ -11,6 +11,7 @@ use rustix::net::sockopt::set_socket_passcred;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroup::MemoryEvent;
+use crate::companions;
 use crate::confine::{Descriptors, Image, c_path};
 use crate::init::{self, Ids};
 use crate::limits;
@@ -79,6 +80,8 @@ pub(crate) struct Gifts {
     pub(crate) output: OwnedFd,
     /// Over this socket the init hands the listener of the Runtime API to the server.
     pub(crate) doorway: OwnedFd,
+    /// With companions: the socket to the process that holds them, and their output.
+    pub(crate) companions: Option<[OwnedFd; 2]>,
 }
 
 impl Launcher {
@@ -134,7 +137,12 @@ impl Launcher {
             channel: gifts.channel.as_raw_fd(),
             output: gifts.output.as_raw_fd(),
             status: status_end.as_raw_fd(),
-            control: control.as_ref().map(|(_, theirs)| theirs.as_raw_fd()),
+            control: control
+                .as_ref()
+                .map(|(_, theirs)| theirs)
+                .or(gifts.companions.as_ref().map(|[control, _]| control))
+                .map(AsRawFd::as_raw_fd),
+            companions: gifts.companions.as_ref().map(|[_, output]| output.as_raw_fd()),
         };
         let report_fd = report_end.as_raw_fd();
         let pid = match self.isolation {
@@ -185,9 +193,11 @@ impl Launcher {
         start: Start,
         trial: bool,
     ) -> Result<u32, Failure> {
+        let companions = companions::images(spec).at(Step::Request)?;
         let plan = init::Plan {
             spec,
             image: Image::of(spec).at(Step::Request)?,
+            companions: &companions,
             filter: &self.filter,
             snapshot_filter: &self.snapshot_filter,
             tasks_files: &cgroup.tasks_files,
@@ -240,6 +250,7 @@ impl Launcher {
                 output: std::io::stderr().as_raw_fd(),
                 status: status_end.as_raw_fd(),
                 control: None,
+                companions: None,
             },
         };
         let birthplace = cgroup.birthplace.as_ref().map(AsFd::as_fd);
@@ -286,9 +297,11 @@ fn plain(
     }
     let spec = supervisor::on_host(spec);
     let image = Image::of(&spec).at(Step::Request)?;
+    let companions = companions::images(&spec).at(Step::Request)?;
     let plan = supervisor::Plan {
         spec: &spec,
         image,
+        companions: &companions,
         tasks_files: &cgroup.tasks_files,
         memory_event: cgroup.memory_event,
         fds,

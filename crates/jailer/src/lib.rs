@@ -10,6 +10,7 @@
 //! | `spec`, [`protocol`], [`socket`] | what a sandbox shall be, and how it is asked for |
 //! | `sandboxd`, `launch` | the privileged process, and its side of a start |
 //! | `init`, `root_fs`, `confine`, `seccomp` | a sandbox from the inside: its first process, what it sees, its walls |
+//! | [`companions`] | the process that holds several programs, where a sandbox has them |
 //! | `template`, `verify` | a process that is forked into sandboxes, and the look at what comes of it |
 //! | `supervisor` | the first process where there are no walls |
 //! | `network` | what of the network programs reach, and the host's side of it |
@@ -18,6 +19,7 @@
 #![allow(unsafe_code, reason = "namespaces, filters and exec have no safe interface")]
 
 mod cgroup;
+pub mod companions;
 mod confine;
 mod copy;
 mod init;
@@ -41,7 +43,7 @@ mod template;
 mod verify;
 
 pub use network::{Egress, Network, Pool, PoolError};
-pub use spec::{Assignment, Bind, Enforced, Invalid, Isolation, Spec, Start};
+pub use spec::{Assignment, Bind, Companions, Enforced, Invalid, Isolation, Spec, Start};
 pub use step::{Failure, Step};
 
 /// The first argument with which the program is sandboxd.

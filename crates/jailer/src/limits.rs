@@ -16,6 +16,8 @@ pub const MAX_PATH_BYTES: usize = 4096;
 pub const MAX_ARGS: usize = 3_000;
 /// Most environment variables.
 pub const MAX_ENV: usize = 1024;
+/// Most companions of a program: AWS takes ten extensions.
+pub const MAX_COMPANIONS: usize = 10;
 /// Most read-only binds of one sandbox.
 pub const MAX_BINDS: usize = 64;
 /// Most entries at the top of a container image; common ones have about twenty, each a mount of its own.

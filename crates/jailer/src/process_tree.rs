@@ -20,7 +20,7 @@ pub fn descendants(root: u32) -> Vec<u32> {
 }
 
 /// The processes whose parent is `parent`.
-pub(crate) fn children(parent: u32) -> Vec<u32> {
+pub fn children(parent: u32) -> Vec<u32> {
     by_parent().remove(&parent).unwrap_or_default()
 }
 

@@ -4,7 +4,8 @@
 //! A format of our own because the privileged side should contain no general parser, and because
 //! every length is bounded before it is believed. File descriptors travel beside
 //! [`Request::Start`]: the program's end of the channel, the pipe for its output, and a socket over which the sandbox's init
-//! sends the server its listener ([`limits::API_PORT`]).
+//! sends the server its listener ([`limits::API_PORT`]); with companions also the socket of the process that holds them, and
+//! the pipe for their output.
 
 use std::ffi::OsStr;
 use std::net::Ipv4Addr;
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use crate::limits;
 use crate::network::{Egress, Network, Pool};
-use crate::spec::{Assignment, Bind, Enforced, Isolation, Spec, Start};
+use crate::spec::{Assignment, Bind, Companions, Enforced, Isolation, Spec, Start};
 use crate::step::{Failure, Step};
 
 /// What the server asks for. A ticket names one start and what became of it; the server counts them.
@@ -315,6 +316,20 @@ fn write_spec(out: &mut Writer, spec: &Spec) {
     out.u64(spec.tmp_bytes);
     out.u32(spec.pids_max);
     out.u32(spec.nofile);
+    out.list(spec.companions.as_slice(), |out, companions| {
+        out.list(&companions.programs, |out, program| out.path(program));
+        out.list(&companions.env, |out, (name, value)| {
+            out.str(name);
+            out.str(value);
+        });
+    });
+}
+
+fn read_companions(input: &mut Reader<'_>) -> Result<Companions, Malformed> {
+    Ok(Companions {
+        programs: input.list(limits::MAX_COMPANIONS, Reader::path)?,
+        env: input.list(limits::MAX_ENV, |input| Ok((input.str()?, input.str()?)))?,
+    })
 }
 
 fn read_spec(input: &mut Reader<'_>) -> Result<Spec, Malformed> {
@@ -333,6 +348,7 @@ fn read_spec(input: &mut Reader<'_>) -> Result<Spec, Malformed> {
         tmp_bytes: input.u64()?,
         pids_max: input.u32()?,
         nofile: input.u32()?,
+        companions: input.list(1, read_companions)?.pop(),
     })
 }
 

@@ -205,11 +205,12 @@ impl Sandboxd {
             tmp_bytes: 1 << 20,
             pids_max: 16,
             nofile: 64,
+            companions: None,
         };
         let (channel, output) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Prepare)?;
         let (_listener, doorway) = socket::pair().at(Step::Prepare)?;
-        let gifts = Gifts { channel, output, doorway };
+        let gifts = Gifts { channel, output, doorway, companions: None };
         self.launch(TRIAL, &spec, gifts, Start::AtOnce, true)?;
         let deadline = Instant::now() + limits::SHUTDOWN_WAIT;
         let mut result = Ok(());
@@ -334,17 +335,26 @@ impl Sandboxd {
     ) -> Result<(), Failure> {
         // The kernel drops those for which this process has no room.
         let no_room = Failure { step: Step::Request, errno: libc::EMFILE };
+        let mut fds = fds;
+        let beside = match &spec.companions {
+            Some(_) => {
+                let at = fds.len().checked_sub(2).ok_or(no_room)?;
+                Some(<[OwnedFd; 2]>::try_from(fds.split_off(at)).map_err(|_| no_room)?)
+            }
+            None => None,
+        };
         let [channel, output, doorway] = <[OwnedFd; 3]>::try_from(fds).map_err(|_| no_room)?;
         self.check_start(ticket, spec)?;
         let possible = match start {
             Start::AtOnce => true,
+            _ if spec.companions.is_some() => false,
             Start::Parked => self.isolation == Isolation::Sandbox && self.launcher.is_root,
             Start::Forked { .. } | Start::Snapshot | Start::Restored { .. } => self.can_fork(),
         };
         if !possible {
             return Err(Failure { step: Step::Request, errno: libc::ENOTSUP });
         }
-        let gifts = Gifts { channel, output, doorway };
+        let gifts = Gifts { channel, output, doorway, companions: beside };
         match start {
             Start::Restored { snapshot } => self.restore(ticket, snapshot, spec, gifts),
             _ => self.launch(ticket, spec, gifts, start, false),

@@ -69,6 +69,18 @@ pub struct Spec {
     pub pids_max: u32,
     /// Most open files of a process (`RLIMIT_NOFILE`, soft and hard).
     pub nofile: u32,
+    /// What runs beside the program, with [`Start::AtOnce`] alone. The program waits then until it is told to start, and
+    /// the sandbox does not end with it; see [`companions`](crate::companions).
+    pub companions: Option<Companions>,
+}
+
+/// Programs that run beside a sandbox's program, within the same walls and limits. Their working directory is `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Companions {
+    /// Paths inside; they have no arguments.
+    pub programs: Vec<PathBuf>,
+    /// The whole environment of each.
+    pub env: Vec<(String, String)>,
 }
 
 /// When a sandbox learns which function it is for, and how its program comes into it.
@@ -167,11 +179,14 @@ impl Spec {
         check_path("program", &self.program)?;
         check_path("cwd", &self.cwd)?;
         check_strings("args", self.args.iter(), limits::MAX_ARGS)?;
-        check_strings("env", self.env.iter().map(|(_, value)| value), limits::MAX_ENV)?;
-        for (name, _) in &self.env {
-            if name.is_empty() || name.contains(['=', '\0']) {
-                return invalid("env", "has a name that is empty or holds = or NUL");
+        check_environment(&self.env)?;
+        if let Some(companions) = &self.companions {
+            if companions.programs.is_empty() || companions.programs.len() > limits::MAX_COMPANIONS
+            {
+                return invalid("companions", "must be 1 to 10");
             }
+            companions.programs.iter().try_for_each(|path| check_path("companions", path))?;
+            check_environment(&companions.env)?;
         }
         if let Some(root) = &self.root {
             check_path("root", root)?;
@@ -261,6 +276,16 @@ fn or_none(list: &str) -> &str {
 
 fn invalid<T>(field: &'static str, problem: &'static str) -> Result<T, Invalid> {
     Err(Invalid { field, problem })
+}
+
+fn check_environment(env: &[(String, String)]) -> Result<(), Invalid> {
+    check_strings("env", env.iter().map(|(_, value)| value), limits::MAX_ENV)?;
+    for (name, _) in env {
+        if name.is_empty() || name.contains(['=', '\0']) {
+            return invalid("env", "has a name that is empty or holds = or NUL");
+        }
+    }
+    Ok(())
 }
 
 fn check_path(field: &'static str, path: &Path) -> Result<(), Invalid> {

@@ -9,11 +9,12 @@ use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
 
 use crate::cgroup::MemoryEvent;
+use crate::companions;
 use crate::confine::{self, Descriptors, Image};
 use crate::init::{self, join_cgroups};
 use crate::limits;
 use crate::process_tree;
-use crate::spec::Spec;
+use crate::spec::{Companions, Spec};
 use crate::step::{At, Failure, Step};
 use crate::sys::{self, Forked};
 
@@ -21,6 +22,8 @@ use crate::sys::{self, Forked};
 pub(crate) struct Plan<'a> {
     pub(crate) spec: &'a Spec,
     pub(crate) image: Image,
+    /// What runs beside it.
+    pub(crate) companions: &'a [Image],
     pub(crate) tasks_files: &'a [PathBuf],
     pub(crate) memory_event: Option<&'a MemoryEvent>,
     pub(crate) fds: Descriptors,
@@ -53,11 +56,18 @@ pub(crate) fn on_host(spec: &Spec) -> Spec {
         });
         parts.collect::<Vec<_>>().join(":")
     };
+    let variables = |all: &[(String, String)]| {
+        all.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+    };
     Spec {
         program: path(&spec.program),
         cwd: path(&spec.cwd),
         args: spec.args.iter().map(text).collect(),
-        env: spec.env.iter().map(|(name, value)| (name.clone(), text(value))).collect(),
+        env: variables(&spec.env),
+        companions: spec.companions.as_ref().map(|companions| Companions {
+            programs: companions.programs.iter().map(|program| path(program)).collect(),
+            env: variables(&companions.env),
+        }),
         ..spec.clone()
     }
 }
@@ -102,6 +112,11 @@ fn become_program(plan: &Plan<'_>) -> (Failure, RawFd) {
     confine::report(status, 0, 0);
     if plan.trial {
         sys::exit_now(0);
+    }
+    if plan.spec.companions.is_some() {
+        // The server takes this for the start.
+        sys::close(status);
+        companions::keep(&plan.image, plan.companions);
     }
     (plan.image.exec(), status)
 }

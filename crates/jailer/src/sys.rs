@@ -37,6 +37,15 @@ pub(crate) fn clone_into(flags: c_int, cgroup: Option<BorrowedFd<'_>>) -> io::Re
     }
 }
 
+/// A plain fork, for where a filter takes `clone3` away.
+pub(crate) fn fork() -> io::Result<Forked> {
+    // SAFETY: the process has one thread, so no lock is held by another in the copy.
+    match unsafe { libc::fork() } {
+        0 => Ok(Forked::Child),
+        pid => u32::try_from(pid).map(Forked::Parent).map_err(|_| io::Error::last_os_error()),
+    }
+}
+
 /// Ends the process at once, without destructors or buffers.
 pub(crate) fn exit_now(code: c_int) -> ! {
     // SAFETY: _exit has no preconditions.

@@ -122,6 +122,7 @@ pub(crate) struct Passed {
     executed_version: String,
     bytes: u64,
     pace: Option<Pace>,
+    begun_at: Option<Instant>,
 }
 
 /// The answer has become larger than it may.
@@ -146,6 +147,7 @@ impl Answer {
             executed_version: String::new(),
             bytes: 0,
             pace: limits_bandwidth.then(Pace::new),
+            begun_at: None,
         };
         (Self::Streamed(Box::new(passed)), begun)
     }
@@ -163,6 +165,7 @@ impl Answer {
             let text = std::str::from_utf8(content_type).unwrap_or_default().trim();
             let legal = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
             passed.begin(if legal && !text.is_empty() { text } else { OCTETS });
+            passed.begun_at = Some(Instant::now());
         }
     }
 
@@ -193,6 +196,14 @@ impl Answer {
         match self {
             Self::Whole(_) => 0,
             Self::Streamed(passed) => usize::try_from(passed.bytes).unwrap_or(usize::MAX),
+        }
+    }
+
+    /// How long after `since` an answer in pieces began.
+    pub(crate) fn first_byte(&self, since: Instant) -> Option<Duration> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Streamed(passed) => Some(passed.begun_at?.saturating_duration_since(since)),
         }
     }
 

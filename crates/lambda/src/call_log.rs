@@ -29,6 +29,8 @@ pub(crate) struct CallLog {
     held: usize,
     /// The begin of a line whose end has not arrived.
     partial: Vec<u8>,
+    /// The same of external extensions.
+    extension_partial: Vec<u8>,
     /// The last bytes since [`Self::begin_tail`].
     tail: Option<Vec<u8>>,
     /// What happened before anybody could subscribe to it, while somebody still may.
@@ -44,6 +46,7 @@ impl CallLog {
             events: Vec::new(),
             held: 0,
             partial: Vec::new(),
+            extension_partial: Vec::new(),
             tail: None,
             early: None,
             early_bytes: 0,
@@ -66,6 +69,16 @@ impl CallLog {
         let subscriber = Subscriber::start(subscription.clone(), sockets);
         self.early.iter().flatten().for_each(|event| subscriber.tell(event));
         self.subscribers.push((Arc::new(subscription), subscriber));
+    }
+
+    /// Sends what is left to subscribers; resolves when they have it, or do not want it.
+    pub(crate) fn end_subscriptions(&mut self) -> impl Future<Output = ()> + 'static {
+        let subscribers: Vec<_> = self.subscribers.drain(..).collect();
+        async move {
+            for (_, subscriber) in subscribers {
+                subscriber.finish().await;
+            }
+        }
     }
 
     /// Who subscribed to what.
@@ -117,6 +130,32 @@ impl CallLog {
         self.push(now, text);
     }
 
+    /// Bytes that external extensions wrote.
+    pub(crate) fn extension_output(&mut self, now: Timestamp, mut bytes: &[u8]) {
+        while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
+            let (line, rest) = bytes.split_at(end + 1);
+            self.extension_partial.extend_from_slice(line);
+            self.end_extension_partial(now);
+            bytes = rest;
+        }
+        self.extension_partial.extend_from_slice(bytes);
+        if self.extension_partial.len() > LOG_EVENT_BYTES_MAX {
+            self.end_extension_partial(now);
+        }
+    }
+
+    fn end_extension_partial(&mut self, now: Timestamp) {
+        if self.extension_partial.is_empty() {
+            return;
+        }
+        let bytes = std::mem::take(&mut self.extension_partial);
+        let text = text_of(bytes);
+        if self.is_heard() {
+            self.tell(now, "extension", text.trim_end_matches('\n').into());
+        }
+        self.push(now, text);
+    }
+
     /// Bytes that the function wrote.
     pub(crate) fn output(&mut self, now: Timestamp, mut bytes: &[u8]) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
@@ -143,8 +182,7 @@ impl CallLog {
             return;
         }
         let bytes = std::mem::take(&mut self.partial);
-        let text = String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned());
+        let text = text_of(bytes);
         if self.is_heard() {
             self.tell(now, "function", text.trim_end_matches('\n').into());
         }
@@ -171,6 +209,7 @@ impl CallLog {
     /// Ends a line without an end: the call is over.
     pub(crate) fn close(&mut self, now: Timestamp) {
         self.end_partial(now);
+        self.end_extension_partial(now);
     }
 
     /// Everything that was collected.
@@ -178,6 +217,11 @@ impl CallLog {
         self.held = 0;
         std::mem::take(&mut self.events)
     }
+}
+
+fn text_of(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes)
+        .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }
 
 #[cfg(test)]

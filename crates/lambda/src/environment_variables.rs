@@ -48,7 +48,7 @@ pub(crate) const RESERVED: [&str; 23] = [
     "_HANDLER",
 ];
 
-/// A key by which a function asks for a start that is not built: its runtime would not be wrapped.
+/// A key by which a function names a program that is started in place of a managed runtime, with the runtime as its arguments.
 pub(crate) const EXEC_WRAPPER: &str = "AWS_LAMBDA_EXEC_WRAPPER";
 
 /// What an environment is given of the APIs inside.

@@ -129,7 +129,7 @@ fn is_recorded(kind: &str) -> bool {
 }
 
 /// Signals by the names that Go gives them, which AWS's agent prints. The numbers are Linux's on x86-64 and arm64.
-fn signal_name(signal: i32) -> String {
+pub(crate) fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "hangup",
         2 => "interrupt",

@@ -51,7 +51,8 @@ pub(crate) fn process(
         own.map(|(_, path)| path.as_str()).or(path).unwrap_or(PATH),
     )?;
     let pack = Pack::image(program, words.cloned().collect(), env);
-    Ok(Process { pack: Arc::new(pack), working_directory, handler })
+    let extensions = Vec::new();
+    Ok(Process { pack: Arc::new(pack), working_directory, handler, extensions })
 }
 
 /// The path of a program, looked for as a shell does.

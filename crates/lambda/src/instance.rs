@@ -12,7 +12,8 @@ use std::{
     time::Duration,
 };
 
-use gatemill_sandbox::{Exit, Sandbox};
+use gatemill_sandbox::{Exit, ExitStatus, Fate, Sandbox};
+use gatemill_wire::Clock;
 use tokio::time::Instant;
 
 use crate::{
@@ -24,6 +25,7 @@ use crate::{
         ENVIRONMENT_AGE_MAX, EXIT_GRACE, MEMORY_MB_PER_CPU, MEMORY_READING_AGE, MEMORY_READING_CALL,
     },
     load::TenantEnvironment,
+    log_pump::LogPump,
     provisioned::Seat,
     shard,
     snap_start::Owner,
@@ -261,15 +263,44 @@ impl Instance {
 
     /// Waits for the process that closed its channel, and kills it when it lives on without one. Output that is still
     /// in the pipe goes into the log.
-    pub(crate) async fn buried(&mut self, now: gatemill_wire::Timestamp) -> Exit {
+    pub(crate) async fn buried(&mut self, pump: &LogPump, clock: &dyn Clock) -> Exit {
+        if self.wires.external.is_some() {
+            let (log, deadline) = (&mut self.log, Instant::now() + EXIT_GRACE);
+            self.wires.conclude(log, pump, clock, deadline, Wires::runtime_has_ended).await;
+        }
+        if let Some(exit) = self.exit_beside_extensions() {
+            self.wires.drain(&mut self.log, clock.now());
+            return exit;
+        }
         let exited = tokio::time::timeout(EXIT_GRACE, self.sandbox.exited()).await;
         let exit = match exited {
             Ok(exit) => exit,
             Err(_) => self.killed().await,
         };
         self.memory_peak = self.memory_peak.max(exit.memory_peak_bytes);
-        self.wires.drain(&mut self.log, now);
+        self.wires.drain(&mut self.log, clock.now());
         exit
+    }
+
+    /// How the runtime ended, where extensions live on beside it. Who was killed may have been so for the memory, which only
+    /// the end of the whole sandbox tells.
+    fn exit_beside_extensions(&mut self) -> Option<Exit> {
+        let status = match self.wires.external.as_ref()?.runtime? {
+            Fate::Ended(ExitStatus::Signal(9)) => return None,
+            Fate::Ended(status) => status,
+            Fate::NotStarted(_) => ExitStatus::Code(127),
+        };
+        Some(Exit { status, oom_killed: false, memory_peak_bytes: self.measure() })
+    }
+
+    /// What ended without an answer is killed, unless extensions have to be told first; then it waits for
+    /// [`shutdown`](crate::shutdown).
+    pub(crate) async fn stopped(&mut self) {
+        if self.wires.has_extensions() {
+            self.measure();
+        } else {
+            self.killed().await;
+        }
     }
 
     /// Kills the process tree and waits until it is gone.

@@ -32,6 +32,7 @@ use crate::{
     parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
+    shutdown,
     signature::Roots,
     snap_start::SnapStarts,
     uid::Uids,
@@ -347,7 +348,9 @@ impl Lambda {
                 "calls still ran when their time was over"
             );
         }
-        drop(self.pool.remove(|_| true));
+        for ending in shutdown::retire_all(self, self.pool.remove(|_| true)) {
+            let _ = ending.await;
+        }
         if tokio::time::timeout(deadline, self.logs.flush()).await.is_err() {
             tracing::warn!("log lines were not taken in time");
         }
@@ -361,7 +364,7 @@ impl Lambda {
         self.loads.clear();
         self.urls.clear();
         self.events.lanes.clear();
-        drop(self.pool.remove(|_| true));
+        shutdown::retire_all(self, self.pool.remove(|_| true));
         self.logs.flush().await;
         worker::sweep_code(self).await;
         worker::sweep_images(self).await;

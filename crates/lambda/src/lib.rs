@@ -13,6 +13,7 @@
 //! | `invoke` | the second path, one file per word |
 //! | `answer` | where an answer goes while it is given: whole, or in pieces |
 //! | `instance`, `wires`, `frame` | one environment: its states, its descriptors, the codec of our clients |
+//! | `external`, `shutdown` | extensions that are programs of their own, and how they are told of the end |
 //! | `runtime_api` | the codec of AWS's clients, and what else processes inside find at its address |
 //! | `pool`, `governor`, `start`, `parked`, `uid` | idle environments, making new ones, and before anybody calls |
 //! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
@@ -40,6 +41,7 @@ mod environment_variables;
 mod error;
 mod events;
 mod eviction;
+mod external;
 mod failure;
 mod flights;
 mod frame;
@@ -66,6 +68,7 @@ mod role;
 mod run_to_end;
 mod runtime_api;
 mod shard;
+mod shutdown;
 mod signature;
 mod signing_record;
 mod snap_start;

@@ -125,6 +125,13 @@ pub const API_HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Extensions of one environment, as AWS's.
 pub const EXTENSIONS_MAX: usize = 10;
 
+/// What the end of an environment with external extensions may take: 2 s.
+pub const SHUTDOWN_EXTERNAL: Duration = Duration::from_millis(2_000);
+/// The same with internal extensions alone: 500 ms.
+pub const SHUTDOWN_INTERNAL: Duration = Duration::from_millis(500);
+/// What of that is the runtime's, in percent.
+pub const SHUTDOWN_RUNTIME_PERCENT: u32 = 30;
+
 /// Least, most and default number of events that a telemetry subscriber is sent at one time.
 pub const TELEMETRY_ITEMS: (u64, u64, u64) = (1_000, 10_000, 10_000);
 /// The same of their bytes.

@@ -262,6 +262,7 @@ fn parkable(lambda: &Lambda, version: &Version, pack: &Pack, spec: &Spec) -> Opt
     let mut own = configuration.variables();
     if !lambda.sandboxes.can_park()
         || spec.root.is_some()
+        || spec.companions.is_some()
         || own.any(|(name, _)| is_read_at_start(name))
     {
         return None;
@@ -372,6 +373,7 @@ fn waiting_spec(lambda: &Lambda, pack: &Pack, args: &[String], memory_mb: u32, u
         tmp_bytes: u64::from(crate::limits::EPHEMERAL_MB.start().unsigned_abs()) * MIB,
         pids_max: PROCESSES_MAX,
         nofile: OPEN_FILES_MAX,
+        companions: None,
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     },
     provisioned::{self, Group},
     record::{self, PROVISIONED},
+    shutdown,
     start::{self, InitEnd},
     target::FunctionKey,
 };
@@ -112,18 +113,18 @@ fn wanted(lambda: &Lambda) -> Result<HashMap<Place, Arc<Group>>, Error> {
 fn end_unwanted(lambda: &Lambda, wanted: &HashMap<Place, Arc<Group>>) {
     let gone = lambda.provisioned.retain(|key, number| wanted.contains_key(&(key.clone(), number)));
     for group in gone {
-        drop(lambda.pool.remove(|instance| {
+        let over = lambda.pool.remove(|instance| {
             instance.seat.as_ref().is_some_and(|seat| std::ptr::eq(seat.group(), &*group))
-        }));
+        });
+        shutdown::retire_all(lambda, over);
     }
 }
 
 /// Ends idle environments of a group that has too many; busy ones end after their call.
 fn end_surplus(lambda: &Lambda, group: &Arc<Group>) {
     for _ in 0..group.surplus() {
-        if lambda.pool.take(group.version().deployment).is_none() {
-            return;
-        }
+        let Some(instance) = lambda.pool.take(group.version().deployment) else { return };
+        shutdown::retire(lambda, instance);
     }
 }
 

@@ -89,6 +89,24 @@ pub(crate) struct Report<'a> {
     /// Its trace, if it is sampled.
     pub(crate) trace: Option<Sampled<'a>>,
     pub(crate) status: Status<'a>,
+    pub(crate) course: Course,
+}
+
+/// What subscribers are told of the course of a call, and no line of the log.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Course {
+    /// How long it took to the first byte of an answer in pieces.
+    pub(crate) first_byte: Option<Duration>,
+    /// How long extensions went on after the answer; `None` where no extension is told of calls.
+    pub(crate) extensions: Option<Duration>,
+    /// The handler failed, which is the runtime's word and no failure of the runtime.
+    pub(crate) handler_failed: bool,
+}
+
+/// A part of a call, which ended `ago`.
+fn span(name: &str, now: Timestamp, ago: Duration, took: Duration) -> Value {
+    let back = i64::try_from((ago + took).as_millis()).unwrap_or(0);
+    json!({ "name": name, "start": now.plus_ms(-back).iso8601_millis(), "durationMs": rounded(took) })
 }
 
 /// How a call ended, for its REPORT line.
@@ -266,19 +284,36 @@ pub(crate) fn subscription(
     write(log, now, version, text, event);
 }
 
+/// Why the platform ended a call; an event of the Logs API alone.
+pub(crate) fn fault(log: &mut CallLog, now: Timestamp, text: &str) {
+    if log.is_heard() {
+        log.tell(now, "platform.fault", text.trim_end().into());
+    }
+}
+
 /// The runtime is initialised; extensions may not be yet.
-pub(crate) fn init_runtime_done(log: &mut CallLog, now: Timestamp, version: &Version, phase: &str) {
+pub(crate) fn init_runtime_done(
+    log: &mut CallLog,
+    now: Timestamp,
+    version: &Version,
+    end: &InitEnd,
+    phase: &str,
+) {
     let event = || {
-        let record = json!({
-            "initializationType": version.initialization.as_str(), "phase": phase,
-            "status": "success",
+        let (status, error_type) = status_of(end);
+        let mut record = json!({
+            "initializationType": version.initialization.as_str(), "phase": phase, "status": status,
         });
-        (Level::Debug, "platform.initRuntimeDone", record)
+        if let Some(kind) = error_type {
+            record["errorType"] = json!(kind);
+        }
+        let level = if status == "success" { Level::Debug } else { Level::Warn };
+        (level, "platform.initRuntimeDone", record)
     };
     write(log, now, version, || None, event);
 }
 
-/// An extension whose initialisation is over.
+/// An extension where initialisation is over, or has failed.
 pub(crate) fn extension(
     log: &mut CallLog,
     now: Timestamp,
@@ -286,19 +321,23 @@ pub(crate) fn extension(
     extension: &Extension,
 ) {
     let events: Vec<_> = extension.wants.iter().map(|wanted| wanted.name()).collect();
-    let name = &extension.name;
+    let (name, (state, error_type)) = (&extension.name, extension.state());
     write(
         log,
         now,
         version,
         || {
+            let error_type = error_type.map(|kind| format!("\tError Type: {kind}"));
+            let (events, error_type) = (events.join(", "), error_type.unwrap_or_default());
             Some(format!(
-                "EXTENSION\tName: {name}\tState: Ready\tEvents: [{}]\n",
-                events.join(", ")
+                "EXTENSION\tName: {name}\tState: {state}\tEvents: [{events}]{error_type}\n"
             ))
         },
         || {
-            let record = json!({ "name": name, "state": "Ready", "events": events });
+            let mut record = json!({ "name": name, "state": state, "events": events });
+            if let Some(kind) = error_type {
+                record["errorType"] = json!(kind);
+            }
             (Level::Info, "platform.extension", record)
         },
     );
@@ -328,7 +367,6 @@ pub(crate) fn runtime_done(
     version: &Version,
     report: &Report<'_>,
 ) {
-    let level = report.status.level();
     write(
         log,
         now,
@@ -340,7 +378,22 @@ pub(crate) fn runtime_done(
                 "metrics": { "durationMs": rounded(report.duration), "producedBytes": report.produced },
             });
             report.status.explain(&mut record);
-            (level.unwrap_or(Level::Debug), "platform.runtimeDone", record)
+            if matches!(report.status, Status::Error(_)) {
+                record["status"] = json!("failure");
+            }
+            if report.course.handler_failed && report.status == Status::Success {
+                record["status"] = json!("error");
+            }
+            if report.status == Status::Success {
+                let latency = report.course.first_byte.unwrap_or(report.duration);
+                let duration = report.duration.saturating_sub(latency);
+                record["spans"] = json!([
+                    span("responseLatency", now, duration, latency),
+                    span("responseDuration", now, Duration::ZERO, duration),
+                ]);
+            }
+            let level = if record["status"] == "success" { Level::Debug } else { Level::Warn };
+            (level, "platform.runtimeDone", record)
         },
     );
 }
@@ -360,7 +413,14 @@ pub(crate) fn end(log: &mut CallLog, now: Timestamp, version: &Version, report: 
         now,
         version,
         || Some(report.to_line()),
-        || (level.unwrap_or(Level::Info), "platform.report", report.to_record()),
+        || {
+            let mut record = report.to_record();
+            if let Some(extensions) = report.course.extensions {
+                let span = span("extensionOverhead", now, Duration::ZERO, extensions);
+                record["spans"] = json!([span]);
+            }
+            (level.unwrap_or(Level::Info), "platform.report", record)
+        },
     );
 }
 
@@ -484,6 +544,7 @@ mod tests {
             produced: 7,
             trace: None,
             status,
+            course: Course::default(),
         }
         .to_line()
     }
@@ -500,6 +561,7 @@ mod tests {
             produced: 7,
             trace: None,
             status: Status::Error("Runtime.ExitError"),
+            course: Course::default(),
         };
         assert_eq!(
             report.to_record().to_string(),
@@ -519,6 +581,7 @@ mod tests {
             produced: 7,
             trace: None,
             status: Status::Success,
+            course: Course::default(),
         };
         assert!(report.to_line().ends_with(
             "Max Memory Used: 36 MB\tRestore Duration: 1.52 ms\tBilled Restore Duration: 2 ms\t\n"

@@ -165,7 +165,8 @@ async fn initialise(
     let pack = &process.pack;
     pack.prepared().await.map_err(Error::Runtime)?;
     let is_image = version.configuration.image.is_some();
-    if is_image || !pack.can_be_snapshot() || !lambda.sandboxes.can_fork() {
+    let has_extensions = !process.extensions.is_empty();
+    if is_image || has_extensions || !pack.can_be_snapshot() || !lambda.sandboxes.can_fork() {
         return initialise_plainly(lambda, version, pack).await;
     }
     let uid = lambda.uids.take().ok_or(Error::Internal("no uid is free for a snapshot"))?;
@@ -180,7 +181,8 @@ async fn initialise(
     let sandbox = lambda.sandboxes.start_snapshot(spec).await.map_err(Error::Sandbox)?;
     let sandbox = Arc::new(sandbox);
     let mut wires = Wires::register(&sandbox).map_err(Error::io("watch a snapshot"))?;
-    wires.open(Codec::Frames, start::facts(lambda, version, &process, token.clone()));
+    let facts = start::facts(lambda, version, &process, token.clone());
+    wires.open(Codec::Frames, facts, Vec::new());
     let mut reader = Reader::new(INIT_ERROR_BYTES_MAX);
     let deadline = begun + limit(version);
     let heard = wires
@@ -245,7 +247,7 @@ async fn initialise_plainly(
     pack: &Pack,
 ) -> Result<Option<Snapshot>, Error> {
     tracing::warn!(function = %version.key, version = version.name(), runtime = pack.name,
-        "SnapStart: processes of this runtime cannot be forked here; environments start from the package");
+        "SnapStart: these processes cannot be forked here; environments start from the package");
     let stream = start::log_stream(lambda, version);
     let limit = limit(version);
     let mut started = start::start(lambda, version, &stream, limit, Opening::Init).await?;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use gatemill_sandbox::{
-    Bind, Exit, Spec,
+    Bind, Exit, Fate, Spec,
     runtime::{Fallback, Family, Pack},
 };
 use tokio::time::Instant;
@@ -17,17 +17,19 @@ use crate::{
     call_log::CallLog,
     code::{self, Code},
     entrypoint,
-    environment_variables::{self, Inside, LAYER_ROOT, TASK_ROOT},
+    environment_variables::{self, EXEC_WRAPPER, Inside, LAYER_ROOT, TASK_ROOT},
+    external,
     frame::{Body, Garbage, Kind, Reader},
     image_start,
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
     limits::{INIT_ERROR_BYTES_MAX, MEMORY_MB_PER_CPU, OPEN_FILES_MAX, PROCESSES_MAX, RESTORE},
     parked::{self, Made},
+    record::Configuration,
     report,
     role::RoleSource,
     runtime_api::{Facts, extension},
-    shard, snap_start,
+    shard, shutdown, snap_start,
     wires::{Codec, Heard, Outgoing, Wires},
 };
 
@@ -129,7 +131,11 @@ pub(crate) async fn start(
     };
     let sandbox = Arc::new(sandbox);
     let mut wires = Wires::register(&sandbox).map_err(Error::io("watch an environment"))?;
-    wires.open(codec(pack, &process.handler), facts(lambda, version, &process, token));
+    wires.open(
+        codec(pack, &process.handler),
+        facts(lambda, version, &process, token),
+        process.extension_names(),
+    );
     let mut instance = Box::new(Instance {
         version: Arc::clone(version),
         life: Life::new(Arc::clone(&lambda.gauge)),
@@ -154,12 +160,14 @@ pub(crate) async fn start(
         _owner: owner,
     });
     let end = initialise(lambda, &mut instance, greeting, begun + limit).await;
+    if let Some(Fate::NotStarted(errno)) = instance.wires.runtime_fate() {
+        let error = gatemill_sandbox::Error::of_program(errno);
+        return Err(entrypoint::explain(error, pack, &process.working_directory));
+    }
     let took = begun.elapsed();
     instance.start = took;
+    report_extensions(lambda, &mut instance, &end, opening);
     // Inside a call, initialisation counts as the call's own duration.
-    if matches!(end, InitEnd::Ready) {
-        report_extensions(lambda, &mut instance, opening);
-    }
     if snapshot.is_some() {
         report::restore_report(&mut instance.log, lambda.clock.now(), version, &end, took);
         instance.restore = Some(took);
@@ -181,12 +189,11 @@ async fn initialise(
     let Instance { wires, log, .. } = &mut *instance;
     let heard =
         wires.converse(greeting, &mut reader, log, &lambda.logs, &*lambda.clock, deadline).await;
-    let now = lambda.clock.now();
     match heard {
         Heard::Frame(frame) => match (instance.life.advance(Event::Frame(frame.kind)), frame) {
             (State::Idle, _) => InitEnd::Ready,
             (_, frame) if frame.kind == Kind::InitError => {
-                instance.killed().await;
+                instance.stopped().await;
                 match frame.body {
                     Body::Whole(document) => InitEnd::Error(document),
                     Body::TooLarge => InitEnd::Broken(Garbage::Unexpected),
@@ -199,11 +206,11 @@ async fn initialise(
         },
         Heard::Closed | Heard::NotDelivered => {
             instance.life.advance(Event::Closed);
-            InitEnd::Exited(instance.buried(now).await)
+            InitEnd::Exited(instance.buried(&lambda.logs, &*lambda.clock).await)
         }
         Heard::DeadlinePassed => {
             instance.life.advance(Event::DeadlinePassed);
-            instance.killed().await;
+            instance.stopped().await;
             InitEnd::TimedOut
         }
         Heard::Garbage(garbage) => {
@@ -213,7 +220,7 @@ async fn initialise(
         }
         Heard::ExtensionFailed(failure) => {
             instance.life.advance(Event::ExtensionFailed);
-            instance.killed().await;
+            instance.stopped().await;
             InitEnd::ExtensionFailed(failure)
         }
     }
@@ -231,6 +238,7 @@ pub(crate) async fn report_failed_init(
     instance.log.close(now);
     let events = instance.log.take();
     lambda.logs.push(instance.log.stream(), events).await;
+    shutdown::retire(lambda, instance);
 }
 
 /// What is started, and how, for a version whose code is on the disk.
@@ -240,12 +248,24 @@ pub(crate) struct Process {
     pub(crate) working_directory: PathBuf,
     /// `_HANDLER`.
     pub(crate) handler: String,
+    /// The programs of external extensions, as paths inside.
+    pub(crate) extensions: Vec<PathBuf>,
+}
+
+impl Process {
+    /// The names under which the external extensions have to register.
+    fn extension_names(&self) -> Vec<String> {
+        let names = self.extensions.iter().filter_map(|program| program.file_name());
+        names.map(|name| name.to_string_lossy().into_owned()).collect()
+    }
 }
 
 pub(crate) fn process(lambda: &Lambda, version: &Version, code: &Code) -> Result<Process, Error> {
     let configuration = &version.configuration;
     if let (Code::Image(unpacked), Some(image)) = (code, &configuration.image) {
-        return image_start::process(unpacked, image, configuration).map_err(Error::Entrypoint);
+        let process = image_start::process(unpacked, image, configuration);
+        let extensions = external::find(&unpacked.root().join("opt"))?;
+        return Ok(Process { extensions, ..process.map_err(Error::Entrypoint)? });
     }
     let mut pack = pack(lambda, version)?;
     if pack.family == Family::Provided {
@@ -254,7 +274,8 @@ pub(crate) fn process(lambda: &Lambda, version: &Version, code: &Code) -> Result
         pack = Arc::new(own);
     }
     let handler = configuration.handler.clone();
-    Ok(Process { pack, working_directory: TASK_ROOT.into(), handler })
+    let extensions = code.layers().map_or_else(|| Ok(Vec::new()), external::find)?;
+    Ok(Process { pack, working_directory: TASK_ROOT.into(), handler, extensions })
 }
 
 /// The runtime of a version on this host.
@@ -280,14 +301,19 @@ pub(crate) fn pack(lambda: &Lambda, version: &Version) -> Result<Arc<Pack>, Erro
 }
 
 /// What initialisation was, for those who subscribed; nobody else may from now on.
-fn report_extensions(lambda: &Lambda, instance: &mut Instance, opening: Opening<'_>) {
+fn report_extensions(
+    lambda: &Lambda,
+    instance: &mut Instance,
+    end: &InitEnd,
+    opening: Opening<'_>,
+) {
     let Instance { wires, log, version, .. } = instance;
     let now = lambda.clock.now();
     for subscription in log.subscriptions() {
         report::subscription(log, now, version, &subscription);
     }
     let phase = if matches!(opening, Opening::Init) { "init" } else { "invoke" };
-    report::init_runtime_done(log, now, version, phase);
+    report::init_runtime_done(log, now, version, end, phase);
     for extension in wires.end_of_init() {
         report::extension(log, now, version, extension);
     }
@@ -334,6 +360,23 @@ pub(crate) fn facts(
     }
 }
 
+/// What is executed: the runtime, or of a managed one its wrapper, by a shell as AWS's runtimes do. So a wrapper that cannot
+/// be executed is the shell's complaint and the runtime's exit.
+fn command(pack: &Pack, configuration: &Configuration) -> (PathBuf, Vec<String>) {
+    let args = pack.args_for(configuration.memory_mb);
+    let own = configuration.environment.as_ref();
+    let wrapper = own.and_then(|own| own.get(EXEC_WRAPPER)).filter(|path| !path.is_empty());
+    match wrapper {
+        Some(wrapper) if pack.family != Family::Provided => {
+            let runtime = pack.program.to_string_lossy().into_owned();
+            let words = ["-c", "exec \"$0\" \"$@\"", wrapper].map(str::to_owned);
+            let words = words.into_iter().chain([runtime]).chain(args);
+            ("/bin/sh".into(), words.collect())
+        }
+        _ => (pack.program.clone(), args),
+    }
+}
+
 pub(crate) fn spec(
     lambda: &Lambda,
     version: &Arc<Version>,
@@ -354,12 +397,15 @@ pub(crate) fn spec(
     let binds = pack.binds.iter().map(|(host, inside)| (host.as_path(), inside.as_path()));
     let layers = code.layers().map(|layers| (layers, Path::new(LAYER_ROOT)));
     let binds = binds.chain(task).chain(layers);
+    let env = environment_variables::of(version, stream, process, inside);
+    let companions = external::companions(&process.extensions, &env);
+    let (program, args) = command(pack, configuration);
     let proportional = configuration.memory_mb.saturating_mul(1000) / MEMORY_MB_PER_CPU;
     Spec {
         id: lambda.entropy.uuid().simple().to_string(),
-        program: pack.program.clone(),
-        args: pack.args_for(configuration.memory_mb),
-        env: environment_variables::of(version, stream, process, inside),
+        program,
+        args,
+        env,
         cwd: process.working_directory.clone(),
         root,
         binds: binds
@@ -373,5 +419,6 @@ pub(crate) fn spec(
         tmp_bytes: u64::from(configuration.ephemeral_mb) * MIB,
         pids_max: PROCESSES_MAX,
         nofile: OPEN_FILES_MAX,
+        companions,
     }
 }

@@ -12,11 +12,12 @@ use std::{
         unix::net::UnixStream,
     },
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use gatemill_sandbox::Sandbox;
+use gatemill_sandbox::{Fate, Sandbox};
 use gatemill_wire::{Clock, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
@@ -26,6 +27,7 @@ use tokio::{
 
 use crate::{
     call_log::CallLog,
+    external::{self, External},
     frame::{Frame, Garbage, InvokeMeta, Kind, Reader},
     limits::ON_THE_SPOT,
     log_pump::LogPump,
@@ -55,6 +57,8 @@ pub(crate) struct Wires {
     output_open: bool,
     codec: Codec,
     pub(crate) api: Api,
+    /// The processes of external extensions, where there are any.
+    pub(crate) external: Option<Box<External>>,
 }
 
 /// What the runtime speaks.
@@ -136,13 +140,16 @@ impl Wires {
     /// Registers both with the reactor of this thread.
     pub(crate) fn register(sandbox: &Arc<Sandbox>) -> io::Result<Self> {
         let (channel, output) = (Channel(Arc::clone(sandbox)), Output(Arc::clone(sandbox)));
-        Self::watch(channel, output, true, Codec::Frames, Api::register(sandbox)?)
+        let external = External::register(sandbox)?.map(Box::new);
+        Self::watch(channel, output, true, Codec::Frames, Api::register(sandbox)?, external)
     }
 
     /// Moves both to the reactor of this thread.
     pub(crate) fn move_here(self) -> io::Result<Self> {
         let (channel, output) = (self.channel.into_inner(), self.output.into_inner());
-        Self::watch(channel, output, self.output_open, self.codec, self.api.move_here()?)
+        let external = self.external.map(|external| external.move_here().map(Box::new));
+        let (api, external) = (self.api.move_here()?, external.transpose()?);
+        Self::watch(channel, output, self.output_open, self.codec, api, external)
     }
 
     #[allow(
@@ -156,6 +163,7 @@ impl Wires {
         output_open: bool,
         codec: Codec,
         api: Api,
+        external: Option<Box<External>>,
     ) -> io::Result<Self> {
         Ok(Self {
             channel: AsyncFd::new(channel)?,
@@ -163,13 +171,74 @@ impl Wires {
             output_open,
             codec,
             api,
+            external,
         })
     }
 
-    /// Begins to serve the APIs inside, now that the function is known.
-    pub(crate) fn open(&mut self, codec: Codec, facts: Facts) {
+    /// Begins to serve the APIs inside, now that the function is known. `external` are the names of its external extensions.
+    pub(crate) fn open(&mut self, codec: Codec, facts: Facts, external: Vec<String>) {
         self.codec = codec;
         self.api.open(facts, codec == Codec::RuntimeApi);
+        if let (Some(stage), Some(own)) = (self.api.stage_mut(), &mut self.external) {
+            stage.extensions.expect(&external);
+            own.all = external.into_iter().map(|name| (name, true)).collect();
+        }
+    }
+
+    /// Whether there is any extension: the end of the environment is told to it then.
+    pub(crate) fn has_extensions(&self) -> bool {
+        self.api.stage().is_some_and(|stage| !stage.extensions.all().is_empty())
+    }
+
+    /// What happened to processes beside the runtime, and to the runtime where it has some.
+    fn hear_external(
+        &mut self,
+        reader: &mut Reader,
+        log: &mut CallLog,
+        now: Timestamp,
+    ) -> Option<Heard> {
+        let external = self.external.as_mut()?;
+        while let Some(event) = external.take(log, now) {
+            match event {
+                // What it said before is heard first.
+                external::Event::Runtime(_) => break,
+                external::Event::Extension(index, fate) => {
+                    let failure = external::failure(fate);
+                    if let Some(stage) = self.api.stage_mut() {
+                        stage.extensions.exited(index, failure.kind);
+                    }
+                    return Some(Heard::ExtensionFailed(failure));
+                }
+                external::Event::Gone => return Some(Heard::Closed),
+            }
+        }
+        self.last_words(reader)
+    }
+
+    /// Of a runtime that ended beside extensions: what it left in the channel, else its end.
+    fn last_words(&self, reader: &mut Reader) -> Option<Heard> {
+        self.external.as_ref()?.runtime?;
+        if self.codec == Codec::RuntimeApi {
+            return Some(self.died());
+        }
+        loop {
+            match receive(&self.channel.get_ref().0.channel, reader) {
+                Ok(Some(heard)) => return Some(heard),
+                Ok(None) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Some(Heard::Closed),
+            }
+        }
+    }
+
+    /// Starts the runtime when all external extensions have registered.
+    fn begin_runtime(&mut self) {
+        let registered = |stage: &Stage| stage.extensions.have_registered();
+        if let Some(external) = &mut self.external
+            && self.api.stage().is_some_and(registered)
+        {
+            external.begin_runtime();
+        }
     }
 
     /// An invocation, laid out for the runtime's codec; extensions are told of it, too.
@@ -193,6 +262,11 @@ impl Wires {
         let Some(stage) = self.api.stage_mut() else { return &[] };
         stage.extensions.close();
         stage.extensions.all()
+    }
+
+    /// Whether some extension is told of calls.
+    pub(crate) fn extensions_hear_calls(&self) -> bool {
+        self.api.stage().is_some_and(|stage| stage.extensions.want_invocations())
     }
 
     /// Whether all extensions have done what they were told of.
@@ -225,6 +299,9 @@ impl Wires {
         let mut ready_frame = None;
         let heard = loop {
             if let Err(heard) = self.send(&mut outgoing) {
+                break heard;
+            }
+            if let Some(heard) = self.last_words(reader) {
                 break heard;
             }
             let heard = tokio::select! {
@@ -262,7 +339,14 @@ impl Wires {
                         None
                     }
                     Said::ExtensionsAsked => ready_frame.take(),
+                    Said::Registered => {
+                        self.begin_runtime();
+                        None
+                    }
                 },
+                () = poll_external(&self.external), if self.external.is_some() => {
+                    self.hear_external(reader, log, clock.now())
+                }
                 _ = &mut ended, if !frames => break self.died(),
             };
             match heard {
@@ -291,8 +375,7 @@ impl Wires {
 
     /// Whether a thread may wait for the channel alone: nothing else has to go on for the answer to come.
     pub(crate) fn may_answer_at_once(&self) -> bool {
-        let told = |stage: &Stage| stage.extensions.want_invocations();
-        self.codec == Codec::Frames && !self.api.stage().is_some_and(told)
+        self.codec == Codec::Frames && !self.extensions_hear_calls()
     }
 
     /// Asks, and hears one frame if it comes within [`ON_THE_SPOT`]; this thread sleeps meanwhile. `None` when it did
@@ -390,6 +473,16 @@ impl Wires {
                         break Some(Heard::ExtensionFailed(failure));
                     }
                 }
+                () = poll_external(&self.external), if self.external.is_some() => {
+                    let mut reader = Reader::new(0);
+                    match self.hear_external(&mut reader, log, clock.now()) {
+                        Some(Heard::ExtensionFailed(failure)) => {
+                            break Some(Heard::ExtensionFailed(failure));
+                        }
+                        Some(_) => break Some(Heard::Closed),
+                        None => {}
+                    }
+                }
                 ready = self.output.readable(), if self.output_open => {
                     let read = ready.map(|mut ready| ready.try_io(|fd| {
                         read_output(&fd.get_ref().0.output, log, clock.now())
@@ -409,6 +502,76 @@ impl Wires {
         heard
     }
 
+    /// Serves what is inside until `over`, or `deadline`: an environment that is ending.
+    pub(crate) async fn conclude(
+        &mut self,
+        log: &mut CallLog,
+        pump: &LogPump,
+        clock: &dyn Clock,
+        deadline: Instant,
+        over: impl Fn(&Self) -> bool,
+    ) {
+        let sleep = tokio::time::sleep_until(deadline);
+        let sandbox = Arc::clone(&self.output.get_ref().0);
+        let ended = sandbox.exited();
+        tokio::pin!(sleep, ended);
+        while !over(self) {
+            tokio::select! {
+                biased;
+                () = &mut sleep => return,
+                _ = &mut ended => return,
+                // What it means for a call means nothing any more.
+                _ = std::future::poll_fn(|cx| self.api.poll(cx)) => {}
+                () = poll_external(&self.external), if self.external.is_some() => {
+                    if let Some(external) = &mut self.external {
+                        while external.take(log, clock.now()).is_some() {}
+                    }
+                }
+                ready = self.output.readable(), if self.output_open => {
+                    let read = ready.map(|mut ready| ready.try_io(|fd| {
+                        read_output(&fd.get_ref().0.output, log, clock.now())
+                    }));
+                    if let Err(_) | Ok(Ok(Ok(0) | Err(_))) = read {
+                        self.output_open = false;
+                    }
+                }
+            }
+            if log.is_full() {
+                let events = log.take();
+                pump.push(log.stream(), events).await;
+            }
+        }
+    }
+
+    /// Whether the runtime is gone; without external extensions it is the sandbox that is.
+    pub(crate) fn runtime_has_ended(&self) -> bool {
+        match &self.external {
+            Some(external) => external.runtime.is_some() || !external.has_begun_runtime(),
+            None => self.output.get_ref().0.has_ended(),
+        }
+    }
+
+    /// How a runtime ended that has external extensions beside it.
+    pub(crate) fn runtime_fate(&self) -> Option<Fate> {
+        self.external.as_ref()?.runtime
+    }
+
+    /// Whether no external extension runs any more.
+    pub(crate) fn extensions_have_ended(&self) -> bool {
+        self.external.as_ref().is_none_or(|external| !external.any_runs())
+    }
+
+    /// Tells external extensions of the end; those that did not ask to be told are killed.
+    pub(crate) fn announce_end(&mut self, reason: &str, deadline_ms: i64) {
+        let (Some(stage), Some(external)) = (self.api.stage_mut(), &self.external) else { return };
+        let told = stage.extensions.shut_down(reason, deadline_ms);
+        for (index, told) in told.into_iter().enumerate() {
+            if !told {
+                external.holder().kill(index);
+            }
+        }
+    }
+
     /// A runtime that speaks the Runtime API ended.
     fn died(&self) -> Heard {
         let has_taken = self.api.stage().is_none_or(Stage::has_taken);
@@ -419,8 +582,12 @@ impl Wires {
     /// become the answer to the next question. The read that finds nothing also tells the reactor so, which the wait for
     /// the answer would have to do else.
     ///
-    /// A runtime that speaks the Runtime API asks for its next invocation meanwhile; there only its end counts.
-    pub(crate) fn is_quiet(&self) -> bool {
+    /// A runtime that speaks the Runtime API asks for its next invocation meanwhile; there only its end counts. An extension
+    /// whose process ended is no environment to go on with, either.
+    pub(crate) fn is_quiet(&mut self, log: &mut CallLog, now: Timestamp) -> bool {
+        if self.external.as_mut().is_some_and(|external| external.take(log, now).is_some()) {
+            return false;
+        }
         if self.codec == Codec::RuntimeApi {
             return !self.channel.get_ref().0.has_ended();
         }
@@ -451,11 +618,22 @@ impl Wires {
                 Ok(0) => self.output_open = false,
                 Ok(read) => drained += read,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => self.output_open = false,
             }
         }
+        if let Some(external) = &mut self.external {
+            external.drain(log, now);
+        }
     }
+}
+
+/// Resolves when something of external extensions can be heard.
+fn poll_external(external: &Option<Box<External>>) -> impl Future<Output = ()> {
+    std::future::poll_fn(move |cx| match external {
+        Some(external) => external.poll_ready(cx),
+        None => Poll::Pending,
+    })
 }
 
 /// Sleeps until there is something to read, or this long; whether there is.
@@ -478,10 +656,15 @@ fn receive(mut channel: &UnixStream, reader: &mut Reader) -> io::Result<Option<H
     })
 }
 
-fn read_output(mut output: &PipeReader, log: &mut CallLog, now: Timestamp) -> io::Result<usize> {
+fn read_output(output: &PipeReader, log: &mut CallLog, now: Timestamp) -> io::Result<usize> {
+    read_pipe(output, |bytes| log.output(now, bytes))
+}
+
+/// Reads once, without blocking, and gives on what was read.
+pub(crate) fn read_pipe(mut pipe: &PipeReader, take: impl FnOnce(&[u8])) -> io::Result<usize> {
     SCRATCH.with_borrow_mut(|scratch| {
-        let read = output.read(scratch)?;
-        log.output(now, &scratch[..read]);
+        let read = pipe.read(scratch)?;
+        take(&scratch[..read]);
         Ok(read)
     })
 }

@@ -15,6 +15,7 @@ use crate::{
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE, DEPLOYMENTS_BEGUN_MAX},
     parked, provisioned_worker,
     record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, VERSIONS, WORK},
+    shutdown,
     target::FunctionKey,
     version_worker,
 };
@@ -159,8 +160,8 @@ async fn environments(lambda: Arc<Lambda>) {
         if !expired.is_empty() {
             tracing::debug!(environments = expired.len(), "idle environments end");
         }
-        drop(expired);
-        drop(lambda.pool.remove(|instance| instance.is_old(now)));
+        shutdown::retire_all(&lambda, expired);
+        shutdown::retire_all(&lambda, lambda.pool.remove(|instance| instance.is_old(now)));
         let changed = async {
             tokio::select! {
                 () = functions.changed() => {}
@@ -168,7 +169,10 @@ async fn environments(lambda: Arc<Lambda>) {
             }
         };
         tokio::select! {
-            () = changed => drop(lambda.pool.remove(|instance| is_over(&lambda, instance))),
+            () = changed => {
+                let over = lambda.pool.remove(|instance| is_over(&lambda, instance));
+                shutdown::retire_all(&lambda, over);
+            }
             () = lambda.pool.over_budget() => {}
             () = tokio::time::sleep(look) => {}
         }

@@ -55,6 +55,13 @@ pub enum Error {
     Descriptors(#[source] io::Error),
 }
 
+impl Error {
+    /// Why a program could not become what it should have, by the system's reason.
+    pub fn of_program(errno: i32) -> Self {
+        Failure { step: Step::Exec, errno }.into()
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match (failure.step, failure.errno) {

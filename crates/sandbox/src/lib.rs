@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `sandboxes`, `daemon`, `link` | the handle of the server, and the thread at its end of sandboxd's socket |
 //! | `sandbox` | one living sandbox: channel, output, listener, end |
+//! | `holder` | the process that holds the program of a sandbox and its companions |
 //! | `template` | a process that is forked into sandboxes |
 //! | [`runtime`] | which interpreters this machine has, and our clients for them |
 //! | `error`, `limits` | why a sandbox could not be had; every bound |
@@ -15,6 +16,7 @@
 mod daemon;
 mod error;
 pub mod handover;
+mod holder;
 mod limits;
 mod link;
 pub mod runtime;
@@ -23,12 +25,14 @@ mod sandboxes;
 mod template;
 
 pub use error::Error;
+pub use gatemill_jailer::Companions;
 pub use gatemill_jailer::limits::API_PORT;
 pub use gatemill_jailer::limits::MAX_RESOLVERS;
 pub use gatemill_jailer::protocol::ExitStatus;
 pub use gatemill_jailer::{
     Assignment, Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
 };
+pub use holder::{Fate, Holder, Who};
 pub use sandbox::{API_ADDRESS, Exit, Sandbox, Sockets};
 pub use sandboxes::{Config, Sandboxes};
 pub use template::Template;

@@ -13,12 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gatemill_jailer::protocol::{ExitStatus, Request};
 use gatemill_jailer::{Assignment, process_tree, socket};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::thread::{CpuSet, sched_setaffinity};
 use tokio::io::Interest;
 use tokio::sync::watch;
 
 use crate::error::Error;
+use crate::holder::Holder;
 use crate::limits;
 use crate::link::Link;
 
@@ -53,6 +54,8 @@ pub struct Sandbox {
     pub pid: u32,
     /// Host pid of the program where that is not below the first process, because it was forked.
     pub program: Option<u32>,
+    /// The process that holds the program, where it has companions: it starts when it is told to.
+    pub holder: Option<Holder>,
     pub(crate) ticket: u64,
     /// Whether it has a network of its own.
     pub(crate) inside: bool,
@@ -162,6 +165,28 @@ impl Sandbox {
             // Without a thread to name, the caller's own would be meant.
             if thread.is_some() {
                 let _ = sched_setaffinity(thread, &cores);
+            }
+        }
+    }
+
+    /// Asks the program to end (`SIGTERM`), where this process may. Does nothing of what the program started itself.
+    pub fn terminate_program(&self) {
+        if let Some(holder) = &self.holder {
+            return holder.terminate_program();
+        }
+        if self.exit.borrow().is_some() {
+            return;
+        }
+        let children = process_tree::children(self.pid);
+        for pid in self.program.into_iter().chain(children) {
+            let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { continue };
+            // By a descriptor, so that it can be no other process by now: it is looked at again once it is held.
+            let Ok(held) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+            let number = pid.as_raw_nonzero().get().cast_unsigned();
+            let is_ours =
+                Some(number) == self.program || process_tree::children(self.pid).contains(&number);
+            if is_ours && self.exit.borrow().is_none() {
+                let _ = pidfd_send_signal(&held, Signal::TERM);
             }
         }
     }

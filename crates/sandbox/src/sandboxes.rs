@@ -15,6 +15,7 @@ use tokio::sync::Semaphore;
 
 use crate::daemon::{Holds, Keeper};
 use crate::error::Error;
+use crate::holder::Holder;
 use crate::limits;
 use crate::link::{Birth, Link, Pending};
 use crate::sandbox::{API_ADDRESS, Sandbox};
@@ -161,15 +162,20 @@ impl Sandboxes {
         channel.set_nonblocking(true).map_err(Error::Descriptors)?;
         // Where the kernel cannot, the system call filter takes away what makes them dangerous.
         socket::refuse_descriptors(&channel).map_err(Error::Descriptors)?;
-        let (output, program_output) =
-            pipe_with(PipeFlags::CLOEXEC).map_err(|e| Error::Descriptors(e.into()))?;
-        let flags = rustix::fs::fcntl_getfl(&output).map_err(|e| Error::Descriptors(e.into()))?;
-        rustix::fs::fcntl_setfl(&output, flags | rustix::fs::OFlags::NONBLOCK)
-            .map_err(|e| Error::Descriptors(e.into()))?;
+        let (output, program_output) = pipe().map_err(Error::Descriptors)?;
 
         let outside = if self.enforced.network { None } else { Some(listen_outside(&mut spec)?) };
         let (doorway, init_doorway) = socket::pair().map_err(|e| Error::Descriptors(e.into()))?;
 
+        let mut gifts = vec![program_channel.into(), program_output, init_doorway];
+        let holder = match &spec.companions {
+            Some(_) => {
+                let (holder, theirs) = holder().map_err(Error::Descriptors)?;
+                gifts.extend(theirs);
+                Some(holder)
+            }
+            None => None,
+        };
         let Pending { ticket, started, exit } = link.expect().ok_or(Error::Gone)?;
         let memory_bytes = spec.memory_bytes;
         let request = Request::Start { ticket, start, spec: Box::new(spec) };
@@ -178,7 +184,7 @@ impl Sandboxes {
             return Err(Error::TooLong);
         };
         let mut begun = Begun { link: Arc::clone(&link), ticket, done: false };
-        link.send(ticket, bytes, vec![program_channel.into(), program_output, init_doorway]);
+        link.send(ticket, bytes, gifts);
 
         let outcome = tokio::time::timeout(limits::START_WAIT, started).await;
         let Birth { pid, program, peak_file } =
@@ -198,6 +204,7 @@ impl Sandboxes {
             listener,
             pid,
             program,
+            holder,
             ticket,
             inside: self.enforced.network,
             link,
@@ -230,6 +237,22 @@ impl Sandboxes {
     }
 }
 
+/// A pipe whose reading end does not block.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (output, program_output) = pipe_with(PipeFlags::CLOEXEC)?;
+    let flags = rustix::fs::fcntl_getfl(&output)?;
+    rustix::fs::fcntl_setfl(&output, flags | rustix::fs::OFlags::NONBLOCK)?;
+    Ok((output, program_output))
+}
+
+/// Our ends of what a sandbox with companions has more, and its own.
+fn holder() -> io::Result<(Holder, [OwnedFd; 2])> {
+    let (control, their_control) = socket::pair()?;
+    socket::refuse_descriptors(&control)?;
+    let (output, their_output) = pipe()?;
+    Ok((Holder::new(control, output.into()), [their_control, their_output]))
+}
+
 /// The listener that the sandbox's init sent before its program began.
 fn receive_listener(doorway: &OwnedFd) -> io::Result<TcpListener> {
     let (_, fds) = socket::receive(doorway, &mut [0; 1], false)?;
@@ -242,7 +265,8 @@ fn listen_outside(spec: &mut Spec) -> Result<TcpListener, Error> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::Descriptors)?;
     listener.set_nonblocking(true).map_err(Error::Descriptors)?;
     let address = listener.local_addr().map_err(Error::Descriptors)?.to_string();
-    for (_, value) in &mut spec.env {
+    let beside = spec.companions.iter_mut().flat_map(|companions| &mut companions.env);
+    for (_, value) in spec.env.iter_mut().chain(beside) {
         if value.contains(API_ADDRESS) {
             *value = value.replace(API_ADDRESS, &address);
         }

@@ -160,8 +160,10 @@ impl Body for AnswerBody {
                 Poll::Ready(frame.map(|frame| frame.map_err(AnswerError::Proxied)))
             }
             Self::Pieces(Unread(pieces)) => {
-                let piece = ready!(pieces.poll_next(cx));
-                Poll::Ready(piece.map(|piece| Ok(Frame::data(piece?))))
+                let Some(piece) = ready!(pieces.poll_next(cx)) else {
+                    return Poll::Ready(pieces.trailers().map(|last| Ok(Frame::trailers(last))));
+                };
+                Poll::Ready(Some(Ok(Frame::data(piece?))))
             }
         }
     }

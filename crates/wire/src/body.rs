@@ -21,6 +21,11 @@ pub enum Body {
 pub trait Pieces: Send {
     /// The next piece; `None` when there is none any more. Whoever reads too slowly finds the source waiting.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>>;
+
+    /// What is said after the last piece, once; only where the client said that it reads that.
+    fn trailers(&mut self) -> Option<http::HeaderMap> {
+        None
+    }
 }
 
 /// The source of a body failed after its headers had left: the client must not take what it has for the whole.

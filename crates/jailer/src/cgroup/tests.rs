@@ -20,6 +20,7 @@ fn spec() -> Spec {
         tmp_bytes: 512 << 20,
         pids_max: 100,
         nofile: 64,
+        companions: None,
     }
 }
 

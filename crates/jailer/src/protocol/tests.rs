@@ -18,7 +18,16 @@ fn spec() -> Spec {
         tmp_bytes: 512 << 20,
         pids_max: 1024,
         nofile: 1024,
+        companions: None,
     }
+}
+
+fn spec_with_companions() -> Spec {
+    let companions = Companions {
+        programs: vec!["/opt/extensions/a".into(), "/opt/extensions/b".into()],
+        env: vec![("A".into(), "b".into())],
+    };
+    Spec { companions: Some(companions), ..spec() }
 }
 
 fn requests() -> Vec<Request> {
@@ -35,6 +44,7 @@ fn requests() -> Vec<Request> {
             },
         },
         Request::Start { ticket: u64::MAX, start: Start::AtOnce, spec: Box::new(spec()) },
+        Request::Start { ticket: 5, start: Start::AtOnce, spec: Box::new(spec_with_companions()) },
         Request::Start { ticket: 1, start: Start::Parked, spec: Box::new(spec()) },
         Request::Start { ticket: 1, start: Start::Forked { template: 7 }, spec: Box::new(spec()) },
         Request::Start { ticket: 1, start: Start::Snapshot, spec: Box::new(spec()) },

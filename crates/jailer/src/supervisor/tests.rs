@@ -32,6 +32,7 @@ fn inside_paths_become_host_paths() {
         tmp_bytes: 1,
         pids_max: 1,
         nofile: 64,
+        companions: None,
     };
     let host = on_host(&spec);
     assert_eq!(host.program, Path::new("/usr/bin/python3"));

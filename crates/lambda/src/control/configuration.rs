@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     Error, Lambda,
-    environment_variables::{EXEC_WRAPPER, RESERVED},
+    environment_variables::RESERVED,
     events::destination::Destination,
     limits::{ENVIRONMENT_BYTES_MAX, EPHEMERAL_MB, MEMORY_MB, TIMEOUT_S},
     record::{Configuration, Image, LogFormat, Logging, Package, Signing},
@@ -340,9 +340,6 @@ fn environment(given: &api::Environment) -> Result<BTreeMap<String, String>, Err
              this request: {}",
             reserved.join(", ")
         )));
-    }
-    if variables.contains_key(EXEC_WRAPPER) {
-        return Err(Error::field_not_built(EXEC_WRAPPER));
     }
     let json = serde_json::to_string(&variables)
         .map_err(|_| Error::Internal("environment variables are no JSON"))?;

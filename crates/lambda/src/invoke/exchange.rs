@@ -19,7 +19,7 @@ use crate::{
     limits::{RESPONSE_BYTES_MAX, STREAM_BYTES_MAX},
     report,
     runtime_api::extension,
-    shard,
+    shard, shutdown,
     start::{self, InitEnd, Started},
     wires::{Heard, Outgoing},
 };
@@ -31,6 +31,8 @@ pub(crate) struct Exchanged {
     pub(crate) duration: Duration,
     /// Bytes of the answer that its reader has got already.
     pub(crate) passed_on: usize,
+    /// From the call's begin to the first byte of an answer in pieces.
+    pub(crate) first_byte: Option<Duration>,
 }
 
 /// What became of a call.
@@ -64,13 +66,20 @@ pub(crate) async fn exchange(
     match placed {
         Placed::Ready(mut instance) => {
             let begun = Instant::now();
-            if instance.wires.is_quiet() {
+            if is_quiet(lambda, &mut instance) {
                 open_log(lambda, call, &mut instance);
                 let deadline = begun + timeout(version);
                 let ending = converse(lambda, call, &mut instance, deadline, answer).await;
                 if let Some(ending) = ending {
                     let (duration, passed_on) = (begun.elapsed(), answer.passed_on());
-                    return Ok(Some(Exchanged { instance, ending, duration, passed_on }));
+                    let first_byte = answer.first_byte(begun);
+                    return Ok(Some(Exchanged {
+                        instance,
+                        ending,
+                        duration,
+                        passed_on,
+                        first_byte,
+                    }));
                 }
             }
             abandon(lambda, instance).await;
@@ -80,6 +89,12 @@ pub(crate) async fn exchange(
     }
 }
 
+/// Whether nothing happened in an environment since its last call.
+fn is_quiet(lambda: &Lambda, instance: &mut Instance) -> bool {
+    let Instance { wires, log, .. } = instance;
+    wires.is_quiet(log, lambda.clock.now())
+}
+
 /// Gives up an environment that died, or spoke unasked, while it was idle; what it printed is kept.
 async fn abandon(lambda: &Lambda, mut instance: Box<Instance>) {
     let now = lambda.clock.now();
@@ -87,6 +102,7 @@ async fn abandon(lambda: &Lambda, mut instance: Box<Instance>) {
     instance.log.close(now);
     let events = instance.log.take();
     lambda.logs.push(instance.log.stream(), events).await;
+    shutdown::retire(lambda, instance);
 }
 
 fn timeout(version: &Version) -> Duration {
@@ -125,7 +141,8 @@ async fn again(
         Ending::InitFailed(end)
     };
     let (duration, passed_on) = (begun.elapsed(), answer.passed_on());
-    Ok(Exchanged { instance, ending, duration, passed_on })
+    let first_byte = answer.first_byte(begun);
+    Ok(Exchanged { instance, ending, duration, passed_on, first_byte })
 }
 
 /// One INVOKE and what comes of it.
@@ -228,12 +245,14 @@ async fn ended(lambda: &Lambda, instance: &mut Instance, heard: Heard) -> Ending
     match heard {
         Heard::Closed => {
             instance.life.advance(Event::Closed);
-            Ending::Exited(instance.buried(lambda.clock.now()).await)
+            Ending::Exited(instance.buried(&lambda.logs, &*lambda.clock).await)
         }
         Heard::DeadlinePassed => {
             instance.life.advance(Event::DeadlinePassed);
             instance.measure();
-            instance.sandbox.kill();
+            if !instance.wires.has_extensions() {
+                instance.sandbox.kill();
+            }
             Ending::TimedOut
         }
         Heard::Garbage(garbage) => {
@@ -243,7 +262,7 @@ async fn ended(lambda: &Lambda, instance: &mut Instance, heard: Heard) -> Ending
         }
         Heard::ExtensionFailed(failure) => {
             instance.life.advance(Event::ExtensionFailed);
-            instance.killed().await;
+            instance.stopped().await;
             Ending::ExtensionFailed(failure)
         }
         Heard::Frame(_) | Heard::NotDelivered => Ending::Broken(Garbage::Unexpected),

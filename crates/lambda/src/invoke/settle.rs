@@ -19,7 +19,8 @@ use crate::{
     instance::{Event, Instance, State},
     load::Permit,
     record::LogFormat,
-    report::{self, Report, Status},
+    report::{self, Course, Report, Status},
+    shutdown,
     start::{self, InitEnd},
     trace::Sampled,
     wires::Heard,
@@ -35,6 +36,7 @@ struct Closing {
     error_type: Option<String>,
     /// The trace header, if the call is sampled.
     trace: Option<String>,
+    course: Course,
 }
 
 /// Ends a call.
@@ -44,17 +46,26 @@ pub(crate) async fn settle(
     exchanged: Exchanged,
     permit: Permit,
 ) -> Outcome {
-    let Exchanged { mut instance, ending, duration, passed_on } = exchanged;
+    let Exchanged { mut instance, ending, duration, passed_on, first_byte } = exchanged;
     let timeout_s = instance.version.configuration.timeout_s;
     explain(lambda, call, &mut instance, &ending);
     let error_type = error_type(&ending);
     let timed_out = matches!(ending, Ending::TimedOut | Ending::InitFailed(InitEnd::TimedOut));
+    let handler_failed = matches!(ending, Ending::Failed(_));
     let (payload, failed) = answer(call, ending, timeout_s);
     let produced = passed_on + payload.len();
     let trace = call.trace_id.as_deref().and_then(Sampled::of);
     let trace = trace.map(|trace| trace.header.to_owned());
-    let closing =
-        Closing { request_id: call.request_id, duration, produced, timed_out, error_type, trace };
+    let extensions = instance.wires.extensions_hear_calls().then_some(Duration::ZERO);
+    let closing = Closing {
+        request_id: call.request_id,
+        duration,
+        produced,
+        timed_out,
+        error_type,
+        trace,
+        course: Course { first_byte, extensions, handler_failed },
+    };
     let executed_version = instance.version.name().to_owned();
     let function_error = failed.then_some("Unhandled");
     let report = closing.report(&instance);
@@ -105,6 +116,7 @@ pub(crate) async fn refused(
         produced: payload.len(),
         trace: call.trace_id.as_deref().and_then(Sampled::of),
         status: Status::Error(kind),
+        course: Course::default(),
     };
     report::runtime_done(&mut log, now, version, &report);
     report::end(&mut log, now, version, &report);
@@ -148,13 +160,14 @@ async fn linger(
         }
         Some(_) => {
             instance.life.advance(Event::Closed);
-            let exit = instance.buried(lambda.clock.now()).await;
+            let exit = instance.buried(&lambda.logs, &*lambda.clock).await;
             closing.error_type = Some(failure::exit_type(&exit).to_owned());
         }
     }
     if instance.life.state() != State::Idle {
-        instance.killed().await;
+        instance.stopped().await;
     }
+    closing.course.extensions = Some(begun.elapsed().saturating_sub(closing.duration));
     closing.duration = begun.elapsed();
     close(&lambda, instance, closing).await
 }
@@ -176,6 +189,7 @@ impl Closing {
             produced: self.produced,
             trace: self.trace.as_deref().and_then(Sampled::of),
             status,
+            course: self.course,
         }
     }
 }
@@ -201,6 +215,8 @@ fn put_back(lambda: &Lambda, mut instance: Box<Instance>) {
     instance.uses = instance.uses.saturating_add(1);
     if instance.life.state() == State::Idle && is_current(lambda, &instance) {
         lambda.pool.give(instance);
+    } else {
+        shutdown::retire(lambda, instance);
     }
 }
 
@@ -247,6 +263,7 @@ fn explain(lambda: &Lambda, call: &Invocation, instance: &mut Instance, ending: 
             format!("{message} ({garbage})\n{}\n", failure::EXIT_ERROR)
         }
     };
+    report::fault(&mut instance.log, now, &line);
     instance.log.line(now, line);
 }
 

@@ -18,6 +18,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
     sync::mpsc,
+    task::JoinHandle,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -42,6 +43,7 @@ pub(crate) struct Subscriber {
     subscription: Arc<Subscription>,
     sender: mpsc::Sender<String>,
     ledger: Arc<Ledger>,
+    delivery: JoinHandle<()>,
 }
 
 /// What waits and what is lost.
@@ -70,8 +72,14 @@ impl Subscriber {
             sockets,
             stream: None,
         };
-        tokio::spawn(delivery.run(receiver));
-        Self { subscription, sender, ledger }
+        let delivery = tokio::spawn(delivery.run(receiver));
+        Self { subscription, sender, ledger, delivery }
+    }
+
+    /// Delivers what is left, and returns when that was tried.
+    pub(crate) async fn finish(self) {
+        drop(self.sender);
+        let _ = self.delivery.await;
     }
 
     /// Sends an event if it is wanted.

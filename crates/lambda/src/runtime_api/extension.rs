@@ -75,7 +75,10 @@ pub(crate) struct Extension {
     /// The last invocation that it was told of.
     seen: u64,
     has_failed: bool,
+    /// The state and the type of its failure.
+    failed: Option<(&'static str, &'static str)>,
     has_subscribed: bool,
+    was_told_of_end: bool,
 }
 
 /// What extensions learn about the function when they register.
@@ -97,6 +100,8 @@ pub(crate) struct Extensions {
     /// The present invocation, counted from 1, and the event that tells of it.
     serial: u64,
     event: Bytes,
+    /// The event that tells of the environment's end.
+    end: Option<Bytes>,
 }
 
 impl std::fmt::Debug for Extensions {
@@ -114,11 +119,43 @@ impl Extensions {
             closed: false,
             serial: 0,
             event: Bytes::new(),
+            end: None,
         }
     }
 
     pub(crate) fn all(&self) -> &[Extension] {
         &self.all
+    }
+
+    /// These external extensions are being started.
+    pub(crate) fn expect(&mut self, names: &[String]) {
+        self.all.extend(names.iter().map(|name| Extension::new(name, true)));
+    }
+
+    /// The process of an external extension ended, by its place among them.
+    pub(crate) fn exited(&mut self, index: usize, kind: &'static str) {
+        let mut external = self.all.iter_mut().filter(|extension| extension.is_external);
+        if let Some(extension) = external.nth(index)
+            && !std::mem::replace(&mut extension.has_failed, true)
+        {
+            extension.failed = Some(("Exited", kind));
+        }
+    }
+
+    /// Whether all that were expected are there.
+    pub(crate) fn have_registered(&self) -> bool {
+        self.all.iter().all(|extension| !extension.is_external || !extension.id.is_empty())
+    }
+
+    /// Tells of the environment's end, to the external extensions that want to hear of it. Gives for each external one, in
+    /// order, whether it does.
+    pub(crate) fn shut_down(&mut self, reason: &str, deadline_ms: i64) -> Vec<bool> {
+        let event = json!({
+            "eventType": "SHUTDOWN", "shutdownReason": reason, "deadlineMs": deadline_ms,
+        });
+        self.end = Some(event.to_string().into());
+        let external = self.all.iter().filter(|extension| extension.is_external);
+        external.map(|extension| extension.wants.contains(&Wanted::Shutdown)).collect()
     }
 
     /// Nobody may register or subscribe any more.
@@ -158,11 +195,17 @@ impl Extensions {
     pub(crate) fn take_event(&mut self, index: usize) -> Option<Answer> {
         let extension = self.all.get_mut(index)?;
         let wants = |wanted| extension.wants.contains(&wanted);
-        if !wants(Wanted::Invoke) || extension.seen >= self.serial {
-            return None;
-        }
-        let body = self.event.clone();
-        extension.seen = self.serial;
+        let body = match &self.end {
+            Some(end) if wants(Wanted::Shutdown) && !extension.was_told_of_end => {
+                extension.was_told_of_end = true;
+                end.clone()
+            }
+            None if wants(Wanted::Invoke) && extension.seen < self.serial => {
+                extension.seen = self.serial;
+                self.event.clone()
+            }
+            _ => return None,
+        };
         extension.asks = false;
         let id = self.entropy.uuid().to_string();
         Some(Answer::new(StatusCode::OK, body).with("Lambda-Extension-Event-Identifier", id))
@@ -179,7 +222,14 @@ impl Extensions {
     pub(crate) fn ask(&mut self, call: &str, asked: &Asked, said: &mut VecDeque<Said>) -> Reply {
         let headers = &asked.head.headers;
         match (call, &asked.head.method) {
-            ("register", &Method::POST) => Reply::Now(self.register(headers, &asked.body)),
+            ("register", &Method::POST) => {
+                let waited = !self.have_registered();
+                let answer = self.register(headers, &asked.body);
+                if waited && self.have_registered() {
+                    said.push_back(Said::Registered);
+                }
+                Reply::Now(answer)
+            }
             ("event/next", &Method::GET) => match self.identified(headers) {
                 Ok(index) => self.next(index, said),
                 Err(refusal) => Reply::Now(refusal),
@@ -337,7 +387,7 @@ impl Extensions {
         &mut self,
         headers: &HeaderMap,
         kind: &'static str,
-        state: &str,
+        state: &'static str,
         said: &mut VecDeque<Said>,
     ) -> Answer {
         let index = match self.identified(headers) {
@@ -359,12 +409,23 @@ impl Extensions {
             return forbidden("Extension.InvalidExtensionState", &message);
         }
         extension.has_failed = true;
+        extension.failed = Some((state, kind));
         said.push_back(Said::ExtensionFailed(Failure { kind, message: declared.to_owned() }));
         Answer::accepted()
     }
 }
 
 impl Extension {
+    /// As AWS's lines call it, and the type of its failure.
+    pub(crate) fn state(&self) -> (&'static str, Option<&'static str>) {
+        match self.failed {
+            Some((state, kind)) => (state, Some(kind)),
+            None if self.is_ready => ("Ready", None),
+            None if self.id.is_empty() => ("Started", None),
+            None => ("Registered", None),
+        }
+    }
+
     fn new(name: &str, is_external: bool) -> Self {
         Self {
             id: String::new(),
@@ -375,7 +436,9 @@ impl Extension {
             is_ready: false,
             seen: 0,
             has_failed: false,
+            failed: None,
             has_subscribed: false,
+            was_told_of_end: false,
         }
     }
 }

@@ -39,6 +39,8 @@ pub(crate) enum Said {
     ExtensionFailed(extension::Failure),
     /// An extension wants to be sent events.
     Subscribed(Box<Subscription>),
+    /// An external extension registered.
+    Registered,
     /// All extensions that were not asked for their next event before have asked for it now.
     ExtensionsAsked,
 }

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll, ready};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use gatemill_api::lambda as api;
 use gatemill_wire::{
@@ -26,6 +27,10 @@ const OCTETS: HeaderValue = HeaderValue::from_static("application/octet-stream")
 const HTTP_ANSWER: &str = "application/vnd.awslambda.http-integration-response";
 /// What stands between that head and the body.
 const PRELUDE_END: [u8; 8] = [0; 8];
+/// The trailers of an answer whose function failed in the middle.
+const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+/// See [`ERROR_TYPE`].
+const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
 
 /// Headers that are the connection's and not the function's: theirs get another name.
 const REMAPPED: [&str; 8] = [
@@ -140,22 +145,66 @@ pub(super) fn buffered(outcome: &Outcome) -> Result<Response<Body>, Refused> {
     Ok(assembled(answer.status, answer.headers, Body::Whole(answer.body)))
 }
 
+/// Whether a client said that it reads what follows a body.
+pub(super) fn reads_trailers(headers: &HeaderMap) -> bool {
+    let words = headers.get_all(header::TE).iter().filter_map(|value| value.to_str().ok());
+    words
+        .flat_map(|value| value.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case("trailers"))
+}
+
 /// The answer of a function that still gives it. Returns with its first byte, so that a failure before that is a
-/// status.
-pub(super) async fn streamed(streaming: Streaming) -> Result<Response<Body>, Refused> {
+/// status. A later one is told in trailers where they are read.
+pub(super) async fn streamed(
+    streaming: Streaming,
+    trailers: bool,
+) -> Result<Response<Body>, Refused> {
     let Streaming { content_type, mut stream, executed_version: _ } = streaming;
     if content_type == HTTP_ANSWER {
         let (head, first) = prelude(&mut stream).await?;
-        return Ok(assembled(head.status, head.headers, Rest::after(first, stream)));
+        let body = Rest::after(first, stream, trailers);
+        return Ok(announced(assembled(head.status, head.headers, body), trailers));
     }
     let body = match stream.next().await {
-        Some(StreamEvent::Chunk(first)) => Rest::after(Some(first), stream),
+        Some(StreamEvent::Chunk(first)) => Rest::after(Some(first), stream, trailers),
         Some(StreamEvent::End(StreamEnd { error: None, .. })) => Body::Whole(Bytes::new()),
         Some(StreamEvent::End(_)) | None => return Err(Refused::Failed),
     };
     let content_type = HeaderValue::from_str(&content_type).unwrap_or(OCTETS);
     let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]);
-    Ok(assembled(StatusCode::OK, headers, body))
+    Ok(announced(assembled(StatusCode::OK, headers, body), trailers))
+}
+
+/// With the names of the trailers that may follow: others may not.
+fn announced(mut response: Response<Body>, trailers: bool) -> Response<Body> {
+    if trailers && matches!(response.body(), Body::Pieces(_)) {
+        let names = HeaderValue::from_static(
+            "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body",
+        );
+        response.headers_mut().insert(header::TRAILER, names);
+    }
+    response
+}
+
+/// A failure in the words of the Runtime API, in which runtimes tell it: its type, and its document in base64.
+fn failure(document: &[u8]) -> HeaderMap {
+    #[derive(serde::Deserialize)]
+    struct Typed {
+        #[serde(rename = "errorType")]
+        error_type: String,
+    }
+    let typed = serde_json::from_slice::<Typed>(document);
+    let kind = typed.map_or_else(|_| "Unhandled".to_owned(), |typed| typed.error_type);
+    let body = HeaderValue::from_str(&STANDARD.encode(document));
+    let mut trailers = HeaderMap::new();
+    let kind = HeaderValue::from_str(&kind);
+    trailers.insert(ERROR_TYPE, kind.unwrap_or(HeaderValue::from_static("Unhandled")));
+    if let Ok(body) = body
+        && document.len() <= STREAM_PRELUDE_BYTES_MAX
+    {
+        trailers.insert(ERROR_BODY, body);
+    }
+    trailers
 }
 
 /// Reads the head that a streamed HTTP answer begins with, and what of its body came along.
@@ -184,18 +233,21 @@ async fn prelude(stream: &mut ResponseStream) -> Result<(Answer, Option<Bytes>),
     }
 }
 
-/// The pieces of a streamed answer. A function that fails in the middle breaks the body off, so that the client does
-/// not take it for whole.
+/// The pieces of a streamed answer. A function that fails in the middle says so in trailers; for a client that reads none
+/// the body breaks off, so that it is not taken for whole.
 struct Rest {
     /// What was read already.
     first: Option<Bytes>,
     stream: ResponseStream,
     broken_off: bool,
+    /// Whether trailers are read.
+    may_trail: bool,
+    trailers: Option<HeaderMap>,
 }
 
 impl Rest {
-    fn after(first: Option<Bytes>, stream: ResponseStream) -> Body {
-        Body::Pieces(Box::new(Self { first, stream, broken_off: false }))
+    fn after(first: Option<Bytes>, stream: ResponseStream, may_trail: bool) -> Body {
+        Body::Pieces(Box::new(Self { first, stream, broken_off: false, may_trail, trailers: None }))
     }
 }
 
@@ -209,6 +261,10 @@ impl Pieces for Rest {
         }
         match ready!(self.stream.poll_next(cx)) {
             Some(StreamEvent::Chunk(chunk)) => Poll::Ready(Some(Ok(chunk))),
+            Some(StreamEvent::End(StreamEnd { error: Some(document), .. })) if self.may_trail => {
+                self.trailers = Some(failure(&document));
+                Poll::Ready(None)
+            }
             Some(StreamEvent::End(StreamEnd { error: Some(_), .. })) => {
                 // The connection is given a turn to send what came before: an error ends it at once.
                 self.broken_off = true;
@@ -217,6 +273,10 @@ impl Pieces for Rest {
             }
             Some(StreamEvent::End(_)) | None => Poll::Ready(None),
         }
+    }
+
+    fn trailers(&mut self) -> Option<HeaderMap> {
+        self.trailers.take()
     }
 }
 
@@ -272,6 +332,18 @@ mod tests {
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/octet-stream");
         let response = buffered(&outcome(b"{\"statusCode\":1}"));
         assert!(matches!(response, Err(Refused::Malformed(_))));
+    }
+
+    #[test]
+    fn failures_in_the_middle_are_trailers() {
+        let trailers = failure(br#"{"errorType":"TypeError","errorMessage":"x"}"#);
+        assert_eq!(trailers[ERROR_TYPE], "TypeError");
+        let body = STANDARD.decode(trailers[ERROR_BODY].as_bytes()).unwrap();
+        assert_eq!(body, br#"{"errorType":"TypeError","errorMessage":"x"}"#);
+        assert_eq!(failure(b"no json")[ERROR_TYPE], "Unhandled");
+        assert_eq!(failure(br#"{"errorType":"a\nb"}"#)[ERROR_TYPE], "Unhandled");
+        let headers = |value| HeaderMap::from_iter([(header::TE, HeaderValue::from_static(value))]);
+        assert!(reads_trailers(&headers("gzip, Trailers")) && !reads_trailers(&headers("gzip")));
     }
 
     #[test]

@@ -123,7 +123,7 @@ async fn pass(
         }
         InvokeMode::ResponseStream => {
             let streaming = lambda.invoke_streaming(call).await.map_err(Refused::Call)?;
-            answer::streamed(streaming).await
+            answer::streamed(streaming, answer::reads_trailers(&request.head.headers)).await
         }
     }
 }

@@ -225,12 +225,6 @@ fn refused(world: &World) {
             "Ephemeral storage larger than 512 MB is not supported for SnapStart enabled functions.",
         ),
         (
-            json!({"Environment": {"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/w"}}}),
-            501,
-            "NotImplementedException",
-            "AWS_LAMBDA_EXEC_WRAPPER",
-        ),
-        (
             json!({"Architectures": ["arm64"]}),
             501,
             "NotImplementedException",

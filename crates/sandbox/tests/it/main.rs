@@ -10,6 +10,7 @@
     reason = "a test fails by panicking; without libtest clippy cannot tell"
 )]
 
+mod companions;
 mod escapes;
 mod figures;
 mod images;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         shared::CASES,
         resources::CASES,
         lifecycle::CASES,
+        companions::CASES,
         parked::CASES,
     ];
     let alone = [snapshots::CASES, survival::CASES, figures::CASES];

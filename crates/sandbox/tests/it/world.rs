@@ -91,6 +91,7 @@ impl World {
             tmp_bytes: 16 << 20,
             pids_max: 64,
             nofile: 1024,
+            companions: None,
         }
     }
 

@@ -114,6 +114,7 @@ fn spec(pack: &Pack, task: &Path, libraries: Option<&str>) -> Spec {
         tmp_bytes: 16 << 20,
         pids_max: 64,
         nofile: 1024,
+        companions: None,
     }
 }
 

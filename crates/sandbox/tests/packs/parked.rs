@@ -151,6 +151,7 @@ fn waiting(pack: &Pack, parkable: &Parkable) -> Spec {
         tmp_bytes: 16 << 20,
         pids_max: 128,
         nofile: 1024,
+        companions: None,
     }
 }
 
