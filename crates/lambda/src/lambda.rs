@@ -28,6 +28,7 @@ use crate::{
     limits,
     load::Loads,
     log_pump::LogPump,
+    mapping::EventSources,
     parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
@@ -181,6 +182,8 @@ pub struct Lambda {
     pub(crate) aws_endpoint: OnceLock<Arc<dyn AwsEndpoint>>,
     /// The services that functions are fed from and answer to.
     pub(crate) services: OnceLock<Arc<gatemill_aws::Client>>,
+    /// Who knows event sources.
+    pub(crate) event_sources: OnceLock<Arc<dyn EventSources>>,
     /// Who gives functions the credentials of their roles.
     pub(crate) roles: OnceLock<Arc<dyn Roles>>,
     /// Signs the addresses of code. New at every start, which ends the addresses given out before; they live for ten
@@ -240,6 +243,7 @@ impl Lambda {
             flights: Flights::default(),
             aws_endpoint: OnceLock::new(),
             services: OnceLock::new(),
+            event_sources: OnceLock::new(),
             roles: OnceLock::new(),
             location_key,
             signing_roots: Arc::new(signing_roots),
@@ -263,6 +267,12 @@ impl Lambda {
     /// while the server is put together.
     pub fn set_roles(&self, roles: Arc<dyn Roles>) {
         let _ = self.roles.set(roles);
+    }
+
+    /// Says who knows event sources; until then no mapping can be created. Only the first counts: it is set while the
+    /// server is put together.
+    pub fn set_event_sources(&self, sources: Arc<dyn EventSources>) {
+        let _ = self.event_sources.set(sources);
     }
 
     /// The API: Lambda's route table.

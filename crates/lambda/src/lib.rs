@@ -16,6 +16,7 @@
 //! | `runtime_api` | the codec of AWS's clients, and what else processes inside find at its address |
 //! | `pool`, `governor`, `start`, `parked`, `uid` | idle environments, making new ones, and before anybody calls |
 //! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
+//! | `mapping` | event source mappings: their records, and who knows sources |
 //! | `url` | function URLs: what requests to them see, and what they get |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code`, `code_store`, `zip_intake` | what runs, on the disk; packages there, and zips from strangers |
@@ -51,6 +52,7 @@ pub mod limits;
 mod load;
 mod log_pump;
 mod log_sink;
+pub mod mapping;
 mod pace;
 mod parked;
 mod pool;
