@@ -88,29 +88,23 @@ pub(crate) async fn work(run: Arc<Run>, mut cursors: Cursors) {
         };
         let next = Instant::now() + look;
         // Until there is a reason to look again.
-        while !run.is_stopped() {
-            let done = tokio::select! {
-                () = run.stopped() => break,
-                () = tokio::time::sleep_until(next) => break,
-                Some(done) = working.join_next() => done,
-            };
-            match done {
-                Ok((shard, End::Finished)) => {
-                    ended.insert(shard);
-                    break;
-                }
-                // Somebody else's now, or it panicked: after a while it is claimed again.
-                Ok((shard, End::Stopped)) => {
-                    known.remove(&shard);
-                    run.pause(backoff.pause()).await;
-                    break;
-                }
-                Err(_) => {
-                    working.abort_all();
-                    known.clear();
-                    run.pause(backoff.pause()).await;
-                    break;
-                }
+        let done = tokio::select! {
+            () = run.stopped() => continue,
+            () = tokio::time::sleep_until(next) => continue,
+            Some(done) = working.join_next() => done,
+        };
+        match done {
+            Ok((shard, End::Finished)) => drop(ended.insert(shard)),
+            // Somebody else's now: after a while it is claimed again.
+            Ok((shard, End::Stopped)) => {
+                known.remove(&shard);
+                run.pause(backoff.pause()).await;
+            }
+            // It panicked, and which one is not known.
+            Err(_) => {
+                working.abort_all();
+                known.clear();
+                run.pause(backoff.pause()).await;
             }
         }
     }
