@@ -25,6 +25,7 @@ from botocore.exceptions import ClientError
 
 from packages import BOTO3, ROLE, create, modules, package_of
 from server import Server, operations
+from sources import Sources, gone, settled
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 UPDATE = os.environ.get("UPDATE") == "1"
@@ -44,6 +45,8 @@ VOLATILE = [
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), None),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+0000)"), None),
     (re.compile(r'(Timestamp":)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
+    # Zeros at the end of a fraction are not written.
+    (re.compile(r'("LastModified":)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
     (re.compile(r"\b1[789]\d{8}(\.\d+)?\b"), None),
     (re.compile(r"\b1[789]\d{11}\b"), None),
     (re.compile(r"\bcsc-[0-9a-f]{17}\b|(?<=3A)csc-[0-9a-f]{17}\b"), "csc-<id>"),
@@ -151,10 +154,11 @@ def zeros(match):
 
 @pytest.fixture(scope="module")
 def exchanges(python):
-    server = Server().start()
+    sources = Sources()
+    server = Server(arguments=sources.arguments).start()
     recorder = Recorder(server)
     aside = server.client("lambda", key="444444444444")
-    lambda_exchanges(recorder.client("lambda"), aside, python)
+    lambda_exchanges(recorder.client("lambda"), aside, python, sources)
     durable_exchanges(recorder.client("lambda"), aside)
     gateway_exchanges(recorder.client("apigatewayv2"))
     recorder.made_up |= websocket_exchanges(recorder.client("apigatewayv2"))
@@ -162,6 +166,7 @@ def exchanges(python):
     logs_exchanges(recorder.client("logs"))
     recorder.client("sts").get_caller_identity()
     assert server.stop() == 0, server.log()
+    sources.stop()
     return recorder.normalised()
 
 
@@ -179,7 +184,7 @@ def provisioned(aside, **version):
     raise AssertionError("no provisioned environment got ready")
 
 
-def lambda_exchanges(functions, aside, python):
+def lambda_exchanges(functions, aside, python, sources):
     made = dict(FunctionName="golden", Runtime=python, Role=ROLE, Handler="app.handler", Code={"ZipFile": package()})
     functions.create_function(**made, Description="says hello", Timeout=5, MemorySize=256, Tags={"team": "blue"},
                               Environment={"Variables": {"COLOUR": "blue"}}, EphemeralStorage={"Size": 1024})
@@ -237,6 +242,7 @@ def lambda_exchanges(functions, aside, python):
     event_exchanges(functions)
     layer_exchanges(functions)
     function_settings_exchanges(functions)
+    mapping_exchanges(functions, aside, sources)
     refused(functions.list_capacity_providers)
     functions.delete_function(FunctionName="golden")
 
@@ -365,6 +371,24 @@ def function_settings_exchanges(functions):
     functions.delete_function_code_signing_config(FunctionName="golden")
     functions.delete_code_signing_config(CodeSigningConfigArn=config)
     refused(functions.get_code_signing_config, CodeSigningConfigArn=config)
+def mapping_exchanges(functions, aside, sources):
+    _, queue = sources.queue("golden")
+    stream = sources.stream("golden")
+    wanted = dict(FunctionName="golden", EventSourceArn=queue)
+    of = functions.create_event_source_mapping(**wanted, FilterCriteria={"Filters": [{"Pattern": '{"body": {"a": [1]}}'}]})["UUID"]
+    refused(functions.create_event_source_mapping, **dict(wanted, EventSourceArn=stream))
+    settled(aside, of)
+    refused(functions.create_event_source_mapping, **wanted)
+    functions.get_event_source_mapping(UUID=of)
+    refused(functions.get_event_source_mapping, UUID="00000000-0000-0000-0000-000000000000")
+    of_stream = aside.create_event_source_mapping(
+        **dict(wanted, EventSourceArn=stream), StartingPosition="TRIM_HORIZON", Enabled=False)["UUID"]
+    settled(aside, of_stream, "Disabled")
+    functions.list_event_source_mappings(EventSourceArn=stream, FunctionName="golden")
+    functions.update_event_source_mapping(UUID=of_stream, BisectBatchOnFunctionError=True, MaximumRetryAttempts=2)
+    settled(aside, of_stream, "Disabled")
+    functions.delete_event_source_mapping(UUID=of)
+    gone(aside, of_stream)
 
 
 def gateway_exchanges(apis):

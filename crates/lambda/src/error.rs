@@ -58,6 +58,9 @@ pub enum Error {
     /// The function's state does not allow it.
     #[error("{0}")]
     Conflict(String),
+    /// Another change of it is under way.
+    #[error("{0}")]
+    InUse(String),
     /// A revision id that is not the latest one; `operation` is the one that gives the latest.
     #[error(
         "The Revision Id provided does not match the latest Revision Id. Call the {operation} API to retrieve the \
@@ -242,6 +245,7 @@ impl From<Error> for ApiError {
             Error::Validation(_) => &common::VALIDATION,
             Error::InvalidRequestContent(_) => &errors::INVALID_REQUEST_CONTENT_EXCEPTION,
             Error::FunctionExists(_) | Error::Conflict(_) => &errors::RESOURCE_CONFLICT_EXCEPTION,
+            Error::InUse(_) => &errors::RESOURCE_IN_USE_EXCEPTION,
             Error::Revision { .. } => &errors::PRECONDITION_FAILED_EXCEPTION,
             Error::ZipTooLarge { .. } | Error::EventTooLarge { .. } => {
                 &common::REQUEST_ENTITY_TOO_LARGE

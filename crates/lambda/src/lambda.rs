@@ -29,6 +29,7 @@ use crate::{
     limits,
     load::Loads,
     log_pump::LogPump,
+    mapping::EventSources,
     parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
@@ -189,6 +190,8 @@ pub struct Lambda {
     pub(crate) events: Events,
     /// The services that functions are fed from and answer to.
     pub(crate) services: OnceLock<Arc<gatemill_aws::Client>>,
+    /// Who knows event sources.
+    pub(crate) event_sources: OnceLock<Arc<dyn EventSources>>,
     /// Who gives functions the credentials of their roles.
     pub(crate) roles: OnceLock<Arc<dyn Roles>>,
     /// Signs the addresses of code. New at every start, which ends the addresses given out before; they live for ten
@@ -249,6 +252,7 @@ impl Lambda {
             aws_endpoint: OnceLock::new(),
             events: Events::new(parts.settings.shards),
             services: OnceLock::new(),
+            event_sources: OnceLock::new(),
             roles: OnceLock::new(),
             location_key,
             signing_roots: Arc::new(signing_roots),
@@ -272,6 +276,12 @@ impl Lambda {
     /// while the server is put together.
     pub fn set_roles(&self, roles: Arc<dyn Roles>) {
         let _ = self.roles.set(roles);
+    }
+
+    /// Says who knows event sources; until then no mapping can be created. Only the first counts: it is set while the
+    /// server is put together.
+    pub fn set_event_sources(&self, sources: Arc<dyn EventSources>) {
+        let _ = self.event_sources.set(sources);
     }
 
     /// The API: Lambda's route table.

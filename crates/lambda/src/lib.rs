@@ -18,6 +18,7 @@
 //! | `pool`, `governor`, `start`, `parked`, `uid` | idle environments, making new ones, and before anybody calls |
 //! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
 //! | `events` | asynchronous invocation: events that are accepted now and run later |
+//! | `mapping` | event source mappings: their records, and who knows sources |
 //! | `url` | function URLs: what requests to them see, and what they get |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code`, `code_store`, `zip_intake` | what runs, on the disk; packages there, and zips from strangers |
@@ -57,6 +58,7 @@ pub mod limits;
 mod load;
 mod log_pump;
 mod log_sink;
+pub mod mapping;
 mod pace;
 mod parked;
 mod pool;

@@ -38,6 +38,14 @@ pub const TAG_KEY_CHARS_MAX: usize = 128;
 pub const TAG_VALUE_CHARS_MAX: usize = 256;
 /// A page of a list of functions.
 pub const PAGE_MAX: usize = 50;
+/// A page of a list of event source mappings.
+pub const MAPPING_PAGE_MAX: usize = 100;
+/// Filters of an event source mapping: AWS's 5, or 10 on request.
+pub const MAPPING_FILTERS_MAX: usize = 10;
+/// The most messages of a batch that is not gathered for a while, and of a FIFO queue.
+pub const MAPPING_BATCH_WITHOUT_WINDOW_MAX: u32 = 10;
+/// The least `MaximumRecordAgeInSeconds` but for -1.
+pub const MAPPING_RECORD_AGE_S_MIN: u32 = 60;
 /// A resource policy as a document: 20 KB.
 pub const POLICY_BYTES_MAX: usize = 20_480;
 

@@ -10,6 +10,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
+use gatemill_events::EventCounts;
 use gatemill_sandbox::Enforced;
 use http::{Method, Response, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
@@ -85,6 +86,7 @@ fn details(server: &Server) -> Value {
         "calls": server.recorder.counts(),
         "inFlight": server.in_flight.count(),
         "functions": functions(server),
+        "eventSourceMappings": event_source_mappings(server),
         "requests": requests(server),
         "isolation": holds.isolation,
         "enforced": enforced(&server.sandboxes.enforced()),
@@ -135,6 +137,27 @@ fn events(server: &Server, status: &gatemill_lambda::EventStatus) -> Value {
         "destinationDeliveryFailures": status.destination_delivery_failures,
         "recursiveInvocationsDropped": status.recursive_invocations_dropped,
     })
+}
+
+/// What event source mappings did, together, and each that asked for metrics of its own: by AWS's names.
+fn event_source_mappings(server: &Server) -> Value {
+    let shown = |counts: EventCounts| {
+        json!({
+            "PolledEventCount": counts.polled,
+            "FilteredOutEventCount": counts.filtered_out,
+            "InvokedEventCount": counts.invoked,
+            "FailedInvokeEventCount": counts.failed_invoke,
+            "DroppedEventCount": counts.dropped,
+            "OnFailureDestinationDeliveredEventCount": counts.on_failure_delivered,
+            "DeletedEventCount": counts.deleted,
+        })
+    };
+    let mut all = shown(server.events.counts());
+    let own = server.events.counts_by_mapping();
+    let own: serde_json::Map<String, Value> =
+        own.into_iter().map(|(uuid, counts)| (uuid, shown(counts))).collect();
+    all["byMapping"] = own.into();
+    all
 }
 
 /// What the URLs of APIs were asked for.

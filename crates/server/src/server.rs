@@ -2,6 +2,7 @@
 
 use std::{fmt, net::SocketAddr, sync::Arc};
 
+use gatemill_events::Events;
 use gatemill_gateway::Gateway;
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
@@ -43,6 +44,8 @@ pub(crate) struct Server {
     pub(crate) sandboxes: Sandboxes,
     /// Functions.
     pub(crate) lambda: Arc<Lambda>,
+    /// Event source mappings.
+    pub(crate) events: Arc<Events>,
     /// HTTP APIs and WebSocket APIs.
     pub(crate) gateway: Arc<Gateway>,
     /// CloudWatch Logs.
@@ -79,6 +82,7 @@ impl Server {
     /// When the store cannot be emptied.
     pub(crate) async fn reset(&self) -> Result<(), gatemill_store::Error> {
         self.store.clear().await?;
+        self.events.reset();
         self.lambda.reset().await;
         // The environments that ended have said their last words by now; those go, too.
         if let Err(error) = self.logs.reset().await {

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use gatemill_events::{AwsSources, Events};
 use gatemill_gateway::Gateway;
 use gatemill_identity::{Identity, NewRootCredentials, RoleAccess};
 use gatemill_lambda::Lambda;
@@ -151,7 +152,17 @@ impl Running {
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
         }));
-        lambda.set_services(services::client(&configuration.services, &clock, &entropy)?);
+        let client = services::client(&configuration.services, &clock, &entropy)?;
+        lambda.set_services(Arc::clone(&client));
+        let sources = Arc::new(AwsSources::new(client));
+        lambda.set_event_sources(Arc::clone(&sources) as _);
+        let events = Events::new(gatemill_events::Parts {
+            store: store.clone(),
+            functions: Arc::new(Arc::clone(&lambda)),
+            sources,
+            clock: Arc::clone(&clock),
+            entropy: Arc::clone(&entropy),
+        });
         let gateway = Gateway::new(gatemill_gateway::Parts {
             store: store.clone(),
             functions: Arc::new(GatewayFunctions(Arc::clone(&lambda))),
@@ -182,6 +193,7 @@ impl Running {
             entropy,
             front,
             lambda,
+            events: Arc::new(events),
             gateway,
             logs,
             recorder,
@@ -351,6 +363,8 @@ fn workers(server: &Arc<Server>) -> Vec<Worker> {
         };
         workers.push(Worker { name, make: Arc::new(make) });
     }
+    let events = Arc::clone(&server.events);
+    workers.push(Worker { name: "event-source-mappings", make: Arc::new(move || events.work()) });
     for worker in server.gateway.workers() {
         workers.push(Worker { name: worker.name, make: Arc::from(worker.run) });
     }

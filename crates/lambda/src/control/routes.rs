@@ -5,8 +5,8 @@ use gatemill_wire::Table;
 
 use super::{
     account, alias, code, code_signing, concurrency, configuration, durable, event_invoke_config,
-    function, invoke, layer, layer_policy, permission, recursion, resource_policy,
-    runtime_management, stream, tag, url, version,
+    event_source_mapping, function, invoke, layer, layer_policy, permission, recursion,
+    resource_policy, runtime_management, stream, tag, url, version,
 };
 use crate::{Error, Lambda};
 
@@ -74,6 +74,11 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::Invoke>(invoke::invoke)
         .on::<api::InvokeAsync>(invoke::invoke_async)
         .on_streamed::<api::InvokeWithResponseStream>(stream::invoke)
+        .on::<api::CreateEventSourceMapping>(event_source_mapping::create)
+        .on::<api::GetEventSourceMapping>(event_source_mapping::get)
+        .on::<api::ListEventSourceMappings>(event_source_mapping::list)
+        .on::<api::UpdateEventSourceMapping>(event_source_mapping::update)
+        .on::<api::DeleteEventSourceMapping>(event_source_mapping::delete)
         .on::<api::CreateFunctionUrlConfig>(url::create)
         .on::<api::GetFunctionUrlConfig>(url::get)
         .on::<api::UpdateFunctionUrlConfig>(url::update)

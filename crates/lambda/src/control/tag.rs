@@ -15,6 +15,7 @@ use super::{
 use crate::{
     Error, Lambda,
     limits::{TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX},
+    mapping::{MAPPINGS, MappingKey},
     record::{FUNCTIONS, Lifecycle},
     signing_record::CODE_SIGNING_CONFIGS,
     target::FunctionKey,
@@ -70,6 +71,10 @@ pub(crate) async fn list(
     let tags = match Tagged::of(cx, api::ListTags::INFO, &request.resource)? {
         Tagged::Function(key) => function::existing(lambda, &key)?.tags,
         Tagged::CodeSigningConfig(key) => code_signing::existing(lambda, &key)?.tags,
+        Tagged::EventSourceMapping(key) => {
+            let found = lambda.store.read(|tx| MAPPINGS.get(tx, &key.record()))?;
+            found.ok_or_else(|| mapping_not_found(&key.arn()))?.tags
+        }
     };
     Ok(api::ListTagsResponse { tags: Some(tags) })
 }
@@ -79,6 +84,11 @@ pub(crate) async fn list(
 enum Tagged {
     Function(FunctionKey),
     CodeSigningConfig(SigningKey),
+    EventSourceMapping(MappingKey),
+}
+
+fn mapping_not_found(arn: &str) -> Error {
+    Error::NotFound(format!("Event source mapping not found: {arn}"))
 }
 
 impl Tagged {
@@ -88,8 +98,18 @@ impl Tagged {
             Some(("code-signing-config", _)) => {
                 Ok(Self::CodeSigningConfig(SigningKey::of_arn(cx, arn)?))
             }
-            Some(("event-source-mapping", _)) => {
-                Err(Error::NotFound(format!("Event source mapping not found: {arn}")))
+            Some(("event-source-mapping", uuid)) => {
+                let key = MappingKey {
+                    account: cx.account().to_owned(),
+                    region: cx.region.clone(),
+                    uuid: uuid.to_owned(),
+                };
+                // Another account's, and another region's, are none that could be found.
+                if key.arn() == arn {
+                    Ok(Self::EventSourceMapping(key))
+                } else {
+                    Err(mapping_not_found(arn))
+                }
             }
             Some(("capacity-provider", _)) => {
                 Err(Error::NotFound(format!("Capacity provider not found: {arn}")))
@@ -134,6 +154,13 @@ async fn change(
                 FUNCTIONS.put(tx, &key.record(), &record)?;
                 function::forget_on_commit(tx, &snapshots, key);
                 Ok(())
+            }
+            Tagged::EventSourceMapping(key) => {
+                let Some(mut record) = MAPPINGS.get(tx, &key.record())? else {
+                    return Err(mapping_not_found(&key.arn()));
+                };
+                change(&mut record.tags)?;
+                Ok(MAPPINGS.put(tx, &key.record(), &record)?)
             }
             Tagged::CodeSigningConfig(key) => {
                 let Some(mut record) = CODE_SIGNING_CONFIGS.get(tx, &key.record())? else {

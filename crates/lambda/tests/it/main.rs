@@ -14,6 +14,7 @@ mod concurrency;
 mod failures;
 mod lifecycle;
 mod load;
+mod mappings;
 mod packages;
 mod permissions;
 mod streams;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         api::CASES,
         packages::CASES,
         permissions::CASES,
+        mappings::CASES,
         streams::CASES,
         calls::CASES,
         failures::CASES,

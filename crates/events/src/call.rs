@@ -1,0 +1,45 @@
+//! Calling functions.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use gatemill_lambda::{FunctionTarget, Invocation, Lambda, Outcome};
+use gatemill_wire::{RequestId, routes::BoxFuture};
+
+use crate::CallError;
+
+/// Who calls functions.
+pub trait Functions: Send + Sync {
+    /// Calls one, and waits for its answer.
+    fn call(
+        &self,
+        target: FunctionTarget,
+        event: Bytes,
+        request_id: RequestId,
+    ) -> BoxFuture<'_, Result<Outcome, CallError>>;
+}
+
+impl Functions for Arc<Lambda> {
+    fn call(
+        &self,
+        target: FunctionTarget,
+        event: Bytes,
+        request_id: RequestId,
+    ) -> BoxFuture<'_, Result<Outcome, CallError>> {
+        Box::pin(async move {
+            let call = Invocation {
+                target,
+                payload: event,
+                request_id,
+                trace_id: None,
+                client_context: None,
+                tenant_id: None,
+                log_tail: false,
+            };
+            self.invoke(call).await.map_err(|error| match error {
+                gatemill_lambda::Error::Throttled(_) => CallError::Throttled,
+                error => CallError::Failed(error.to_string()),
+            })
+        })
+    }
+}
