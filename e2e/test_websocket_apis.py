@@ -9,6 +9,7 @@ import re
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -20,7 +21,7 @@ import websockets.exceptions
 import websockets.sync.client
 from botocore.exceptions import ClientError
 
-from packages import create, package
+from packages import BOTO3, create, modules, package, package_of
 from server import Server
 
 CODE = package(app__py='''
@@ -387,6 +388,35 @@ def back():
     yield f"http://127.0.0.1:{server.server_port}/in"
     server.shutdown()
     server.server_close()
+
+
+INSIDE = """
+import os
+import boto3
+
+def handler(event, context):
+    context = event["requestContext"]
+    # The client finds the server at AWS_ENDPOINT_URL; the id is enough. So it does below the path of the stage.
+    plain = boto3.client("apigatewaymanagementapi")
+    plain.post_to_connection(ConnectionId=context["connectionId"], Data=b"by the server's address")
+    stage = f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{context['apiId']}/{context['stage']}"
+    boto3.client("apigatewaymanagementapi", endpoint_url=stage).post_to_connection(
+        ConnectionId=context["connectionId"], Data=b"by the stage's address")
+    return {"statusCode": 200}
+"""
+
+
+def test_a_function_talks_to_its_connection(api, functions):
+    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    arn = create(functions, "ws-inside", package_of({"app.py": INSIDE, **modules(BOTO3)}), runtime, MemorySize=512,
+                 Timeout=60)["FunctionArn"]
+    functions.add_permission(FunctionName=arn, StatementId="gateway", Action="lambda:InvokeFunction",
+                             Principal="apigateway.amazonaws.com", SourceArn="arn:aws:execute-api:us-east-1:000000000000:*")
+    api.route("$default", IntegrationType="AWS_PROXY", IntegrationUri=arn)
+    with api.connect() as client:
+        client.send("x")
+        assert client.recv(timeout=60) == "by the server's address"
+        assert client.recv(timeout=60) == "by the stage's address"
 
 
 def test_integrations_other_than_functions_as_proxies(api, back):

@@ -40,6 +40,7 @@ const STEPS: &[Step] = &[
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["build-essential"]),
     ("cmake", &["cmake"]),
+    ("chromium", &["chromium"]),
     ("curl", &["curl"]),
     ("docker-registry", &["docker-registry"]),
     ("go", &["golang-go"]),

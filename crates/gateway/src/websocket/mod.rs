@@ -258,7 +258,12 @@ async fn serve(
         upgraded,
     );
     match plain {
-        Ok(parts) => drive::drive(parts.io.into_inner(), parts.read_buf, connection, inbox).await,
+        Ok(parts) => {
+            // A copy: what hyper read is a part of its buffer, however small, and would keep all of it.
+            let early = Bytes::copy_from_slice(&parts.read_buf);
+            drop(parts.read_buf);
+            drive::drive(parts.io.into_inner(), early, connection, inbox).await
+        }
         Err(upgraded) => {
             drive::drive(TokioIo::new(upgraded), Bytes::new(), connection, inbox).await
         }
