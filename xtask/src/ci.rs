@@ -39,8 +39,8 @@ const STEPS: &[Step] = &[
 /// What a program that is missing is called in Debian.
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["build-essential"]),
-    ("cmake", &["cmake"]),
     ("chromium", &["chromium"]),
+    ("cmake", &["cmake"]),
     ("curl", &["curl"]),
     ("docker-registry", &["docker-registry"]),
     ("go", &["golang-go"]),
