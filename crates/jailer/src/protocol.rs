@@ -84,6 +84,8 @@ pub enum Reply {
         enforced: Enforced,
         /// The cgroup directories that the server removes if sandboxd dies.
         cgroups: Vec<PathBuf>,
+        /// The files by writing 0 to which a thread of the server goes before functions.
+        server_entrances: Vec<PathBuf>,
         /// Why sandboxes do not reach what they should of the network; empty when they do.
         no_network: String,
     },
@@ -224,10 +226,11 @@ impl Reply {
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         let mut out = Writer::default();
         match self {
-            Self::Ready { enforced, cgroups, no_network } => {
+            Self::Ready { enforced, cgroups, server_entrances, no_network } => {
                 out.u8(0);
                 write_enforced(&mut out, enforced);
                 out.list(cgroups, |out, path| out.path(path));
+                out.list(server_entrances, |out, path| out.path(path));
                 out.str(no_network);
             }
             Self::Refused(failure) => {
@@ -270,6 +273,7 @@ impl Reply {
             0 => Self::Ready {
                 enforced: read_enforced(&mut input)?,
                 cgroups: input.list(limits::MAX_BINDS, Reader::path)?,
+                server_entrances: input.list(limits::MAX_BINDS, Reader::path)?,
                 no_network: input.str()?,
             },
             1 => Self::Refused(input.failure()?),

@@ -106,6 +106,7 @@ pub(crate) fn run(control: OwnedFd) -> io::Result<()> {
     let reply = ready.map_or_else(Reply::Refused, |enforced| Reply::Ready {
         enforced,
         cgroups: daemon.hierarchies.paths(),
+        server_entrances: daemon.hierarchies.server_entrances(),
         no_network,
     });
     if daemon.reply(&reply).is_ok() && !refused {

@@ -55,12 +55,25 @@ struct Daemon {
     link: Arc<Link>,
     holds: Holds,
     cgroups: Vec<PathBuf>,
+    server_entrances: Vec<PathBuf>,
+}
+
+/// The directories and files that sandboxd says when it is ready.
+struct Ready {
+    holds: Holds,
+    cgroups: Vec<PathBuf>,
+    server_entrances: Vec<PathBuf>,
 }
 
 impl Keeper {
     /// Starts sandboxd, and a thread that listens to it and replaces it. Blocks until it is ready.
     pub(crate) fn start(config: Config) -> Result<(Arc<Self>, Holds), Error> {
+        gatemill_jailer::take_short_turns();
         let daemon = Daemon::start(&config)?;
+        // Threads that this one starts from here on are in there with it. Without it, all is as on a machine without cgroups.
+        for entrance in &daemon.server_entrances {
+            let _ = std::fs::write(entrance, "0");
+        }
         let holds = daemon.holds.clone();
         let (stage, _) = watch::channel(Stage::Lives(Arc::clone(&daemon.link)));
         let keeper = Arc::new(Self { stage, closing: AtomicBool::new(false) });
@@ -160,7 +173,7 @@ impl Daemon {
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|e| Error::Spawn(e.into()))?;
         let mut child = spawn_self(theirs).map_err(Error::Spawn)?;
-        let (holds, cgroups) = match configure(&ours, config, state_dir) {
+        let Ready { holds, cgroups, server_entrances } = match configure(&ours, config, state_dir) {
             Ok(ready) => ready,
             Err(error) => {
                 drop(ours);
@@ -169,7 +182,7 @@ impl Daemon {
             }
         };
         let link = Arc::new(Link::new(ours).map_err(Error::Spawn)?);
-        Ok(Self { child, link, holds, cgroups })
+        Ok(Self { child, link, holds, cgroups, server_entrances })
     }
 
     fn end(mut self) {
@@ -191,11 +204,7 @@ fn spawn_self(socket: OwnedFd) -> io::Result<Child> {
         .spawn()
 }
 
-fn configure(
-    socket: &OwnedFd,
-    config: &Config,
-    state_dir: PathBuf,
-) -> Result<(Holds, Vec<PathBuf>), Error> {
+fn configure(socket: &OwnedFd, config: &Config, state_dir: PathBuf) -> Result<Ready, Error> {
     let Config { isolation, uid_base, ref network, .. } = *config;
     let network = network.clone();
     let request = Request::Configure { isolation, state_dir, uid_base, network };
@@ -204,8 +213,8 @@ fn configure(
     let mut buffer = vec![0; gatemill_jailer::limits::MAX_MESSAGE_BYTES];
     let length = receive_in_time(socket, &mut buffer).map_err(Error::Spawn)?;
     match Reply::decode(&buffer[..length]) {
-        Ok(Reply::Ready { enforced, cgroups, no_network }) => {
-            Ok((Holds { enforced, no_network }, cgroups))
+        Ok(Reply::Ready { enforced, cgroups, server_entrances, no_network }) => {
+            Ok(Ready { holds: Holds { enforced, no_network }, cgroups, server_entrances })
         }
         Ok(Reply::Refused(failure)) => Err(Error::Unsupported(failure)),
         _ => Err(Error::Gone),

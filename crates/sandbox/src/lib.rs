@@ -29,6 +29,6 @@ pub use gatemill_jailer::protocol::ExitStatus;
 pub use gatemill_jailer::{
     Assignment, Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
 };
-pub use sandbox::{API_ADDRESS, Exit, Sandbox, Sockets};
+pub use sandbox::{API_ADDRESS, Exit, Sandbox, Sockets, Turn};
 pub use sandboxes::{Config, Sandboxes};
 pub use template::Template;

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use gatemill_jailer::protocol::Request;
 use gatemill_jailer::{Enforced, Isolation, Network, Spec, Start, socket};
@@ -205,6 +205,7 @@ impl Sandboxes {
             memory_bytes,
             peak_file,
             peak_seen: AtomicU64::new(0),
+            started: AtomicU32::new(0),
         })
     }
 

@@ -62,6 +62,7 @@ fn replies() -> Vec<Reply> {
         Reply::Ready {
             enforced,
             cgroups: vec!["/sys/fs/cgroup/gatemill.1".into()],
+            server_entrances: vec!["/sys/fs/cgroup/cpu/gatemill-server/tasks".into()],
             no_network: "it takes root".into(),
         },
         Reply::Refused(failure),

@@ -189,8 +189,8 @@ fn on_the_spot(
         return None;
     }
     instance.keep_here(true);
-    let Instance { wires, log, version, .. } = &mut *instance;
-    let heard = wires.converse_at_once(outgoing, reader, log, &*lambda.clock);
+    let Instance { wires, log, version, core, .. } = &mut *instance;
+    let heard = wires.converse_at_once(core.is_some(), outgoing, reader, log, &*lambda.clock);
     if heard.is_some() {
         version.pace.hit();
     } else {
