@@ -27,7 +27,7 @@ use tokio::{
 use crate::{
     call_log::CallLog,
     frame::{Frame, Garbage, InvokeMeta, Kind, Reader},
-    limits::{ON_THE_SPOT, ON_THE_SPOT_UNSERVED},
+    limits::{ON_THE_SPOT, ON_THE_SPOT_CPU, ON_THE_SPOT_MAX},
     log_pump::LogPump,
     runtime_api::{
         Api, Facts,
@@ -298,8 +298,9 @@ impl Wires {
     /// Asks, and hears one frame if it comes within [`ON_THE_SPOT`]; this thread sleeps meanwhile. `None` when it did
     /// not: then [`Self::converse`] goes on with the same question and reader.
     ///
-    /// A function that is kept to the core of this thread and did not get it in that time is waited for further: it is as
-    /// quick as ever, and what else this thread could do in the meantime would want the same core.
+    /// A function that is kept to the core of this thread, wants it and had little of it is waited for further: it may be as
+    /// quick as ever and not have got the core, or cold, and never gets warm when others are begun beside it. What else this
+    /// thread could do in the meantime would want the same core.
     pub(crate) fn converse_at_once(
         &mut self,
         is_kept_here: bool,
@@ -482,15 +483,15 @@ struct Patience {
 
 impl Patience {
     fn new(now: Instant) -> Self {
-        Self { until: now + ON_THE_SPOT, end: now + ON_THE_SPOT_UNSERVED, ran: None }
+        Self { until: now + ON_THE_SPOT, end: now + ON_THE_SPOT_MAX, ran: None }
     }
 
-    /// Whether it is worth to wait on: the function wants the CPU, and has not had it.
+    /// Whether it is worth to wait on: the function wants the CPU, and has not had much of it.
     fn lasts(&mut self, turn: Option<Turn>, now: Instant) -> bool {
         let Some(turn) = turn.filter(|turn| turn.wants_cpu && now < self.end) else { return false };
         let before = *self.ran.get_or_insert(turn.ran);
         self.until = now + ON_THE_SPOT;
-        turn.ran.saturating_sub(before) < ON_THE_SPOT
+        turn.ran.saturating_sub(before) < ON_THE_SPOT_CPU
     }
 }
 
@@ -531,7 +532,7 @@ mod tests {
     }
 
     #[test]
-    fn only_who_wants_the_cpu_and_does_not_get_it_is_waited_for_further() {
+    fn only_who_wants_the_cpu_and_had_little_of_it_is_waited_for_further() {
         let now = Instant::now();
         let ran = Duration::from_secs(7);
         assert!(!Patience::new(now).lasts(None, now));
@@ -539,15 +540,15 @@ mod tests {
         let mut patience = Patience::new(now);
         assert!(patience.lasts(turn(true, ran), now + ON_THE_SPOT));
         assert_eq!(patience.until, now + 2 * ON_THE_SPOT);
-        assert!(patience.lasts(turn(true, ran + ON_THE_SPOT / 2), now + 2 * ON_THE_SPOT));
-        assert!(!patience.lasts(turn(true, ran + ON_THE_SPOT), now + 3 * ON_THE_SPOT));
+        assert!(patience.lasts(turn(true, ran + ON_THE_SPOT_CPU / 2), now + 2 * ON_THE_SPOT));
+        assert!(!patience.lasts(turn(true, ran + ON_THE_SPOT_CPU), now + 3 * ON_THE_SPOT));
     }
 
     #[test]
     fn patience_has_an_end() {
         let now = Instant::now();
         let mut patience = Patience::new(now);
-        assert!(patience.lasts(turn(true, Duration::ZERO), now + ON_THE_SPOT_UNSERVED / 2));
-        assert!(!patience.lasts(turn(true, Duration::ZERO), now + ON_THE_SPOT_UNSERVED));
+        assert!(patience.lasts(turn(true, Duration::ZERO), now + ON_THE_SPOT_MAX / 2));
+        assert!(!patience.lasts(turn(true, Duration::ZERO), now + ON_THE_SPOT_MAX));
     }
 }
