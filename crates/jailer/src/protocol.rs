@@ -84,10 +84,13 @@ pub enum Reply {
         enforced: Enforced,
         /// The cgroup directories that the server removes if sandboxd dies.
         cgroups: Vec<PathBuf>,
-        /// The files by writing 0 to which a thread of the server goes before functions.
-        server_entrances: Vec<PathBuf>,
         /// Why sandboxes do not reach what they should of the network; empty when they do.
         no_network: String,
+    },
+    /// Said first of all, before what takes its time: cgroups are there.
+    Prepared {
+        /// The files by writing 0 to which a thread of the server goes before functions.
+        server_entrances: Vec<PathBuf>,
     },
     /// Not configured: this step of the trial sandbox failed. sandboxd exits.
     Refused(Failure),
@@ -226,12 +229,15 @@ impl Reply {
     pub fn encode(&self) -> Result<Vec<u8>, Malformed> {
         let mut out = Writer::default();
         match self {
-            Self::Ready { enforced, cgroups, server_entrances, no_network } => {
+            Self::Ready { enforced, cgroups, no_network } => {
                 out.u8(0);
                 write_enforced(&mut out, enforced);
                 out.list(cgroups, |out, path| out.path(path));
-                out.list(server_entrances, |out, path| out.path(path));
                 out.str(no_network);
+            }
+            Self::Prepared { server_entrances } => {
+                out.u8(6);
+                out.list(server_entrances, |out, path| out.path(path));
             }
             Self::Refused(failure) => {
                 out.u8(1);
@@ -273,7 +279,6 @@ impl Reply {
             0 => Self::Ready {
                 enforced: read_enforced(&mut input)?,
                 cgroups: input.list(limits::MAX_BINDS, Reader::path)?,
-                server_entrances: input.list(limits::MAX_BINDS, Reader::path)?,
                 no_network: input.str()?,
             },
             1 => Self::Refused(input.failure()?),
@@ -294,6 +299,7 @@ impl Reply {
                 memory_peak_bytes: input.u64()?,
             },
             5 => Self::Assigned { ticket: input.u64()? },
+            6 => Self::Prepared { server_entrances: input.list(limits::MAX_BINDS, Reader::path)? },
             _ => return Err(Malformed),
         };
         input.end()?;

@@ -30,5 +30,5 @@ pub use gatemill_jailer::{
     Assignment, Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
 };
 pub use sandbox::{API_ADDRESS, Exit, Sandbox, Sockets, Turn};
-pub use sandboxes::{Config, Sandboxes};
+pub use sandboxes::{Config, Preparation, Sandboxes};
 pub use template::Template;
