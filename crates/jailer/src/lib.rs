@@ -63,11 +63,10 @@ pub fn run_if_called() {
     sys::exit_now(code)
 }
 
-/// Asks for short turns on the CPU for the calling thread and everything that it starts, sandboxes too. The kernel gives a
-/// process that wants short turns its next one sooner.
+/// Asks for short turns on the CPU for the calling thread and the threads and the sandboxd that it starts. The kernel gives a
+/// process that wants short turns its next one sooner. Sandboxes have ordinary ones.
 pub fn take_short_turns() {
-    // A hint: without it, calls wait longer where CPU is scarce.
-    let _ = sys::take_turns_of(limits::CPU_TURN);
+    sys::take_short_turns();
 }
 
 /// Removes cgroups that a sandboxd left behind because it was killed: the directories of

@@ -100,6 +100,7 @@ pub(crate) fn run(control: OwnedFd) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let mut daemon = Sandboxd::new(control, isolation, &state_dir, uid_base)?;
+    daemon.hierarchies.join_server();
     let server_entrances = daemon.hierarchies.server_entrances();
     if daemon.reply(&Reply::Prepared { server_entrances }).is_err() {
         daemon.end();
