@@ -51,7 +51,7 @@ impl Bench {
         report.value(what, ordinary / 1e3, "ms", "");
         report.ratio("p99 beside hogs, ordinary / ours", 1, ordinary / beside, ">= 20");
         let hog = self.handlers().join("hog.py");
-        gatemill.create_function("hog", "python", "hog.handler", &hog)?;
+        gatemill.serve_function("hog", "python", "hog.handler", &hog)?;
         let event = format!(r#"{{"seconds": {}}}"#, self.seconds + 1.0);
         let p99 = std::thread::scope(|scope| {
             let calls = [(); HOGS]
