@@ -88,7 +88,7 @@ impl Live {
         if let Some(compiled) = api.fresh() {
             return Ok(compiled.api.clone());
         }
-        self.compile(id, &api).await
+        Box::pin(self.compile(id, &api)).await
     }
 
     async fn compile(&self, id: &str, api: &Arc<LiveApi>) -> Result<Option<Arc<ApiSnapshot>>> {

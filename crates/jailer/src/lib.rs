@@ -65,6 +65,12 @@ pub fn run_if_called() {
     sys::exit_now(code)
 }
 
+/// Asks for short turns on the CPU for the calling thread and the threads and the sandboxd that it starts. The kernel gives a
+/// process that wants short turns its next one sooner. Sandboxes have ordinary ones.
+pub fn take_short_turns() {
+    sys::take_short_turns();
+}
+
 /// Removes cgroups that a sandboxd left behind because it was killed: the directories of
 /// [`protocol::Reply::Ready`]. Waits within bounds for the processes in them to die.
 pub fn remove_cgroups(dirs: &[std::path::PathBuf]) {

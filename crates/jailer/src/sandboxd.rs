@@ -100,8 +100,14 @@ pub(crate) fn run(control: OwnedFd) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let mut daemon = Sandboxd::new(control, isolation, &state_dir, uid_base)?;
-    let no_network = daemon.connect(&network, &state_dir);
-    let ready = daemon.try_out(&state_dir);
+    daemon.hierarchies.join_server();
+    let server_entrances = daemon.hierarchies.server_entrances();
+    if daemon.reply(&Reply::Prepared { server_entrances }).is_err() {
+        daemon.end();
+        return Ok(());
+    }
+    let (no_network, tried) = daemon.connect(&network, &state_dir);
+    let ready = tried.map_or_else(|| daemon.try_out(&state_dir), Ok);
     let refused = ready.is_err();
     let reply = ready.map_or_else(Reply::Refused, |enforced| Reply::Ready {
         enforced,
@@ -160,11 +166,12 @@ impl Sandboxd {
     }
 
     /// Prepares the network, and tries it out, so that what cannot be had is known before a sandbox needs it. Returns why
-    /// there is none, which is nothing where none is wanted.
-    fn connect(&mut self, network: &Network, state_dir: &Path) -> String {
+    /// there is none, which is nothing where none is wanted, and what a sandbox that it was tried with found to hold.
+    fn connect(&mut self, network: &Network, state_dir: &Path) -> (String, Option<Enforced>) {
+        let mut tried = None;
         if self.isolation == Isolation::Process {
             // Programs have the host's.
-            return String::new();
+            return (String::new(), tried);
         }
         let mut reason = match Uplink::prepare(network) {
             Ok(uplink) => {
@@ -173,19 +180,22 @@ impl Sandboxd {
             }
             Err(reason) => reason,
         };
-        if self.uplink.is_some()
-            && let Err(failure) = self.try_out(state_dir)
-        {
-            // Without it, what else may be wrong shows in the trial that follows.
-            reason = format!("a sandbox cannot be connected: {failure}");
-            self.disconnect();
+        if self.uplink.is_some() {
+            match self.try_out(state_dir) {
+                Ok(enforced) => tried = Some(enforced),
+                // Without it, what else may be wrong shows in the trial that follows.
+                Err(failure) => {
+                    reason = format!("a sandbox cannot be connected: {failure}");
+                    self.disconnect();
+                }
+            }
         }
         let mut end = reason.len().min(limits::MAX_REASON_BYTES);
         while !reason.is_char_boundary(end) {
             end -= 1;
         }
         reason.truncate(end);
-        reason
+        (reason, tried)
     }
 
     /// One sandbox through all steps but the `execve`, so that what is said to hold, holds.

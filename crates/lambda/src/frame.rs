@@ -140,7 +140,11 @@ impl InvokeMeta<'_> {
             if at > 0 {
                 head.put_u8(0);
             }
-            head.extend(field.bytes().filter(|byte| *byte != 0));
+            if field.contains('\0') {
+                head.extend(field.bytes().filter(|byte| *byte != 0));
+            } else {
+                head.put_slice(field.as_bytes());
+            }
         }
         let meta_len = head.len() - HEADER_BYTES - 4;
         let body_len = 4 + meta_len + payload_len;

@@ -177,6 +177,10 @@ pub const LOG_GATHERING: Duration = Duration::from_millis(20);
 /// How long a data-plane thread waits on the spot for an answer before it turns to its other connections. A small
 /// function takes a tenth of it.
 pub const ON_THE_SPOT: Duration = Duration::from_micros(200);
+/// What a function may use of the CPU while it is waited for further, because it wants more.
+pub const ON_THE_SPOT_CPU: Duration = Duration::from_millis(1);
+/// The longest wait on the spot, however little of the CPU the function got: more than a tick of the scheduler.
+pub const ON_THE_SPOT_MAX: Duration = Duration::from_millis(5);
 /// Calls of a function that are not waited for on the spot after one that did not answer in time, the first time.
 pub const SPOT_PAUSE_MIN: u32 = 8;
 /// The same after many such calls in a row.

@@ -364,8 +364,8 @@ pub(crate) fn facts(
 /// be executed is the shell's complaint and the runtime's exit.
 fn command(pack: &Pack, configuration: &Configuration) -> (PathBuf, Vec<String>) {
     let args = pack.args_for(configuration.memory_mb);
-    let own = configuration.environment.as_ref();
-    let wrapper = own.and_then(|own| own.get(EXEC_WRAPPER)).filter(|path| !path.is_empty());
+    let wrapper = configuration.variables().find(|(name, _)| *name == EXEC_WRAPPER);
+    let wrapper = wrapper.map(|(_, path)| path).filter(|path| !path.is_empty());
     match wrapper {
         Some(wrapper) if pack.family != Family::Provided => {
             let runtime = pack.program.to_string_lossy().into_owned();

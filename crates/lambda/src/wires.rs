@@ -17,7 +17,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use gatemill_sandbox::{Fate, Sandbox};
+use gatemill_sandbox::{Fate, Sandbox, Turn};
 use gatemill_wire::{Clock, Timestamp};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::{
@@ -29,7 +29,7 @@ use crate::{
     call_log::CallLog,
     external::{self, External},
     frame::{Frame, Garbage, InvokeMeta, Kind, Reader},
-    limits::ON_THE_SPOT,
+    limits::{ON_THE_SPOT, ON_THE_SPOT_CPU, ON_THE_SPOT_MAX},
     log_pump::LogPump,
     runtime_api::{
         Api, Facts,
@@ -380,8 +380,13 @@ impl Wires {
 
     /// Asks, and hears one frame if it comes within [`ON_THE_SPOT`]; this thread sleeps meanwhile. `None` when it did
     /// not: then [`Self::converse`] goes on with the same question and reader.
+    ///
+    /// A function that is kept to the core of this thread, wants it and had little of it is waited for further: it may be as
+    /// quick as ever and not have got the core, or cold, and never gets warm when others are begun beside it. What else this
+    /// thread could do in the meantime would want the same core.
     pub(crate) fn converse_at_once(
         &mut self,
+        is_kept_here: bool,
         outgoing: &mut Outgoing,
         reader: &mut Reader,
         log: &mut CallLog,
@@ -390,13 +395,20 @@ impl Wires {
         if let Err(heard) = self.send(outgoing) {
             return Some(heard);
         }
-        let deadline = Instant::now() + ON_THE_SPOT;
+        let mut patience = Patience::new(Instant::now());
         while outgoing.is_done() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let channel = &self.channel.get_ref().0.channel;
+            let left = patience.until.saturating_duration_since(Instant::now());
+            let sandbox = &self.channel.get_ref().0;
+            let channel = &sandbox.channel;
             let heard = match wait_readable(channel, left) {
                 Ok(true) => receive(channel, reader),
-                Ok(false) => return None,
+                Ok(false) => {
+                    let turn = if is_kept_here { sandbox.turn() } else { None };
+                    if patience.lasts(turn, Instant::now()) {
+                        continue;
+                    }
+                    return None;
+                }
                 Err(error) => Err(error),
             };
             let heard = match heard {
@@ -636,6 +648,31 @@ fn poll_external(external: &Option<Box<External>>) -> impl Future<Output = ()> {
     })
 }
 
+/// How long an answer is waited for on the spot.
+#[derive(Debug)]
+struct Patience {
+    /// When the function is looked at next.
+    until: Instant,
+    /// When it is over, whatever the function does.
+    end: Instant,
+    /// How long the function had run when it was looked at first.
+    ran: Option<Duration>,
+}
+
+impl Patience {
+    fn new(now: Instant) -> Self {
+        Self { until: now + ON_THE_SPOT, end: now + ON_THE_SPOT_MAX, ran: None }
+    }
+
+    /// Whether it is worth to wait on: the function wants the CPU, and has not had much of it.
+    fn lasts(&mut self, turn: Option<Turn>, now: Instant) -> bool {
+        let Some(turn) = turn.filter(|turn| turn.wants_cpu && now < self.end) else { return false };
+        let before = *self.ran.get_or_insert(turn.ran);
+        self.until = now + ON_THE_SPOT;
+        turn.ran.saturating_sub(before) < ON_THE_SPOT_CPU
+    }
+}
+
 /// Sleeps until there is something to read, or this long; whether there is.
 fn wait_readable(channel: &UnixStream, at_most: Duration) -> io::Result<bool> {
     let limit =
@@ -667,4 +704,34 @@ pub(crate) fn read_pipe(mut pipe: &PipeReader, take: impl FnOnce(&[u8])) -> io::
         take(&scratch[..read]);
         Ok(read)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn turn(wants_cpu: bool, ran: Duration) -> Option<Turn> {
+        Some(Turn { wants_cpu, ran })
+    }
+
+    #[test]
+    fn only_who_wants_the_cpu_and_had_little_of_it_is_waited_for_further() {
+        let now = Instant::now();
+        let ran = Duration::from_secs(7);
+        assert!(!Patience::new(now).lasts(None, now));
+        assert!(!Patience::new(now).lasts(turn(false, ran), now));
+        let mut patience = Patience::new(now);
+        assert!(patience.lasts(turn(true, ran), now + ON_THE_SPOT));
+        assert_eq!(patience.until, now + 2 * ON_THE_SPOT);
+        assert!(patience.lasts(turn(true, ran + ON_THE_SPOT_CPU / 2), now + 2 * ON_THE_SPOT));
+        assert!(!patience.lasts(turn(true, ran + ON_THE_SPOT_CPU), now + 3 * ON_THE_SPOT));
+    }
+
+    #[test]
+    fn patience_has_an_end() {
+        let now = Instant::now();
+        let mut patience = Patience::new(now);
+        assert!(patience.lasts(turn(true, Duration::ZERO), now + ON_THE_SPOT_MAX / 2));
+        assert!(!patience.lasts(turn(true, Duration::ZERO), now + ON_THE_SPOT_MAX));
+    }
 }

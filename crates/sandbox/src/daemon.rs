@@ -57,10 +57,17 @@ struct Daemon {
     cgroups: Vec<PathBuf>,
 }
 
+/// A sandboxd that has its cgroups and tries a sandbox out.
+#[derive(Debug)]
+pub(crate) struct Preparing {
+    child: Child,
+    socket: OwnedFd,
+}
+
 impl Keeper {
-    /// Starts sandboxd, and a thread that listens to it and replaces it. Blocks until it is ready.
-    pub(crate) fn start(config: Config) -> Result<(Arc<Self>, Holds), Error> {
-        let daemon = Daemon::start(&config)?;
+    /// Waits until sandboxd is ready, and starts a thread that listens to it and replaces it.
+    pub(crate) fn start(config: Config, begun: Preparing) -> Result<(Arc<Self>, Holds), Error> {
+        let daemon = begun.ready()?;
         let holds = daemon.holds.clone();
         let (stage, _) = watch::channel(Stage::Lives(Arc::clone(&daemon.link)));
         let keeper = Arc::new(Self { stage, closing: AtomicBool::new(false) });
@@ -152,24 +159,75 @@ impl Keeper {
     }
 }
 
-impl Daemon {
-    fn start(config: &Config) -> Result<Self, Error> {
+impl Preparing {
+    /// Starts sandboxd. Returns when it has its cgroups, and then this thread and those that it starts from here on go
+    /// before functions.
+    pub(crate) fn begin(config: &Config) -> Result<Self, Error> {
+        gatemill_jailer::take_short_turns();
         std::fs::create_dir_all(&config.state_dir).map_err(Error::Spawn)?;
         let state_dir = std::path::absolute(&config.state_dir).map_err(Error::Spawn)?;
-        let (ours, theirs) =
+        let (socket, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|e| Error::Spawn(e.into()))?;
-        let mut child = spawn_self(theirs).map_err(Error::Spawn)?;
-        let (holds, cgroups) = match configure(&ours, config, state_dir) {
-            Ok(ready) => ready,
-            Err(error) => {
-                drop(ours);
-                let _ = child.wait();
-                return Err(error);
+        let child = spawn_self(theirs).map_err(Error::Spawn)?;
+        let mut begun = Self { child, socket };
+        match begun.configure(config, state_dir) {
+            Ok(server_entrances) => {
+                // Where that cannot be, all is as on a machine without cgroups.
+                for entrance in server_entrances {
+                    let _ = std::fs::write(entrance, "0");
+                }
+                Ok(begun)
             }
+            Err(error) => Err(begun.fail(error)),
+        }
+    }
+
+    /// Tells sandboxd what it shall be; gives the files through which the server goes before functions.
+    fn configure(&self, config: &Config, state_dir: PathBuf) -> Result<Vec<PathBuf>, Error> {
+        let Config { isolation, uid_base, ref network, .. } = *config;
+        let network = network.clone();
+        let request = Request::Configure { isolation, state_dir, uid_base, network };
+        let bytes = request.encode().map_err(|_| Error::TooLong)?;
+        socket::send(&self.socket, &bytes, &[], true).map_err(|e| Error::Spawn(e.into()))?;
+        match self.reply()? {
+            Reply::Prepared { server_entrances } => Ok(server_entrances),
+            Reply::Refused(failure) => Err(Error::Unsupported(failure)),
+            _ => Err(Error::Gone),
+        }
+    }
+
+    /// Waits for the end of the trial.
+    fn ready(mut self) -> Result<Daemon, Error> {
+        let (holds, cgroups) = match self.reply() {
+            Ok(Reply::Ready { enforced, cgroups, no_network }) => {
+                (Holds { enforced, no_network }, cgroups)
+            }
+            Ok(Reply::Refused(failure)) => return Err(self.fail(Error::Unsupported(failure))),
+            Ok(_) => return Err(self.fail(Error::Gone)),
+            Err(error) => return Err(self.fail(error)),
         };
-        let link = Arc::new(Link::new(ours).map_err(Error::Spawn)?);
-        Ok(Self { child, link, holds, cgroups })
+        let link = Arc::new(Link::new(self.socket).map_err(Error::Spawn)?);
+        Ok(Daemon { child: self.child, link, holds, cgroups })
+    }
+
+    fn reply(&self) -> Result<Reply, Error> {
+        let mut buffer = vec![0; gatemill_jailer::limits::MAX_MESSAGE_BYTES];
+        let length = receive_in_time(&self.socket, &mut buffer).map_err(Error::Spawn)?;
+        Reply::decode(&buffer[..length]).map_err(|_| Error::Gone)
+    }
+
+    /// Lets it end, and passes the reason on.
+    fn fail(&mut self, error: Error) -> Error {
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        let _ = self.child.wait();
+        error
+    }
+}
+
+impl Daemon {
+    fn start(config: &Config) -> Result<Self, Error> {
+        Preparing::begin(config)?.ready()
     }
 
     fn end(mut self) {
@@ -189,27 +247,6 @@ fn spawn_self(socket: OwnedFd) -> io::Result<Child> {
         .stdout(Stdio::null())
         .stderr(Stdio::inherit())
         .spawn()
-}
-
-fn configure(
-    socket: &OwnedFd,
-    config: &Config,
-    state_dir: PathBuf,
-) -> Result<(Holds, Vec<PathBuf>), Error> {
-    let Config { isolation, uid_base, ref network, .. } = *config;
-    let network = network.clone();
-    let request = Request::Configure { isolation, state_dir, uid_base, network };
-    let bytes = request.encode().map_err(|_| Error::TooLong)?;
-    socket::send(socket, &bytes, &[], true).map_err(|e| Error::Spawn(e.into()))?;
-    let mut buffer = vec![0; gatemill_jailer::limits::MAX_MESSAGE_BYTES];
-    let length = receive_in_time(socket, &mut buffer).map_err(Error::Spawn)?;
-    match Reply::decode(&buffer[..length]) {
-        Ok(Reply::Ready { enforced, cgroups, no_network }) => {
-            Ok((Holds { enforced, no_network }, cgroups))
-        }
-        Ok(Reply::Refused(failure)) => Err(Error::Unsupported(failure)),
-        _ => Err(Error::Gone),
-    }
 }
 
 fn receive_in_time(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<usize> {

@@ -33,6 +33,6 @@ pub use gatemill_jailer::{
     Assignment, Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
 };
 pub use holder::{Fate, Holder, Who};
-pub use sandbox::{API_ADDRESS, Exit, Sandbox, Sockets};
-pub use sandboxes::{Config, Sandboxes};
+pub use sandbox::{API_ADDRESS, Exit, Sandbox, Sockets, Turn};
+pub use sandboxes::{Config, Preparation, Sandboxes};
 pub use template::Template;

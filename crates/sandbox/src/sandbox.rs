@@ -8,7 +8,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use gatemill_jailer::protocol::{ExitStatus, Request};
 use gatemill_jailer::{Assignment, process_tree, socket};
@@ -38,6 +39,15 @@ pub struct Exit {
     pub memory_peak_bytes: u64,
 }
 
+/// How a thread stands with the scheduler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Turn {
+    /// It runs, or would if it were its turn.
+    pub wants_cpu: bool,
+    /// How long it has run in all.
+    pub ran: Duration,
+}
+
 /// A started sandbox. Dropping it kills it.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -65,6 +75,8 @@ pub struct Sandbox {
     /// Empty without a memory cgroup.
     pub(crate) peak_file: PathBuf,
     pub(crate) peak_seen: AtomicU64,
+    /// Host pid of the program below the first process, once somebody asked; 0 before.
+    pub(crate) started: AtomicU32,
 }
 
 impl Sandbox {
@@ -189,6 +201,28 @@ impl Sandbox {
                 let _ = pidfd_send_signal(&held, Signal::TERM);
             }
         }
+    }
+
+    /// How the program's first thread stands with the scheduler; `None` where the system does not say. A few microseconds.
+    pub fn turn(&self) -> Option<Turn> {
+        let pid = self.program.or_else(|| self.started_program())?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let (_, state) = stat.rsplit_once(") ")?;
+        let ran = fs::read_to_string(format!("/proc/{pid}/schedstat")).ok()?;
+        let ran = ran.split_whitespace().next()?.parse().ok()?;
+        Some(Turn { wants_cpu: state.starts_with('R'), ran: Duration::from_nanos(ran) })
+    }
+
+    /// The program that the first process started.
+    fn started_program(&self) -> Option<u32> {
+        let known = self.started.load(Ordering::Relaxed);
+        if known != 0 {
+            return Some(known);
+        }
+        let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", self.pid)).ok()?;
+        let child = children.split_whitespace().next()?.parse().ok()?;
+        self.started.store(child, Ordering::Relaxed);
+        Some(child)
     }
 
     /// The processes above all others of the sandbox.

@@ -6,14 +6,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use gatemill_jailer::protocol::Request;
 use gatemill_jailer::{Enforced, Isolation, Network, Spec, Start, socket};
 use rustix::pipe::{PipeFlags, pipe_with};
 use tokio::sync::Semaphore;
 
-use crate::daemon::{Holds, Keeper};
+use crate::daemon::{Holds, Keeper, Preparing};
 use crate::error::Error;
 use crate::holder::Holder;
 use crate::limits;
@@ -44,6 +44,23 @@ pub struct Sandboxes {
     starts: Arc<Semaphore>,
 }
 
+/// Sandboxes that sandboxd still tries out.
+#[derive(Debug)]
+pub struct Preparation {
+    config: Config,
+    preparing: Preparing,
+}
+
+impl Preparation {
+    /// The second half of [`Sandboxes::spawn`]: waits until sandboxd is ready.
+    ///
+    /// # Errors
+    /// As [`Sandboxes::spawn`].
+    pub fn ready(self) -> Result<Sandboxes, Error> {
+        Sandboxes::new(self.config, self.preparing)
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -64,7 +81,21 @@ impl Sandboxes {
     /// # Errors
     /// [`Error::Spawn`], or [`Error::Unsupported`] when the machine cannot make such a sandbox.
     pub fn spawn(config: &Config) -> Result<Self, Error> {
-        let (keeper, holds) = Keeper::start(config.clone())?;
+        Self::prepare(config)?.ready()
+    }
+
+    /// The first half of [`Sandboxes::spawn`], before a program has threads: what sandboxd tries out takes its time, in
+    /// which the program can do other things. Threads that the caller starts afterwards go before functions where CPU is
+    /// scarce.
+    ///
+    /// # Errors
+    /// As [`Sandboxes::spawn`].
+    pub fn prepare(config: &Config) -> Result<Preparation, Error> {
+        Ok(Preparation { config: config.clone(), preparing: Preparing::begin(config)? })
+    }
+
+    fn new(config: Config, preparing: Preparing) -> Result<Self, Error> {
+        let (keeper, holds) = Keeper::start(config, preparing)?;
         let starts = Arc::new(Semaphore::new(limits::STARTS_AT_ONCE));
         let Holds { enforced, no_network } = holds;
         Ok(Self { keeper, enforced, no_network: no_network.into(), starts })
@@ -212,6 +243,7 @@ impl Sandboxes {
             memory_bytes,
             peak_file,
             peak_seen: AtomicU64::new(0),
+            started: AtomicU32::new(0),
         })
     }
 

@@ -38,11 +38,12 @@ async fn answer(
     let (mut parts, body) = request.into_parts();
     let is_admin = parts.uri.path().starts_with(admin::PREFIX);
     if is_admin && server.answers_to(&parts) {
-        return admin::answer(&server, peer, &parts).await.map(AnswerBody::Whole);
+        return Box::pin(admin::answer(&server, peer, &parts)).await.map(AnswerBody::Whole);
     }
     if !is_admin && let Some(target) = UrlTarget::of(&parts) {
         let request = Request::from_parts(parts, body);
-        return function_url::answer(&server, &target, peer, request).await.map(AnswerBody::from);
+        let answered = Box::pin(function_url::answer(&server, &target, peer, request));
+        return answered.await.map(AnswerBody::from);
     }
     if !is_admin && let Some(target) = server.gateway.claims(&parts) {
         if connections::mark(&server, &target, &mut parts) {
@@ -60,7 +61,7 @@ async fn answer(
         return admin::other_host().map(AnswerBody::Whole);
     }
     let request = Request::from_parts(parts, body);
-    api_call::answer(&server, peer, request).await.map(AnswerBody::from)
+    Box::pin(api_call::answer(&server, peer, request)).await.map(AnswerBody::from)
 }
 
 /// The answer to a HEAD request: the headers alone, with the length that the body would have had.

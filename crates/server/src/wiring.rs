@@ -14,7 +14,7 @@ use gatemill_gateway::Gateway;
 use gatemill_identity::{Identity, NewRootCredentials, RoleAccess};
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
-use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Sandboxes};
+use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Preparation, Sandboxes};
 use gatemill_store::Store;
 use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Table};
 
@@ -39,16 +39,17 @@ use crate::{
     supervisor::{Supervisor, Work, Worker},
 };
 
-/// What must be there before the first thread: the port, and the daemon that makes sandboxes.
+/// What must be there before the first thread: the port, and the daemon that makes sandboxes. What the daemon tries out takes as
+/// long as all else of a start, so it does that meanwhile.
 #[derive(Debug)]
 pub(crate) struct Ground {
     configuration: Configuration,
     listeners: Listeners,
-    sandboxes: Sandboxes,
+    sandboxes: Preparation,
 }
 
 impl Ground {
-    /// Binds the port and starts the daemon.
+    /// Binds the port and begins to start the daemon.
     ///
     /// # Errors
     /// A sentence about what is in the way; nothing runs then.
@@ -69,8 +70,8 @@ impl Ground {
             .map_err(unwritable)?;
         let network = egress::network(&configuration);
         let config = SandboxConfig { isolation, state_dir, network, ..SandboxConfig::default() };
-        let sandboxes = Sandboxes::spawn(&config).map_err(|source| Error::Sandboxes { source })?;
-        egress::check(&configuration, &sandboxes)?;
+        let sandboxes =
+            Sandboxes::prepare(&config).map_err(|source| Error::Sandboxes { source })?;
         Ok(Self { configuration, listeners, sandboxes })
     }
 }
@@ -133,6 +134,8 @@ impl Running {
         let (identity, new_credentials) = open_identity(&configuration, &store, &*entropy).await?;
         let logs = Logs::new(store.clone(), Arc::clone(&clock), Arc::clone(&entropy));
         let runtimes = discovery.wait()?;
+        let sandboxes = sandboxes.ready().map_err(|source| Error::Sandboxes { source })?;
+        egress::check(&configuration, &sandboxes)?;
         let lambda = Lambda::new(gatemill_lambda::Parts {
             store: store.clone(),
             sandboxes: sandboxes.clone(),

@@ -102,19 +102,29 @@ class JsonFormatter(logging.Formatter):
 
 def set_up():
     """Makes the streams write line by line in UTF-8 and gives the root logger its handler."""
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    configure_streams()
     logging.Formatter.converter = time.gmtime
-    handler = LambdaLoggerHandler()
-    text = logging.Formatter(TEXT_FORMAT, DATE_FORMAT)
-    handler.setFormatter(JsonFormatter() if is_json() else text)
-    handler.addFilter(_stamp)
     root = logging.getLogger()
-    root.addHandler(handler)
+    root.addHandler(new_handler())
     level = os.environ.get("AWS_LAMBDA_LOG_LEVEL", "").upper()
     level = {"TRACE": "DEBUG", "FATAL": "CRITICAL", "WARN": "WARNING"}.get(level, level)
     if level in ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"):
         root.setLevel(level)
+
+
+def configure_streams():
+    """What is printed leaves line by line, whatever characters it has."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+
+
+def new_handler():
+    """A handler as the root logger gets it."""
+    handler = LambdaLoggerHandler()
+    text = logging.Formatter(TEXT_FORMAT, DATE_FORMAT)
+    handler.setFormatter(JsonFormatter() if is_json() else text)
+    handler.addFilter(_stamp)
+    return handler
 
 
 def error(body):

@@ -96,6 +96,9 @@ def _report(channel, body):
 def _assigned(channel):
     """Waits, parked, and becomes what a process is that was started for the function. Whether the
     server said what for."""
+    from . import warm
+
+    warm.up()
     assignment = channel.assigned()
     if assignment is None:
         return False

@@ -95,10 +95,9 @@ def _needs_conversion(value):
 
     Goes level by level with calls that loop in C, and looks at each container once.
     """
-    if type(value) in _SCALARS:
+    if type(value) in _SCALARS or _is_ordinary(value):
         return False
     level = gc.get_referents(value) if type(value) in _PLAIN else [value]
-    # The ordinary answer ends here: one container of text and numbers.
     if _SCALARS.issuperset(map(type, level)):
         return False
     seen = set()
@@ -113,6 +112,22 @@ def _needs_conversion(value):
         seen.update(fresh)
         level = _children(fresh.values())
     return False
+
+
+def _is_ordinary(value):
+    """Whether `value` is an object of text, numbers and objects of such, as answers to HTTP requests are:
+    a quick look before the thorough one."""
+    if type(value) is not dict or not _SCALARS.issuperset(map(type, value)):
+        return False
+    for item in value.values():
+        kind = type(item)
+        if kind in _SCALARS:
+            continue
+        if kind is not dict or not _SCALARS.issuperset(map(type, item)):
+            return False
+        if not _SCALARS.issuperset(map(type, item.values())):
+            return False
+    return True
 
 
 def _children(containers):

@@ -95,6 +95,18 @@ impl Gatemill {
         self.service.serve(name, &self.runtime(family)?, handler, file)
     }
 
+    /// Creates a function of a family of runtimes.
+    pub(super) fn create_function(
+        &self,
+        name: &str,
+        family: &str,
+        handler: &str,
+        file: &Path,
+    ) -> Result<()> {
+        let zip = package(file)?;
+        self.service.create(name, &self.runtime(family)?, handler, &zip, ONE_CPU_MB)
+    }
+
     /// How many environments there are, and how many of them are idle.
     pub(super) fn environments(&self) -> Result<(usize, usize)> {
         let health = self.service.call("lambda", "GET", "/_gatemill/health", "")?;

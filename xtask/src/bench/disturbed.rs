@@ -5,8 +5,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Bench, aws::Gatemill, report::Report};
+use super::{Bench, FLOOR_PORT, aws::Gatemill, local, report::Report};
 use crate::Result;
+
+/// As many as the cores that the goals are for.
+const HOGS: usize = 2;
 
 /// A program that does nothing but use a core; dropping it ends it.
 struct Hog(Child);
@@ -26,20 +29,55 @@ impl Drop for Hog {
 }
 
 impl Bench {
-    /// A warm function with one client, alone and beside as many busy programs as there are cores.
+    /// A warm function with one client, alone, beside as many busy programs as there are cores, and beside as many busy
+    /// functions.
     pub(super) fn hogs(&self, report: &mut Report) -> Result<()> {
+        let worker = self.handlers().join("floor_worker.py");
+        let worker = worker.to_str().ok_or("a path in UTF-8")?;
+        let floor = self.baseline("floor", FLOOR_PORT, &[worker])?;
         let gatemill = Gatemill::start(&self.release)?;
         let file = self.handlers().join("app.py");
         let route = gatemill.serve_function("quiet", "python", "app.handler", &file)?;
         let address = gatemill.address();
-        let alone = self.load(&gatemill.program, &address, &route, "/hello", 1)?;
-        report.run("one client, alone", &alone);
+        self.generate(&address, &route, "/hello", 1, self.warm_up)?;
+        let alone = self.favoured(&address, &route)?;
+        report.value("warm p99, alone", alone, "us", "");
         let hogs = [Hog::start()?, Hog::start()?];
-        let beside = self.load(&gatemill.program, &address, &route, "/hello", 1)?;
-        drop(hogs);
-        report.run("one client, beside two CPU hogs", &beside);
-        report.value("warm p99 beside two CPU hogs", beside.p99_us / 1e3, "ms", "<= 2");
+        let beside = self.favoured(&address, &route)?;
+        let ordinary = self.favoured(&local(FLOOR_PORT), "localhost")?;
+        drop((hogs, floor));
+        report.value("warm p99 beside two CPU hogs", beside / 1e3, "ms", "<= 2");
+        let what = "floor program (ordinary scheduling), p99 beside two CPU hogs";
+        report.value(what, ordinary / 1e3, "ms", "");
+        report.ratio("p99 beside hogs, ordinary / ours", 1, ordinary / beside, ">= 20");
+        let hog = self.handlers().join("hog.py");
+        gatemill.serve_function("hog", "python", "hog.handler", &hog)?;
+        let event = format!(r#"{{"seconds": {}}}"#, self.seconds + 1.0);
+        let p99 = std::thread::scope(|scope| {
+            let calls = [(); HOGS]
+                .map(|()| scope.spawn(|| gatemill.service.invoke("hog", &event).map_err(drop)));
+            let p99 = self.favoured(&address, &route).map_err(|error| error.to_string());
+            let ended = calls.into_iter().all(|call| matches!(call.join(), Ok(Ok(_))));
+            p99.and_then(|p99| ended.then_some(p99).ok_or("a busy function failed".to_owned()))
+        })?;
+        report.value("warm p99 beside two functions that use all CPU", p99 / 1e3, "ms", "");
         Ok(())
+    }
+
+    /// The p99 in microseconds of one client that goes before everything else on the machine: what is measured is how
+    /// long the server waits for the CPU, and not how long the client does.
+    fn favoured(&self, address: &str, host: &str) -> Result<f64> {
+        let output = Command::new("nice")
+            .args(["-n", "-20"])
+            .arg(self.release.join("load"))
+            .args([address, host, "/hello", "1", &self.seconds.to_string()])
+            .stderr(Stdio::inherit())
+            .output()?;
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        if said["errors"].as_u64() != Some(0) {
+            return Err(format!("errors beside hogs: {said}").into());
+        }
+        Ok(said["p99_us"].as_f64().ok_or("no p99")?)
     }
 
     /// Restarts the server by SIGHUP while clients call: how many calls fail.

@@ -120,6 +120,7 @@ impl Functions for TestFunctions {
                 function_error,
                 executed_version: "$LATEST".to_owned(),
                 log_tail: None,
+                durable_execution_arn: None,
             })
         })
     }

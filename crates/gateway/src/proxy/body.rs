@@ -205,7 +205,10 @@ where
     if declared > BODY_DISCARD_BYTES_MAX {
         return Err(too_large());
     }
-    match within(BODY_READ_TIMEOUT, gather(body, declared)).await {
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match within(BODY_READ_TIMEOUT, Box::pin(gather(body, declared))).await {
         None => Err(Refusal::RequestTimeout.because("the client did not send its body in time")),
         Some(read) => read,
     }

@@ -49,7 +49,9 @@ pub(super) async fn integrate(
                     .map(|answer| Reply::Function(answer, format))
             }
             (To::Http { .. }, Outgoing::Http(request)) => {
-                send(gateway, *request).await.map(|response| Reply::Http(response, deadline))
+                // Boxed: a future is moved with the room for all that it may wait for, and functions wait for less.
+                let sent = Box::pin(send(gateway, *request)).await;
+                sent.map(|response| Reply::Http(response, deadline))
             }
             (_, _) => Err(Refusal::Internal.because("the integration is of another kind")),
         }

@@ -14,7 +14,7 @@ use super::{place::Placed, resolve::Version};
 use crate::{
     Error, Invocation, Lambda, LogStream,
     answer::{Answer, TooLarge},
-    frame::{Body, Frame, Garbage, InvokeMeta, Kind, Reader},
+    frame::{Body, Garbage, InvokeMeta, Kind, Reader},
     instance::{Event, Instance, State},
     limits::{RESPONSE_BYTES_MAX, STREAM_BYTES_MAX},
     report,
@@ -82,10 +82,12 @@ pub(crate) async fn exchange(
                     }));
                 }
             }
-            abandon(lambda, instance).await;
+            Box::pin(abandon(lambda, instance)).await;
             Ok(None)
         }
-        Placed::Failed(stream) => again(lambda, call, version, &stream, answer).await.map(Some),
+        Placed::Failed(stream) => {
+            Box::pin(again(lambda, call, version, &stream, answer)).await.map(Some)
+        }
     }
 }
 
@@ -162,31 +164,39 @@ async fn converse(
         let (pump, clock) = (&lambda.logs, &*lambda.clock);
         let heard = match at_once.take() {
             Some(heard) => heard,
-            None => wires.converse(outgoing, &mut reader, log, pump, clock, deadline).await,
+            None => {
+                Box::pin(wires.converse(outgoing, &mut reader, log, pump, clock, deadline)).await
+            }
         };
         outgoing = Outgoing::default();
         let frame = match heard {
             Heard::NotDelivered => return None,
             Heard::Frame(frame) => frame,
-            other => return Some(ended(lambda, instance, other).await),
+            other => return Some(Box::pin(ended(lambda, instance, other)).await),
         };
         let state = instance.life.advance(Event::Frame(frame.kind));
         if matches!(state, State::Ended(_)) {
-            instance.killed().await;
+            Box::pin(instance.killed()).await;
             return Some(Ending::Broken(Garbage::Unexpected));
         }
         let Instance { wires, log, .. } = &mut *instance;
-        let taken = wires.meanwhile(take(frame, answer), log, pump, clock, deadline).await;
+        let taken = match (frame.kind, frame.body) {
+            (Kind::StreamChunk, Body::Whole(bytes)) => {
+                let passed_on = pass_on(bytes, answer);
+                Box::pin(wires.meanwhile(passed_on, log, pump, clock, deadline)).await
+            }
+            (kind, body) => Some(take(kind, body, answer)),
+        };
         match taken {
             Some(None) => {}
             // An answer without an end: nobody reads what the runtime goes on to say.
             Some(Some(ending)) if instance.life.state() == State::Streaming => {
                 instance.life.advance(Event::Garbage(Garbage::Unexpected));
-                instance.killed().await;
+                Box::pin(instance.killed()).await;
                 return Some(ending);
             }
             Some(Some(ending)) => return Some(ending),
-            None => return Some(ended(lambda, instance, Heard::DeadlinePassed).await),
+            None => return Some(Box::pin(ended(lambda, instance, Heard::DeadlinePassed)).await),
         }
     }
 }
@@ -206,8 +216,8 @@ fn on_the_spot(
         return None;
     }
     instance.keep_here(true);
-    let Instance { wires, log, version, .. } = &mut *instance;
-    let heard = wires.converse_at_once(outgoing, reader, log, &*lambda.clock);
+    let Instance { wires, log, version, core, .. } = &mut *instance;
+    let heard = wires.converse_at_once(core.is_some(), outgoing, reader, log, &*lambda.clock);
     if heard.is_some() {
         version.pace.hit();
     } else {
@@ -218,25 +228,29 @@ fn on_the_spot(
 }
 
 /// Takes what a runtime in its turn said; gives the ending when that is one.
-async fn take(frame: Frame, answer: &mut Answer) -> Option<Ending> {
+fn take(kind: Kind, body: Body, answer: &mut Answer) -> Option<Ending> {
     let whole = Ending::TooLarge { max: RESPONSE_BYTES_MAX as u64 };
-    let Body::Whole(bytes) = frame.body else { return Some(whole) };
-    match frame.kind {
+    let Body::Whole(bytes) = body else { return Some(whole) };
+    match kind {
         Kind::Response => Some(Ending::Answered(bytes)),
         Kind::Error | Kind::StreamError => Some(Ending::Failed(bytes)),
         Kind::StreamBegin => {
             answer.begin(&bytes);
             None
         }
-        Kind::StreamChunk => match answer.chunk(bytes).await {
-            Ok(()) => None,
-            Err(TooLarge) => Some(Ending::TooLarge { max: STREAM_BYTES_MAX }),
-        },
         Kind::StreamEnd => Some(answer.gathered().map_or(whole, Ending::Answered)),
-        // These lead to an end of the environment, which the caller looks at first.
-        Kind::Ready | Kind::InitError | Kind::Snapshot | Kind::NoSnapshot => {
+        // These lead to an end of the environment, or have gone another way, which the caller looks at first.
+        Kind::Ready | Kind::InitError | Kind::Snapshot | Kind::NoSnapshot | Kind::StreamChunk => {
             Some(Ending::Broken(Garbage::Unexpected))
         }
+    }
+}
+
+/// Passes a piece of an answer on; gives the ending when it is one too many.
+async fn pass_on(piece: Bytes, answer: &mut Answer) -> Option<Ending> {
+    match answer.chunk(piece).await {
+        Ok(()) => None,
+        Err(TooLarge) => Some(Ending::TooLarge { max: STREAM_BYTES_MAX }),
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Nothing durable is written here. A call that its caller gives up runs to its end all the same, as AWS's do: what is
 //! left of it is handed to a task.
+//!
+//! A future is moved when it is first polled, whole, with the room for everything that it may ever wait for. So what a warm
+//! call does not wait for is boxed: its futures would be 4 KB each and be moved a dozen times.
 
 pub(crate) mod admit;
 pub(crate) mod exchange;
@@ -68,7 +71,7 @@ async fn run_version(
             Ok(None) => {}
             // The function's fault, so an outcome.
             Err(Error::Entrypoint(entrypoint)) => {
-                return Ok(settle::refused(lambda, call, &version, &entrypoint).await);
+                return Ok(Box::pin(settle::refused(lambda, call, &version, &entrypoint)).await);
             }
             Err(error) => return Err(error),
         }

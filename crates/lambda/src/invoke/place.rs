@@ -41,7 +41,7 @@ pub(crate) async fn place(
     if let Some(instance) = idle(lambda, version)? {
         return Ok(Placed::Ready(instance));
     }
-    let placed = tokio::time::timeout(PLACE_WAIT, make(lambda, version)).await;
+    let placed = tokio::time::timeout(PLACE_WAIT, Box::pin(make(lambda, version))).await;
     placed.unwrap_or(Err(Error::Internal("no environment got ready in time")))
 }
 

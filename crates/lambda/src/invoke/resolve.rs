@@ -407,8 +407,8 @@ pub(crate) async fn resolve(
         Serving::Failed => return Err(not_runnable("Failed")),
         Serving::Pending => {}
     }
-    let waited =
-        tokio::time::timeout(lambda.settings.pending_wait, created(lambda, target, number)).await;
+    let created = Box::pin(created(lambda, target, number));
+    let waited = tokio::time::timeout(lambda.settings.pending_wait, created).await;
     waited.unwrap_or_else(|_| Err(not_runnable("Pending")))
 }
 

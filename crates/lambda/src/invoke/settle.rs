@@ -73,7 +73,7 @@ pub(crate) async fn settle(
     report::runtime_done(log, lambda.clock.now(), version, &report);
     let log_tail = if instance.life.state() == State::Idle && !instance.wires.extensions_are_done()
     {
-        let rest = linger(Arc::clone(lambda), instance, closing, permit);
+        let rest = Box::pin(linger(Arc::clone(lambda), instance, closing, permit));
         // The caller's answer waits for no extension; only the end of the log does.
         if call.log_tail {
             rest.await

@@ -102,10 +102,12 @@ const PYTHON: &[File] = files!("python":
     "gatemill_runtime/context.py",
     "gatemill_runtime/faults.py",
     "gatemill_runtime/handler.py",
+    "gatemill_runtime/late.py",
     "gatemill_runtime/logs.py",
     "gatemill_runtime/loop.py",
     "gatemill_runtime/marshal.py",
     "gatemill_runtime/snapshot.py",
+    "gatemill_runtime/warm.py",
     "gatemill_runtime/zygote.py",
     "snapshot_restore_py.py",
 );

@@ -1,0 +1,1 @@
+"""Loaded by a parked process for nothing but the loading; see `warm`."""
