@@ -84,11 +84,11 @@ fn times(service: &Service, round: &str, runtime: &str, zip: &str) -> Result<Tim
         service.create_now(&name, runtime, "app.handler", zip, aws::ONE_CPU_MB)
     };
     Ok(vec![
-        ("GetFunction", p50(get("/2015-03-31/functions/seed"))?),
-        ("GetFunction of a version", p50(get("/2015-03-31/functions/seed?Qualifier=1"))?),
-        ("ListFunctions, a page of 50", p50(get("/2015-03-31/functions?MaxItems=50"))?),
-        ("ListVersionsByFunction, 1", p50(get("/2015-03-31/functions/seed/versions?MaxItems=1"))?),
-        ("CreateFunction", p50(create)?),
+        ("reading a function", p50(get("/2015-03-31/functions/seed"))?),
+        ("reading a version", p50(get("/2015-03-31/functions/seed?Qualifier=1"))?),
+        ("a page of 50 functions", p50(get("/2015-03-31/functions?MaxItems=50"))?),
+        ("a page of 1 version", p50(get("/2015-03-31/functions/seed/versions?MaxItems=1"))?),
+        ("creating a function", p50(create)?),
     ])
 }
 

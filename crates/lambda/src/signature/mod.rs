@@ -1,6 +1,6 @@
 //! Signed packages: whether a zip carries a signature in AWS Signer's form, and whose.
 //!
-//! AWS publishes no description of the form; what is checked here is what signed packages carry (decision 0013):
+//! AWS publishes no description of the form; what is checked here is what signed packages carry (decision 0019):
 //! an entry of the zip holds a PEM text with a signature over the names and bodies of all other entries. Trust comes from the
 //! operator's root certificates alone. Whether a profile may sign for a function is not decided here, and revocation is not
 //! known: there is no Signer to ask.
