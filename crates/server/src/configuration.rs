@@ -180,6 +180,16 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<usize>,
 
+    /// Requests a second that the APIs of an account take together, as AWS's 10,000 [default: no limit]
+    #[arg(long, value_name = "COUNT", env = "GATEMILL_API_RATE", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_rate: Option<u32>,
+
+    /// Requests that may come to the APIs of an account at once, as AWS's 5,000 [default: no limit, or 5,000 with a rate]
+    #[arg(long, value_name = "COUNT", env = "GATEMILL_API_BURST", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_burst: Option<u32>,
+
     /// Give streamed answers the bandwidth that AWS gives them: 6 MB at once, then 2 MB a second [default: false]
     #[arg(
         long,
@@ -365,6 +375,12 @@ pub(crate) struct Configuration {
     /// How many environments wait for a function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<usize>,
+    /// Requests a second of an account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_rate: Option<u32>,
+    /// Requests of an account at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_burst: Option<u32>,
     /// Whether streamed answers have AWS's bandwidth.
     pub(crate) limit_stream_bandwidth: bool,
     /// Whether settings of functions are taken that nothing enforces.
@@ -424,6 +440,8 @@ impl Settings {
             idle_seconds: self.idle_seconds.or(lower.idle_seconds),
             idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
             parked: self.parked.or(lower.parked),
+            api_rate: self.api_rate.or(lower.api_rate),
+            api_burst: self.api_burst.or(lower.api_burst),
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             accept_unenforceable: self.accept_unenforceable.or(lower.accept_unenforceable),
             signing_roots: self.signing_roots.or(lower.signing_roots),
@@ -488,6 +506,8 @@ impl Settings {
             idle_seconds: self.idle_seconds.unwrap_or(600),
             idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
             parked: self.parked,
+            api_rate: self.api_rate,
+            api_burst: self.api_burst,
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             accept_unenforceable: self.accept_unenforceable.unwrap_or(false),
             signing_roots: self.signing_roots,
