@@ -10,6 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from packages import create, package
+from server import Server
 
 CODE = package(app__py='''
 def event(event, context):
@@ -107,3 +108,27 @@ def test_an_access_log_is_read_where_aws_has_it(apis, logs, api, name):
         time.sleep(0.05)
     said = json.loads(lines[0]["message"])
     assert (said["status"], said["key"]) == ("200", "$default")
+
+
+def test_metrics_usage_and_a_rate_for_the_account():
+    server = Server(arguments=["--api-rate", "1", "--api-burst", "3"]).start()
+    apis = server.client("apigatewayv2")
+    api = apis.create_api(Name="counted", ProtocolType="HTTP", Target="http://127.0.0.1:1/")["ApiId"]
+    apis.update_stage(ApiId=api, StageName="$default", DefaultRouteSettings={"DetailedMetricsEnabled": True})
+    statuses = []
+    for _ in range(20):
+        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=60)
+        connection.request("GET", "/", headers={"Host": f"{api}.execute-api.localhost:{server.port}"})
+        statuses.append(connection.getresponse().status)
+        connection.close()
+    assert set(statuses) == {503, 429}
+    _, metrics = server.get("/_gatemill/metrics")
+    labels = f'account="000000000000",region="us-east-1",api="{api}",stage="$default"'
+    assert f"gatemill_api_stage_requests_total{{{labels}}} 20\n" in metrics.decode()
+    assert f'gatemill_api_route_requests_total{{{labels},route="$default"}} 20\n' in metrics.decode()
+    assert server.stop() == 0, server.log()
+    # What was counted outlives the server.
+    server = Server(directory=server.directory).start()
+    _, usage = server.get("/_gatemill/usage")
+    assert [(row["api"], row["calls"]) for row in json.loads(usage)["usage"]] == [(api, 20)]
+    assert server.stop() == 0, server.log()

@@ -1,6 +1,7 @@
 //! What is Gatemill's own and not AWS's: `/_gatemill/…`.
 //!
 //! * `GET /_gatemill/health`: whether it is ready, and what it is made of.
+//! * `GET /_gatemill/metrics` and `GET /_gatemill/usage`: what APIs were used for; to this machine alone.
 //! * `POST /_gatemill/reset`: empties the server; in `dev` alone.
 //! * `GET /_gatemill/lambda/code/…`: the package behind the `Code.Location` of a function, by a signed address.
 //!
@@ -15,7 +16,7 @@ use gatemill_sandbox::Enforced;
 use http::{Method, Response, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 
-use crate::{configuration::Mode, server::Server};
+use crate::{configuration::Mode, observed, server::Server};
 
 /// Where the paths start.
 pub(crate) const PREFIX: &str = "/_gatemill/";
@@ -36,6 +37,21 @@ pub(crate) async fn answer(
     match (path, &parts.method) {
         ("health", &Method::GET | &Method::HEAD) => health(server, peer, parts),
         ("health", _) => not_allowed("GET, HEAD"),
+        ("metrics" | "usage", &Method::GET) if !is_local(peer, parts) => {
+            message(StatusCode::FORBIDDEN, "This is answered to the machine itself alone.")
+        }
+        ("metrics", &Method::GET) => Response::builder()
+            .header(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")
+            .body(Bytes::from(observed::metrics(server)))
+            .expect("this header is valid"),
+        ("usage", &Method::GET) => match observed::usage(server) {
+            Ok(usage) => answer_json(StatusCode::OK, &usage),
+            Err(error) => {
+                tracing::error!(error = %crate::error::Chain(&error), "usage cannot be read");
+                message(StatusCode::INTERNAL_SERVER_ERROR, "The usage cannot be read.")
+            }
+        },
+        ("metrics" | "usage", _) => not_allowed("GET"),
         (path, &Method::GET) if path.starts_with(CODE) => {
             code(server, &path[CODE.len()..], parts.uri.query().unwrap_or_default()).await
         }
@@ -66,14 +82,19 @@ async fn code(server: &Server, path: &str, query: &str) -> Response<Bytes> {
 fn health(server: &Server, peer: SocketAddr, parts: &Parts) -> Response<Bytes> {
     let mut health = json!({ "status": "ready", "version": env!("CARGO_PKG_VERSION") });
     // What a stranger could use to choose an attack is for the machine itself alone.
-    let came_directly = PROXY_HEADERS.iter().all(|name| !parts.headers.contains_key(*name));
-    if peer.ip().to_canonical().is_loopback() && came_directly {
+    if is_local(peer, parts) {
         let more = details(server);
         if let (Value::Object(health), Value::Object(more)) = (&mut health, more) {
             health.extend(more);
         }
     }
     answer_json(StatusCode::OK, &health)
+}
+
+/// Whether a request comes from this machine, and not through a proxy on it.
+fn is_local(peer: SocketAddr, parts: &Parts) -> bool {
+    let came_directly = PROXY_HEADERS.iter().all(|name| !parts.headers.contains_key(*name));
+    peer.ip().to_canonical().is_loopback() && came_directly
 }
 
 fn details(server: &Server) -> Value {

@@ -191,6 +191,16 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) event_waits: Option<Vec<u32>>,
 
+    /// Requests a second that the APIs of an account take together, as AWS's 10,000 [default: no limit]
+    #[arg(long, value_name = "COUNT", env = "GATEMILL_API_RATE", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_rate: Option<u32>,
+
+    /// Requests that may come to the APIs of an account at once, as AWS's 5,000 [default: no limit, or 5,000 with a rate]
+    #[arg(long, value_name = "COUNT", env = "GATEMILL_API_BURST", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_burst: Option<u32>,
+
     /// Give streamed answers the bandwidth that AWS gives them: 6 MB at once, then 2 MB a second [default: false]
     #[arg(
         long,
@@ -378,6 +388,12 @@ pub(crate) struct Configuration {
     pub(crate) parked: Option<usize>,
     /// How long an event waits after each failure, in seconds.
     pub(crate) event_waits: Vec<u32>,
+    /// Requests a second of an account.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_rate: Option<u32>,
+    /// Requests of an account at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) api_burst: Option<u32>,
     /// Whether streamed answers have AWS's bandwidth.
     pub(crate) limit_stream_bandwidth: bool,
     /// Whether settings of functions are taken that nothing enforces.
@@ -438,6 +454,8 @@ impl Settings {
             idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
             parked: self.parked.or(lower.parked),
             event_waits: self.event_waits.or(lower.event_waits),
+            api_rate: self.api_rate.or(lower.api_rate),
+            api_burst: self.api_burst.or(lower.api_burst),
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             accept_unenforceable: self.accept_unenforceable.or(lower.accept_unenforceable),
             signing_roots: self.signing_roots.or(lower.signing_roots),
@@ -504,6 +522,8 @@ impl Settings {
             idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
             parked: self.parked,
             event_waits,
+            api_rate: self.api_rate,
+            api_burst: self.api_burst,
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             accept_unenforceable: self.accept_unenforceable.unwrap_or(false),
             signing_roots: self.signing_roots,

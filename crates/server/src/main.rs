@@ -34,6 +34,7 @@ mod listener;
 mod log_lines;
 mod logging;
 mod machine;
+mod observed;
 mod output;
 mod own_host;
 mod recorder;

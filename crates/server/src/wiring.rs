@@ -418,6 +418,10 @@ fn parking(configuration: &Configuration) -> gatemill_lambda::ParkingSettings {
 fn gateway_settings(configuration: &Configuration) -> gatemill_gateway::Settings {
     gatemill_gateway::Settings {
         base_domain: configuration.api_domain.clone(),
+        account_rate: configuration.api_rate.map(f64::from),
+        account_burst: configuration
+            .api_burst
+            .map(|burst| i32::try_from(burst).unwrap_or(i32::MAX)),
         ..gatemill_gateway::Settings::default()
     }
 }

@@ -160,3 +160,45 @@ async fn reset_forgets_what_was_compiled() {
     world.gateway.reset().await;
     assert_eq!(world.get(&api, "/a").await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_under_load_drops_no_call() {
+    let world = World::new();
+    world.work();
+    world.functions.answers("f", "1");
+    world.functions.answers("auth", r#"{"isAuthorized": true}"#);
+    let api = world.function_api("GET /x", "f", "2.0").await;
+    let authorizer = json!({"name": "a", "authorizerType": "REQUEST", "authorizerUri": crate::world::arn("auth"),
+        "authorizerPayloadFormatVersion": "2.0", "enableSimpleResponses": true, "authorizerResultTtlInSeconds": 60,
+        "identitySource": ["$request.header.a"]});
+    let made = world.ok("POST", &format!("/v2/apis/{api}/authorizers"), authorizer).await;
+    let authorizer = made["authorizerId"].as_str().unwrap().to_owned();
+    let routes = world.ok("GET", &format!("/v2/apis/{api}/routes"), Value::Null).await;
+    let route = routes["items"][0]["routeId"].as_str().unwrap().to_owned();
+    let changed = std::sync::atomic::AtomicBool::new(false);
+    let change = async {
+        for n in 0..40 {
+            let guard = match n % 2 {
+                0 => json!({"authorizationType": "CUSTOM", "authorizerId": authorizer}),
+                _ => json!({"authorizationType": "NONE"}),
+            };
+            world.guard(&api, &route, guard).await;
+            let stage = format!("/v2/apis/{api}/stages/%24default");
+            world.ok("PATCH", &stage, json!({"stageVariables": {"n": n.to_string()}})).await;
+            tokio::task::yield_now().await;
+        }
+        changed.store(true, std::sync::atomic::Ordering::Relaxed);
+    };
+    let load = async {
+        let mut calls = 0;
+        while !changed.load(std::sync::atomic::Ordering::Relaxed) {
+            let got = world.request(&api, http::Request::get("/x").header("a", "b")).await;
+            assert_eq!(got.status, 200);
+            calls += 1;
+            tokio::task::yield_now().await;
+        }
+        calls
+    };
+    let ((), calls) = tokio::join!(change, load);
+    assert!(calls > 10, "{calls}");
+}
