@@ -13,6 +13,7 @@ mod peers;
 mod process;
 mod report;
 mod warm;
+mod websocket;
 
 use std::{
     fs,
@@ -42,6 +43,7 @@ const MEASUREMENTS: &[(&str, Measure)] = &[
     ("warm-node", Bench::warm_node),
     ("frames", Bench::frames),
     ("gateway", Bench::gateway),
+    ("websocket", Bench::websocket),
     ("cold", Bench::cold),
     ("burst", Bench::burst),
     ("hogs", Bench::hogs),

@@ -132,7 +132,8 @@ impl DataPlane {
     pub(crate) fn start(listeners: Listeners, server: &Arc<Server>) -> Result<Self, Error> {
         let (phase, _) = watch::channel(Phase::Open);
         let cores = machine::cores();
-        let connections = machine::connections_max() / listeners.sockets.len();
+        // One count for all threads: the kernel spreads connections evenly, but not exactly.
+        let room = Arc::new(Semaphore::new(machine::connections_max()));
         let copies = listeners.sockets.iter().map(TcpListener::try_clone);
         let copies = copies.collect::<io::Result<Vec<_>>>();
         let copies = copies
@@ -140,8 +141,8 @@ impl DataPlane {
         let mut threads = Vec::new();
         for (index, socket) in listeners.sockets.into_iter().enumerate() {
             let core = server.configuration.pin_threads.then(|| cores[index % cores.len()]);
-            let (server, phase) = (Arc::clone(server), phase.subscribe());
-            let body = move || run(socket, index, core, connections, server, phase);
+            let (server, phase, room) = (Arc::clone(server), phase.subscribe(), Arc::clone(&room));
+            let body = move || run(socket, index, core, room, server, phase);
             let thread = thread::Builder::new().name(format!("data-{index}")).spawn(body);
             threads
                 .push(thread.map_err(|source| Error::System { doing: "start a thread", source })?);
@@ -189,7 +190,7 @@ fn run(
     socket: TcpListener,
     index: usize,
     core: Option<usize>,
-    connections: usize,
+    room: Arc<Semaphore>,
     server: Arc<Server>,
     mut phase: watch::Receiver<Phase>,
 ) {
@@ -206,7 +207,7 @@ fn run(
     runtime.block_on(async {
         let serving = async {
             match tokio::net::TcpListener::from_std(socket) {
-                Ok(listener) => accept_all(listener, connections, server, closing).await,
+                Ok(listener) => accept_all(listener, room, server, closing).await,
                 Err(error) => tracing::error!(%error, index, "a listener cannot be watched"),
             }
             // What calls have started may still need this thread's reactor.
@@ -235,11 +236,10 @@ async fn keep_a_timer_armed() {
 
 async fn accept_all(
     listener: tokio::net::TcpListener,
-    connections: usize,
+    room: Arc<Semaphore>,
     server: Arc<Server>,
     phase: watch::Receiver<Phase>,
 ) {
-    let room = Arc::new(Semaphore::new(connections));
     let http = http();
     let mut leaving = phase.clone();
     let mut leaving = std::pin::pin!(leaving.wait_for(|phase| *phase != Phase::Open));

@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use gatemill_wire::{ApiError, OperationInfo, Recorder, RequestId};
 use serde::Serialize;
 
+/// The service that is called for every message to a WebSocket connection: a line for each would cost as much as the call.
+const PER_MESSAGE: &str = "apigatewaymanagementapi";
+
 /// Counts and logs API calls.
 #[derive(Debug, Default)]
 pub(crate) struct CallRecorder {
@@ -54,6 +57,10 @@ impl Recorder for CallRecorder {
         let service = operation.map_or("-", |operation| operation.service.name);
         let name = operation.map_or("-", |operation| operation.name);
         let Some(error) = error else {
+            if service == PER_MESSAGE {
+                tracing::debug!(target: "gatemill::api", service, operation = name, status, %request_id);
+                return;
+            }
             tracing::info!(target: "gatemill::api", service, operation = name, status, %request_id);
             return;
         };

@@ -170,6 +170,15 @@ impl Service {
         Ok(format!("{id}.execute-api.localhost"))
     }
 
+    /// A WebSocket API without a route; gives the path of its stage.
+    pub(super) fn websocket_api(&self) -> Result<String> {
+        let host = self.make_api(&super::websocket::api_request())?;
+        let id = host.split('.').next().unwrap_or_default();
+        let stage = json!({"stageName": "bench", "autoDeploy": true});
+        self.call("apigateway", "POST", &format!("/v2/apis/{id}/stages"), &stage.to_string())?;
+        Ok(format!("/_aws/execute-api/{id}/bench"))
+    }
+
     /// Creates a function and waits until it is active.
     pub(super) fn create(
         &self,
