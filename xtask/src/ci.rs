@@ -39,6 +39,7 @@ const STEPS: &[Step] = &[
 /// What a program that is missing is called in Debian.
 const PROGRAMS: &[(&str, &[&str])] = &[
     ("cc", &["build-essential"]),
+    ("chromium", &["chromium"]),
     ("cmake", &["cmake"]),
     ("curl", &["curl"]),
     ("docker-registry", &["docker-registry"]),
