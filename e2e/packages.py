@@ -8,7 +8,7 @@ import zipfile
 ROLE = "arn:aws:iam::000000000000:role/e2e"
 # What boto3 consists of; of botocore's data only the services that are called.
 BOTO3 = ["boto3", "botocore", "s3transfer", "jmespath", "urllib3", "dateutil", "six"]
-SERVICES = {"lambda", "sts"}
+SERVICES = {"apigatewaymanagementapi", "lambda", "sts"}
 
 
 def package(**files):

@@ -9,18 +9,22 @@ import re
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
 import pytest
 import websockets.exceptions
 import websockets.sync.client
 from botocore.exceptions import ClientError
 
-from packages import create, package
+from packages import BOTO3, create, modules, package, package_of
 from server import Server
 
 CODE = package(app__py='''
@@ -45,6 +49,17 @@ def fail(event, context):
 
 def plain(event, context):
     return {"got": event}
+
+def authorize(event, context):
+    assert event["type"] == "REQUEST" and event["requestContext"]["eventType"] == "CONNECT"
+    token = event["queryStringParameters"].get("token")
+    if token == "unauthorized":
+        raise Exception("Unauthorized")
+    if token == "broken":
+        return {"principalId": "p"}
+    statement = {"Action": "execute-api:Invoke", "Effect": "Allow" if token == "allow" else "Deny", "Resource": event["methodArn"]}
+    return {"principalId": "me", "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+            "context": {"level": 7, "vip": True}}
 
 def note(event, context):
     print("NOTED", json.dumps(event["requestContext"]))
@@ -268,6 +283,39 @@ def test_connect_decides_the_handshake(api):
     assert json.loads(refused.value.response.body)["message"] == "Internal server error"
 
 
+def test_an_authorizer_decides_and_is_remembered(api):
+    authorizer = api.apis.create_authorizer(
+        ApiId=api.id, Name="a", AuthorizerType="REQUEST", IdentitySource=["route.request.querystring.token"],
+        AuthorizerUri=f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{api.arn_of('authorize')}/invocations")
+    connect = api.route("$connect", "connect")
+    guarded = api.apis.update_route(ApiId=api.id, RouteId=connect["RouteId"], AuthorizationType="CUSTOM",
+                                    AuthorizerId=authorizer["AuthorizerId"])
+    assert guarded["AuthorizationType"] == "CUSTOM" and guarded["AuthorizerId"] == authorizer["AuthorizerId"]
+    api.route("$default", "echo", answers=True)
+    for query, status in [("", 401), ("?token=unauthorized", 401), ("?token=deny", 403), ("?token=broken", 500)]:
+        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+            api.connect(query)
+        assert refused.value.response.status_code == status, query
+    with api.connect("?token=allow") as client:
+        client.send("x")
+        context = json.loads(client.recv(timeout=60))["requestContext"]
+        assert context["authorizer"] == {"principalId": "me", "level": "7", "vip": "true"}
+    with pytest.raises(ClientError) as refused:
+        api.apis.create_route(ApiId=api.id, RouteKey="x", AuthorizationType="AWS_IAM")
+    assert refused.value.response["Error"]["Code"] == "BadRequestException"
+    api.apis.update_route(ApiId=api.id, RouteId=connect["RouteId"], AuthorizationType="AWS_IAM")
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+        api.connect()
+    assert refused.value.response.status_code == 403
+    request = botocore.awsrequest.AWSRequest("GET", f"http://127.0.0.1:{api.server.port}{api.path}")
+    keys = botocore.credentials.Credentials("test", "test")
+    botocore.auth.SigV4Auth(keys, "execute-api", "us-east-1").add_auth(request)
+    signed = {name: value for name, value in request.headers.items() if name in ("Authorization", "X-Amz-Date")}
+    with api.connect(additional_headers=signed) as client:
+        client.send("x")
+        assert json.loads(client.recv(timeout=60))["body"] == "x"
+
+
 def test_routes_are_selected_and_answer_only_when_told_to(api):
     api.route("join", "echo", answers=True)
     api.route("quiet", "echo")
@@ -387,6 +435,35 @@ def back():
     yield f"http://127.0.0.1:{server.server_port}/in"
     server.shutdown()
     server.server_close()
+
+
+INSIDE = """
+import os
+import boto3
+
+def handler(event, context):
+    context = event["requestContext"]
+    # The client finds the server at AWS_ENDPOINT_URL; the id is enough. So it does below the path of the stage.
+    plain = boto3.client("apigatewaymanagementapi")
+    plain.post_to_connection(ConnectionId=context["connectionId"], Data=b"by the server's address")
+    stage = f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{context['apiId']}/{context['stage']}"
+    boto3.client("apigatewaymanagementapi", endpoint_url=stage).post_to_connection(
+        ConnectionId=context["connectionId"], Data=b"by the stage's address")
+    return {"statusCode": 200}
+"""
+
+
+def test_a_function_talks_to_its_connection(api, functions):
+    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    arn = create(functions, "ws-inside", package_of({"app.py": INSIDE, **modules(BOTO3)}), runtime, MemorySize=512,
+                 Timeout=60)["FunctionArn"]
+    functions.add_permission(FunctionName=arn, StatementId="gateway", Action="lambda:InvokeFunction",
+                             Principal="apigateway.amazonaws.com", SourceArn="arn:aws:execute-api:us-east-1:000000000000:*")
+    api.route("$default", IntegrationType="AWS_PROXY", IntegrationUri=arn)
+    with api.connect() as client:
+        client.send("x")
+        assert client.recv(timeout=60) == "by the server's address"
+        assert client.recv(timeout=60) == "by the stage's address"
 
 
 def test_integrations_other_than_functions_as_proxies(api, back):

@@ -250,7 +250,7 @@ fn compile_stage(
     let settings = shown.settings;
     let websocket = settings
         .and_then(|settings| settings.websocket.as_ref())
-        .map(|own| compile_websocket(at, stage, shown, own, before));
+        .map(|own| compile_websocket(at, stage, shown, own, &authorizers, before));
     let mut trie = Trie::new();
     let mut routes = Vec::with_capacity(shown.routes.len());
     for record in shown.routes.iter().filter(|_| websocket.is_none()) {
@@ -318,6 +318,7 @@ fn compile_websocket(
     stage: &StageRecord,
     shown: &Shown<'_>,
     settings: &WebSocketSettings,
+    authorizers: &BTreeMap<String, Arc<AuthorizerSnapshot>>,
     before: Option<&Arc<StageSnapshot>>,
 ) -> WebSocketStage {
     let before = before.and_then(|stage| stage.websocket.as_ref());
@@ -334,7 +335,9 @@ fn compile_websocket(
         let had = before.and_then(|before| before.routes.get(&record.key)?.bucket.as_ref());
         let integration = record.integration.as_deref().and_then(|id| integrations.get(id));
         let bucket = bucket(stage, &record.key, had);
-        compiled.insert(record, Surroundings { at, stage: &stage.name, integration, bucket });
+        let access = access(&record.authorization, authorizers);
+        let stage = &stage.name;
+        compiled.insert(record, Surroundings { at, stage, integration, bucket, access });
     }
     compiled
 }

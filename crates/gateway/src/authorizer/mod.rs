@@ -99,6 +99,11 @@ impl AuthorizerSnapshot {
         function && self.cache == cache && self.record == *record
     }
 
+    /// What has to be there for it to be asked, as it was written.
+    pub(crate) fn identity_source(&self) -> &[String] {
+        &self.record.identity_source
+    }
+
     /// Its id.
     pub(crate) fn id(&self) -> &str {
         &self.record.id

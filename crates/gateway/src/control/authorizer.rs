@@ -15,7 +15,7 @@ use crate::{
         edition::{Edition, Kind},
         length,
         page::page,
-        says, unbuilt,
+        says, unbuilt, websocket,
     },
     error::{Error, Result},
     expression::Source,
@@ -70,10 +70,11 @@ pub(crate) async fn create(
 ) -> Result<CreateAuthorizerResponse> {
     unbuilt("authorizerCredentialsArn", says(req.authorizer_credentials_arn.as_deref()))?;
     unbuilt("identityValidationExpression", says(req.identity_validation_expression.as_deref()))?;
+    let is_websocket = gateway.is_websocket(cx, &req.api_id)?;
     let how = match req.authorizer_type.as_str() {
         REQUEST => AuthorizerKind::Request(RequestAuthorizer {
             uri: req.authorizer_uri.unwrap_or_default(),
-            payload_format: payload(req.authorizer_payload_format_version.as_deref().ok_or_else(
+            payload_format: payload(req.authorizer_payload_format_version.as_deref().or(is_websocket.then_some("1.0")).ok_or_else(
                 || {
                     Error::invalid(
                         "AuthorizerPayloadFormatVersion is a required parameter for REQUEST authorizer",
@@ -103,6 +104,7 @@ pub(crate) async fn create(
         how,
     };
     check(&authorizer)?;
+    websocket::authorizer::check(is_websocket, &authorizer)?;
     check_issuer(gateway, &authorizer, None).await?;
     let answer = members!(CreateAuthorizerResponse, &authorizer);
     gateway.edit(cx, &req.api_id, move |edition| insert(edition, &authorizer)).await?;
@@ -148,6 +150,8 @@ pub(crate) async fn update(
         .edit(cx, &api_id, move |edition| {
             let before = find(edition.tx, edition.at, &req.authorizer_id)?;
             let authorizer = applied(&before, &req)?;
+            let is_websocket = edition.api.settings.websocket.is_some();
+            websocket::authorizer::check(is_websocket, &authorizer)?;
             if authorizer != before {
                 insert(edition, &authorizer)?;
             }
@@ -250,7 +254,7 @@ pub(crate) fn check(authorizer: &AuthorizerRecord) -> Result<()> {
     for text in sources {
         let source = Source::parse(text)
             .filter(|source| text.starts_with('$') && is_identity_source(source));
-        if source.is_none() {
+        if source.is_none() && !websocket::authorizer::is_identity_source(text) {
             return Err(Error::invalid(format!("Invalid identity source specified {text}")));
         }
     }

@@ -140,6 +140,24 @@ impl<'a> Happening<'a> {
         serde_json::to_vec(&self.as_event()).map(Bytes::from)
     }
 
+    /// The event of the function that decides about a handshake.
+    pub(crate) fn decision(&self, method_arn: &str) -> Result<Bytes, serde_json::Error> {
+        let event = self.as_event();
+        let decision = Decision {
+            kind: "REQUEST",
+            method_arn,
+            headers: event.headers,
+            multi_value_headers: event.multi_value_headers,
+            query_string_parameters: event.query_string_parameters.unwrap_or_default(),
+            multi_value_query_string_parameters: event
+                .multi_value_query_string_parameters
+                .unwrap_or_default(),
+            stage_variables: self.variables,
+            request_context: event.request_context,
+        };
+        serde_json::to_vec(&decision).map(Bytes::from)
+    }
+
     fn as_event(&self) -> Event<'_> {
         let (mut headers, mut query) = (None, None);
         match &self.what {
@@ -276,6 +294,21 @@ struct Event<'e> {
     #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'e str>,
     is_base64_encoded: bool,
+}
+
+/// What a function hears that decides about a handshake.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Decision<'e> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    method_arn: &'e str,
+    headers: Option<BTreeMap<&'e str, String>>,
+    multi_value_headers: Option<BTreeMap<&'e str, Vec<Cow<'e, str>>>>,
+    query_string_parameters: BTreeMap<String, String>,
+    multi_value_query_string_parameters: BTreeMap<String, Vec<String>>,
+    stage_variables: &'e BTreeMap<String, String>,
+    request_context: Context<'e>,
 }
 
 #[derive(Serialize)]

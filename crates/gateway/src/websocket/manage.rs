@@ -54,6 +54,10 @@ impl Gateway {
 
     /// Whether a request to the data plane is a call of the management API, and of which API's.
     pub fn manages(&self, target: &Target, parts: &Parts) -> Option<Management> {
+        // Asked of every request to an API, and nearly none is one.
+        if !parts.uri.path().contains("connections/") {
+            return None;
+        }
         let (stage, rest) = target.stage_of(&parts.uri);
         // The at sign may come encoded; the id's own encoding is the operation's to read.
         let rest = rest.replacen("/%40", "/@", 1);

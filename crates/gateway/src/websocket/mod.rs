@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `handshake` | what a client has to ask for, and the answer that switches protocols |
 //! | `frame` | RFC 6455: frames and messages, from bytes and to bytes |
+//! | `authorize` | who opens a connection, and whether they may |
 //! | `connection`, `id` | a connection as others see it: its outbox, its end, its name |
 //! | `drive` | the task that owns a socket |
 //! | `message` | the path of a message: select → throttle → integrate → answer |
@@ -13,11 +14,12 @@
 //! | `happening`, `integrate` | what happens on a connection, and its integration |
 //! | `snapshot` | what of a stage is compiled |
 //!
-//! The path of a handshake is [`Gateway::connect`]: check → place → throttle → integrate → remember → switch. The answer
+//! The path of a handshake is [`Gateway::connect`]: check → place → throttle → authorize → integrate → remember → switch. The answer
 //! to the client waits for the integration of `$connect`, whose status it gets; until then nobody can post to the
 //! connection. Everything from here runs in a task of its own, so that a client that leaves in the middle still has its
 //! `$disconnect`.
 
+mod authorize;
 pub(crate) mod connection;
 mod disconnect;
 mod drive;
@@ -46,6 +48,7 @@ use gatemill_wire::payload::{
 use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
+use serde_json::{Map, Value};
 
 use crate::{
     Gateway, Worker,
@@ -258,7 +261,12 @@ async fn serve(
         upgraded,
     );
     match plain {
-        Ok(parts) => drive::drive(parts.io.into_inner(), parts.read_buf, connection, inbox).await,
+        Ok(parts) => {
+            // A copy: what hyper read is a part of its buffer, however small, and would keep all of it.
+            let early = Bytes::copy_from_slice(&parts.read_buf);
+            drop(parts.read_buf);
+            drive::drive(parts.io.into_inner(), early, connection, inbox).await
+        }
         Err(upgraded) => {
             drive::drive(TokioIo::new(upgraded), Bytes::new(), connection, inbox).await
         }
@@ -292,7 +300,7 @@ async fn accept(
         None => new_trace_id(&*gateway.entropy, arrival.now),
     };
     let user_agent = head.headers.get(header::USER_AGENT);
-    let peer = Peer {
+    let mut peer = Peer {
         id,
         api: stage.api_id.clone(),
         stage: stage.name.clone(),
@@ -307,7 +315,9 @@ async fn accept(
     let mut reply = integrate::Reply { status: 200, ..integrate::Reply::default() };
     if let Some(route) = route {
         let asked = Handshake { head, arrival, request_id, trace_id: &trace_id };
-        reply = ask(gateway, &stage, &peer, route, &asked).await?;
+        let known;
+        (reply, known) = ask(gateway, &stage, &peer, route, &asked).await?;
+        peer.authorizer = known;
         if !(200..300).contains(&reply.status) {
             return Ok(Err(reply));
         }
@@ -356,21 +366,19 @@ struct Handshake<'a> {
     trace_id: &'a str,
 }
 
-/// Asks the integration of `$connect`; a route without one says yes.
+/// Asks the authorizer of `$connect`, then its integration; a route without either says yes. Gives as well what the
+/// authorizer knows of the client, which its integration hears, too.
 async fn ask(
     gateway: &Gateway,
     stage: &StageSnapshot,
     peer: &Peer,
     route: &Route,
     asked: &Handshake<'_>,
-) -> std::result::Result<integrate::Reply, Refused> {
+) -> std::result::Result<(integrate::Reply, Option<Map<String, Value>>), Refused> {
     let Handshake { head, arrival, request_id, trace_id } = *asked;
     if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(arrival.now)) {
         let why = "the route's rate limit is reached";
         return Err(refused(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", why));
-    }
-    if route.integration.is_none() {
-        return Ok(integrate::Reply { status: 200, ..integrate::Reply::default() });
     }
     let origin = Origin {
         authority: authority(head).unwrap_or_default(),
@@ -384,13 +392,20 @@ async fn ask(
         query: head.uri.query().unwrap_or_default(),
     };
     let ids = (request_id, trace_id);
-    let happening = Happening::new(peer, ids, arrival.now, &stage.variables, what);
-    integrate::integrate(gateway, route, &happening).await.map_err(|failed| {
+    let mut happening = Happening::new(peer, ids, arrival.now, &stage.variables, what);
+    let known = authorize::authorize(gateway, route, head, &happening).await?;
+    if route.integration.is_none() {
+        return Ok((integrate::Reply { status: 200, ..integrate::Reply::default() }, known));
+    }
+    let peer = Peer { authorizer: known.clone(), ..peer.clone() };
+    happening.peer = &peer;
+    let reply = integrate::integrate(gateway, route, &happening).await.map_err(|failed| {
         let (api, stage, why) = (&peer.api, &peer.stage, &failed.why);
         tracing::warn!(%api, %stage, id = %request_id, %why, "$connect");
         let status = StatusCode::from_u16(failed.status);
         refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
-    })
+    })?;
+    Ok((reply, known))
 }
 
 /// What the client gets where the integration of `$connect` says anything but yes: its status.

@@ -20,6 +20,7 @@ use crate::{
         ApiKey, IntegrationKind, IntegrationRecord, Passthrough, RouteRecord, WebSocketIntegration,
         WebSocketSettings,
     },
+    snapshot::Access,
     uri::{UriTemplate, substitute},
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Route {
     /// Whether what the integration answers goes back to the client.
     pub(crate) answers: bool,
     pub(crate) bucket: Option<Arc<Bucket>>,
+    /// Who may open a connection; asked of `$connect` alone.
+    pub(crate) access: Access,
 }
 
 /// An integration as messages see it.
@@ -75,6 +78,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) stage: &'a str,
     pub(crate) integration: Option<&'a Arc<Integration>>,
     pub(crate) bucket: Option<Arc<Bucket>>,
+    pub(crate) access: Access,
 }
 
 impl WebSocketStage {
@@ -92,6 +96,7 @@ impl WebSocketStage {
             integration: around.integration.cloned(),
             answers: own.is_some_and(|own| !own.responses.is_empty()),
             bucket: around.bucket,
+            access: around.access,
         };
         self.routes.insert(key.clone(), Arc::new(route));
     }

@@ -5,6 +5,7 @@
 //! integration, so that a deployment shows them with it.
 
 pub(crate) mod api;
+pub(crate) mod authorizer;
 pub(crate) mod integration;
 pub(crate) mod integration_response;
 pub(crate) mod model;

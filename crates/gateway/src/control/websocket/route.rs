@@ -7,10 +7,10 @@ use gatemill_wire::Cx;
 
 use crate::{
     Gateway,
-    control::{holds, route, says, unbuilt},
+    control::{authorizer, holds, route, says, unbuilt},
     error::{Error, Result},
     limits::ROUTE_KEY_MAX,
-    record::{RouteRecord, WebSocketRoute},
+    record::{Authorization, AuthorizationKind, RouteRecord, WebSocketRoute},
 };
 
 /// The members of a route in an answer.
@@ -21,8 +21,8 @@ macro_rules! members {
             api_gateway_managed: None,
             api_key_required: Some(false),
             authorization_scopes: None,
-            authorization_type: Some("NONE".to_owned()),
-            authorizer_id: None,
+            authorization_type: Some(authorizer::kind_text(record.authorization.kind).to_owned()),
+            authorizer_id: record.authorization.authorizer.clone(),
             model_selection_expression: None,
             operation_name: record.operation_name.clone(),
             request_models: None,
@@ -40,11 +40,6 @@ macro_rules! refuse_unbuilt {
     ($req:expr) => {{
         let req = $req;
         unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
-        unbuilt(
-            "authorizationType",
-            req.authorization_type.as_deref().is_some_and(|kind| kind != "NONE"),
-        )?;
-        unbuilt("authorizerId", says(req.authorizer_id.as_deref()))?;
         unbuilt("modelSelectionExpression", says(req.model_selection_expression.as_deref()))?;
         unbuilt("requestModels", holds(req.request_models.as_ref()))?;
         unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
@@ -54,6 +49,27 @@ macro_rules! refuse_unbuilt {
             ));
         }
     }};
+}
+
+/// What a route says of its authorization. Only `$connect` is asked, and by no token.
+fn authorization(
+    key: &str,
+    before: &Authorization,
+    kind: Option<&str>,
+    authorizer: Option<&str>,
+) -> Result<Authorization> {
+    let authorization = authorizer::authorization(before, kind, authorizer, None)?;
+    if authorization.kind == AuthorizationKind::Jwt {
+        return Err(Error::invalid(
+            "AuthorizationType JWT is not supported on protocolType WEBSOCKET",
+        ));
+    }
+    if !authorization.is_open() && key != "$connect" {
+        return Err(Error::invalid(
+            "Currently, authorization is supported for the $connect route only",
+        ));
+    }
+    Ok(authorization)
 }
 
 /// `CreateRoute`.
@@ -68,6 +84,12 @@ pub(crate) async fn create(
         response_selection: selection(req.route_response_selection_expression.as_deref())?,
         responses: Vec::new(),
     };
+    let authorization = authorization(
+        &req.route_key,
+        &Authorization::default(),
+        req.authorization_type.as_deref(),
+        req.authorizer_id.as_deref(),
+    )?;
     let route = RouteRecord {
         id: cx.id(7),
         key: req.route_key,
@@ -75,7 +97,7 @@ pub(crate) async fn create(
         operation_name: req.operation_name.filter(|text| !text.is_empty()),
         managed: false,
         websocket: Some(own.clone()),
-        authorization: crate::record::Authorization::default(),
+        authorization,
     };
     let answer = members!(CreateRouteResult, &route, &own);
     gateway.edit(cx, &req.api_id, move |edition| route::insert(edition, &route)).await?;
@@ -110,6 +132,12 @@ pub(crate) async fn update(
             if let Some(name) = &req.operation_name {
                 route.operation_name = Some(name.clone()).filter(|text| !text.is_empty());
             }
+            route.authorization = authorization(
+                &route.key,
+                &before.authorization,
+                req.authorization_type.as_deref(),
+                req.authorizer_id.as_deref(),
+            )?;
             if let Some(response) = &response {
                 own.response_selection.clone_from(response);
             }
