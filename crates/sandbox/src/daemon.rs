@@ -163,7 +163,6 @@ impl Preparing {
     /// Starts sandboxd. Returns when it has its cgroups, and then this thread and those that it starts from here on go
     /// before functions.
     pub(crate) fn begin(config: &Config) -> Result<Self, Error> {
-        gatemill_jailer::take_short_turns();
         std::fs::create_dir_all(&config.state_dir).map_err(Error::Spawn)?;
         let state_dir = std::path::absolute(&config.state_dir).map_err(Error::Spawn)?;
         let (socket, theirs) =
