@@ -3,7 +3,7 @@
 //! Without it, all functions together have the weight of one ordinary program, so a machine that compiles something makes
 //! every call wait for whole ticks of its scheduler; and functions that use all CPU would keep it from the server.
 //!
-//! The distances are wide for a reason (`docs/decisions/0013-precedence.md`). The kernel lets a process that wakes up
+//! The distances are wide for a reason (`docs/decisions/0016-precedence.md`). The kernel lets a process that wakes up
 //! go before the running one only if it has not had more than its share by then. Whoever has nearly all of the weight in its
 //! run queue can hardly have had more; one with two thirds of it often has.
 
