@@ -19,7 +19,6 @@ use crate::memory::{self, Used, hard_limit};
 use crate::spec::Spec;
 
 mod hierarchy;
-mod precedence;
 
 /// The version 1 limit of what TCP and UDP sockets hold.
 const SOCKET_LIMIT: &str = "memory.kmem.tcp.limit_in_bytes";

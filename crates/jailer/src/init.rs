@@ -111,10 +111,8 @@ fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
     root_fs::enter(plan.spec, plan.mount_point, plan.resolv_conf)
 }
 
-/// Joins the version 1 cgroups by writing 0, which means the writer, and so leaves the server's; with its short turns on the
-/// CPU, which belong to it alone.
+/// Joins the version 1 cgroups by writing 0, which means the writer, and so leaves the server's.
 pub(crate) fn join_cgroups(tasks_files: &[PathBuf]) -> io::Result<()> {
-    sys::take_ordinary_turns();
     tasks_files.iter().try_for_each(|file| fs::write(file, "0"))
 }
 

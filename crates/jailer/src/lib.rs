@@ -65,10 +65,12 @@ pub fn run_if_called() {
     sys::exit_now(code)
 }
 
-/// Asks for short turns on the CPU for the calling thread and the threads and the sandboxd that it starts. The kernel gives a
-/// process that wants short turns its next one sooner. Sandboxes have ordinary ones.
+/// Asks for short turns on the CPU, for the calling thread and what it starts. The kernel gives a thread that wants short
+/// turns its next one sooner. For threads that start no sandboxd: sandboxes would have short turns too, and lose the
+/// proportion of their shares.
 pub fn take_short_turns() {
-    sys::take_short_turns();
+    // A hint: without it, the thread waits longer where CPU is scarce.
+    let _ = sys::take_turns_of(limits::CPU_TURN);
 }
 
 /// Removes cgroups that a sandboxd left behind because it was killed: the directories of

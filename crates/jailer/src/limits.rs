@@ -40,15 +40,7 @@ pub const MAX_PATH_DEPTH: usize = 64;
 pub const CPU_PERIOD_US: u64 = 20_000;
 /// The smallest quota that the kernel accepts.
 pub const MIN_CPU_QUOTA_US: u64 = 1_000;
-/// The weight of the server beside all functions together and the rest of the machine: the most that version 1 has.
-pub const SERVER_CPU_SHARES: u64 = 262_144;
-/// The same in version 2.
-pub const SERVER_CPU_WEIGHT: u64 = 10_000;
-/// The weight of all functions together: ten times that of an ordinary program.
-pub const FUNCTIONS_CPU_SHARES: u64 = 10_240;
-/// The same in version 2.
-pub const FUNCTIONS_CPU_WEIGHT: u64 = 1_000;
-/// The turn on the CPU that the server asks for: the least that the kernel knows. Who wants short turns gets them soon.
+/// The turn on the CPU that data-plane threads ask for: the least that the kernel knows. Who wants short turns gets them soon.
 pub const CPU_TURN: Duration = Duration::from_micros(100);
 /// In version 1 cgroups, sockets may hold this part of a sandbox's memory limit, beside it. A quarter
 /// is several times what programs of that size have in flight.

@@ -88,11 +88,6 @@ pub enum Reply {
         /// Why sandboxes do not reach what they should of the network; empty when they do.
         no_network: String,
     },
-    /// Said first of all, before what takes its time: cgroups are there.
-    Prepared {
-        /// The files by writing 0 to which a thread of the server goes before functions.
-        server_entrances: Vec<PathBuf>,
-    },
     /// Not configured: this step of the trial sandbox failed. sandboxd exits.
     Refused(Failure),
     /// The program was exec'd.
@@ -236,10 +231,6 @@ impl Reply {
                 out.list(cgroups, |out, path| out.path(path));
                 out.str(no_network);
             }
-            Self::Prepared { server_entrances } => {
-                out.u8(6);
-                out.list(server_entrances, |out, path| out.path(path));
-            }
             Self::Refused(failure) => {
                 out.u8(1);
                 out.failure(*failure);
@@ -300,7 +291,6 @@ impl Reply {
                 memory_peak_bytes: input.u64()?,
             },
             5 => Self::Assigned { ticket: input.u64()? },
-            6 => Self::Prepared { server_entrances: input.list(limits::MAX_BINDS, Reader::path)? },
             _ => return Err(Malformed),
         };
         input.end()?;

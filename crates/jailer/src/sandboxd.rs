@@ -100,12 +100,6 @@ pub(crate) fn run(control: OwnedFd) -> io::Result<()> {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let mut daemon = Sandboxd::new(control, isolation, &state_dir, uid_base)?;
-    daemon.hierarchies.join_server();
-    let server_entrances = daemon.hierarchies.server_entrances();
-    if daemon.reply(&Reply::Prepared { server_entrances }).is_err() {
-        daemon.end();
-        return Ok(());
-    }
     let (no_network, tried) = daemon.connect(&network, &state_dir);
     let ready = tried.map_or_else(|| daemon.try_out(&state_dir), Ok);
     let refused = ready.is_err();

@@ -372,19 +372,9 @@ pub(crate) fn overwrite_freed_memory() {
     }
 }
 
-/// Asks for the shortest turns on the CPU, for the calling thread and what it starts. Linux 6.12 and later heed it.
-pub(crate) fn take_short_turns() {
-    // A hint: without it, the server waits longer where CPU is scarce.
-    let _ = take_turns_of(crate::limits::CPU_TURN);
-}
-
-/// Takes the turns that everybody has.
-pub(crate) fn take_ordinary_turns() {
-    let _ = take_turns_of(std::time::Duration::ZERO);
-}
-
-/// Asks for turns of this length; 0 stands for the ordinary one. Older kernels take it and do as before.
-fn take_turns_of(turn: std::time::Duration) -> io::Result<()> {
+/// Asks for turns of this length on the CPU, for the calling thread and what it starts. Linux 6.12 and later heed it; older
+/// ones take it and do as before.
+pub(crate) fn take_turns_of(turn: std::time::Duration) -> io::Result<()> {
     /// `struct sched_attr` of the kernel in its first version.
     #[repr(C)]
     #[derive(Default)]

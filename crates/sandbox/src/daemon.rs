@@ -57,7 +57,7 @@ struct Daemon {
     cgroups: Vec<PathBuf>,
 }
 
-/// A sandboxd that has its cgroups and tries a sandbox out.
+/// A sandboxd that tries a sandbox out.
 #[derive(Debug)]
 pub(crate) struct Preparing {
     child: Child,
@@ -160,10 +160,8 @@ impl Keeper {
 }
 
 impl Preparing {
-    /// Starts sandboxd. Returns when it has its cgroups, and then this thread and those that it starts from here on go
-    /// before functions.
+    /// Starts sandboxd; it tries a sandbox out while the caller does other things.
     pub(crate) fn begin(config: &Config) -> Result<Self, Error> {
-        gatemill_jailer::take_short_turns();
         std::fs::create_dir_all(&config.state_dir).map_err(Error::Spawn)?;
         let state_dir = std::path::absolute(&config.state_dir).map_err(Error::Spawn)?;
         let (socket, theirs) =
@@ -172,29 +170,19 @@ impl Preparing {
         let child = spawn_self(theirs).map_err(Error::Spawn)?;
         let mut begun = Self { child, socket };
         match begun.configure(config, state_dir) {
-            Ok(server_entrances) => {
-                // Where that cannot be, all is as on a machine without cgroups.
-                for entrance in server_entrances {
-                    let _ = std::fs::write(entrance, "0");
-                }
-                Ok(begun)
-            }
+            Ok(()) => Ok(begun),
             Err(error) => Err(begun.fail(error)),
         }
     }
 
-    /// Tells sandboxd what it shall be; gives the files through which the server goes before functions.
-    fn configure(&self, config: &Config, state_dir: PathBuf) -> Result<Vec<PathBuf>, Error> {
+    /// Tells sandboxd what it shall be.
+    fn configure(&self, config: &Config, state_dir: PathBuf) -> Result<(), Error> {
         let Config { isolation, uid_base, ref network, .. } = *config;
         let network = network.clone();
         let request = Request::Configure { isolation, state_dir, uid_base, network };
         let bytes = request.encode().map_err(|_| Error::TooLong)?;
         socket::send(&self.socket, &bytes, &[], true).map_err(|e| Error::Spawn(e.into()))?;
-        match self.reply()? {
-            Reply::Prepared { server_entrances } => Ok(server_entrances),
-            Reply::Refused(failure) => Err(Error::Unsupported(failure)),
-            _ => Err(Error::Gone),
-        }
+        Ok(())
     }
 
     /// Waits for the end of the trial.

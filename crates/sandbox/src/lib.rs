@@ -31,6 +31,7 @@ pub use gatemill_jailer::limits::MAX_RESOLVERS;
 pub use gatemill_jailer::protocol::ExitStatus;
 pub use gatemill_jailer::{
     Assignment, Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
+    take_short_turns,
 };
 pub use holder::{Fate, Holder, Who};
 pub use sandbox::{API_ADDRESS, Exit, Sandbox, Sockets, Turn};

@@ -259,7 +259,7 @@ impl Link {
                 }
             }
             // Said once, before this thread exists.
-            Reply::Prepared { .. } | Reply::Ready { .. } | Reply::Refused(_) => {}
+            Reply::Ready { .. } | Reply::Refused(_) => {}
         }
     }
 

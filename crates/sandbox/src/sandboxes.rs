@@ -85,8 +85,7 @@ impl Sandboxes {
     }
 
     /// The first half of [`Sandboxes::spawn`], before a program has threads: what sandboxd tries out takes its time, in
-    /// which the program can do other things. Threads that the caller starts afterwards go before functions where CPU is
-    /// scarce.
+    /// which the program can do other things.
     ///
     /// # Errors
     /// As [`Sandboxes::spawn`].

@@ -197,6 +197,7 @@ fn run(
     if let Some(core) = core {
         machine::keep_to(core);
     }
+    gatemill_sandbox::take_short_turns();
     gatemill_lambda::enter_shard(index, core);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = match runtime {

@@ -5,10 +5,11 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::precedence::{self, SERVER_LEAF};
 use super::{Controller, remove_tree};
 
 const PREFIX: &str = "gatemill.";
+/// The leaf for our own processes, where the cgroup that was delegated to us has to stay empty.
+const OWN_LEAF: &str = "gatemill-server";
 
 /// Our parents, one per usable hierarchy; none where we may make none.
 #[derive(Debug, Default)]
@@ -21,8 +22,6 @@ pub(crate) struct Parent {
     pub(super) path: PathBuf,
     pub(super) version: u8,
     pub(super) controllers: Vec<Controller>,
-    /// The file by writing 0 to which a thread of the server goes before functions.
-    pub(super) server_entrance: Option<PathBuf>,
 }
 
 /// A mounted hierarchy.
@@ -69,18 +68,6 @@ impl Hierarchies {
         self.each().map(|p| p.path.clone()).collect()
     }
 
-    /// The files by writing 0 to which a thread of the server goes before functions.
-    pub(crate) fn server_entrances(&self) -> Vec<PathBuf> {
-        self.each().filter_map(|parent| parent.server_entrance.clone()).collect()
-    }
-
-    /// Lets sandboxd itself go before functions, too: what it is to end shall not keep it from that.
-    pub(crate) fn join_server(&self) {
-        for entrance in self.server_entrances() {
-            let _ = fs::write(entrance, "0");
-        }
-    }
-
     /// Removes our parents and what is left in them.
     pub(crate) fn remove(&self) {
         self.each().for_each(|parent| remove_tree(&parent.path));
@@ -100,30 +87,23 @@ fn make_in(dir: &Path, mount: &Mount) -> io::Result<Parent> {
     let path = dir.join(format!("{PREFIX}{}", std::process::id()));
     let mut controllers = mount.controllers.clone();
     fs::create_dir(&path)?;
-    let mut server_entrance = None;
     if mount.version == 2 {
         // The root of all, the one cgroup without a type, may have both processes and children.
         if dir == mount.own && dir.join("cgroup.type").exists() {
             empty_own_cgroup(dir);
         }
         controllers = delegate(dir, &path);
-        if controllers.contains(&Controller::Cpu) {
-            precedence::weigh_unified(&dir.join(SERVER_LEAF), &path);
-        }
     }
     if mount.version == 1 && controllers.contains(&Controller::Memory) {
         // The first cgroup with such a limit has the kernel patch its own code, and the last one's
         // end again, for milliseconds: better here than at each start.
         let _ = fs::write(path.join(super::SOCKET_LIMIT), "-1");
     }
-    if mount.version == 1 && controllers.contains(&Controller::Cpu) {
-        server_entrance = precedence::weigh(dir, &path);
-    }
     // Without the right to join them, cgroups are of no use (a directory that may be made but not
     // entered exists where only a part is delegated).
     let entrance = if mount.version == 2 { "cgroup.procs" } else { "tasks" };
     match fs::OpenOptions::new().write(true).open(path.join(entrance)) {
-        Ok(_) => Ok(Parent { path, version: mount.version, controllers, server_entrance }),
+        Ok(_) => Ok(Parent { path, version: mount.version, controllers }),
         Err(error) => {
             let _ = fs::remove_dir(&path);
             Err(error)
@@ -152,7 +132,7 @@ fn delegate(dir: &Path, path: &Path) -> Vec<Controller> {
 
 /// Moves our own processes out of a cgroup that was delegated to us, when nobody else is in it.
 fn empty_own_cgroup(dir: &Path) {
-    let leaf = dir.join(SERVER_LEAF);
+    let leaf = dir.join(OWN_LEAF);
     let procs = fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
     let ours = [std::process::id(), std::os::unix::process::parent_id()].map(|pid| pid.to_string());
     if !procs.lines().all(|pid| ours.iter().any(|our| our == pid)) {

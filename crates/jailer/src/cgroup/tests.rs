@@ -28,7 +28,7 @@ fn spec() -> Spec {
 /// kernel would have made.
 fn create(dir: &Path, version: u8) -> Cgroup {
     let controllers = vec![Controller::Memory, Controller::Cpu, Controller::Pids];
-    let parent = Parent { path: dir.to_path_buf(), version, controllers, server_entrance: None };
+    let parent = Parent { path: dir.to_path_buf(), version, controllers };
     Cgroup::create(&Hierarchies::of(vec![parent]), "a.1", &spec()).unwrap()
 }
 
@@ -96,7 +96,6 @@ fn nothing_is_left_of_a_cgroup_that_cannot_be_limited() {
         path: path.to_path_buf(),
         version: 2,
         controllers: vec![Controller::Freezer],
-        server_entrance: None,
     };
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));
     fs::create_dir_all(&first).unwrap();

@@ -74,9 +74,6 @@ fn replies() -> Vec<Reply> {
             cgroups: vec!["/sys/fs/cgroup/gatemill.1".into()],
             no_network: "it takes root".into(),
         },
-        Reply::Prepared {
-            server_entrances: vec!["/sys/fs/cgroup/cpu/gatemill-server/tasks".into()],
-        },
         Reply::Refused(failure),
         Reply::Started { ticket: 9, pid: 4_000_000, program: 17, peak_file: PathBuf::new() },
         Reply::Failed { ticket: 9, failure },
