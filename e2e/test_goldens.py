@@ -234,10 +234,26 @@ def lambda_exchanges(functions, aside, python):
     functions.update_function_url_config(FunctionName="golden", AuthType="NONE")
     functions.delete_function_url_config(FunctionName="golden")
     refused(functions.get_function_url_config, FunctionName="golden")
+    event_exchanges(functions)
     layer_exchanges(functions)
     function_settings_exchanges(functions)
     refused(functions.list_capacity_providers)
     functions.delete_function(FunctionName="golden")
+
+
+def event_exchanges(functions):
+    other = functions.meta.region_name
+    destination = f"arn:aws:lambda:{other}:444444444444:function:golden"
+    functions.invoke_async(FunctionName="golden", InvokeArgs=b'{"name": "you"}')
+    refused(functions.put_function_event_invoke_config, FunctionName="golden", DestinationConfig={"OnSuccess": {"Destination": destination}})
+    functions.put_function_event_invoke_config(FunctionName="golden", MaximumRetryAttempts=0)
+    functions.update_function_event_invoke_config(FunctionName="golden", MaximumEventAgeInSeconds=60)
+    functions.get_function_event_invoke_config(FunctionName="golden")
+    functions.list_function_event_invoke_configs(FunctionName="golden")
+    functions.delete_function_event_invoke_config(FunctionName="golden")
+    refused(functions.get_function_event_invoke_config, FunctionName="golden")
+    functions.put_function_recursion_config(FunctionName="golden", RecursiveLoop="Allow")
+    functions.get_function_recursion_config(FunctionName="golden")
 
 
 def layer_exchanges(functions):

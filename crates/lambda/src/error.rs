@@ -73,12 +73,20 @@ pub enum Error {
         /// The limit.
         max: usize,
     },
-    /// An event that is too large for a synchronous call.
+    /// An event that is too large for its type of call.
     #[error("Request must be smaller than {max} bytes for the InvokeFunction operation")]
     EventTooLarge {
         /// The limit.
         max: usize,
     },
+    /// A chain of functions goes round in circles.
+    #[error(
+        "The function was invoked too many times in one chain of requests, and was stopped as part of a recursive loop."
+    )]
+    Recursive,
+    /// More events wait than this server keeps.
+    #[error("Rate Exceeded.")]
+    TooManyEvents,
     /// All code of the account together would be too large.
     #[error("Code storage limit exceeded.")]
     CodeStorage,
@@ -238,6 +246,8 @@ impl From<Error> for ApiError {
             Error::ZipTooLarge { .. } | Error::EventTooLarge { .. } => {
                 &common::REQUEST_ENTITY_TOO_LARGE
             }
+            Error::Recursive => &errors::RECURSIVE_INVOCATION_EXCEPTION,
+            Error::TooManyEvents => &errors::TOO_MANY_REQUESTS_EXCEPTION,
             Error::CodeStorage => &errors::CODE_STORAGE_EXCEEDED_EXCEPTION,
             Error::PolicyTooLong { .. } => &errors::POLICY_LENGTH_EXCEEDED_EXCEPTION,
             Error::Throttled(throttle) => {

@@ -21,6 +21,7 @@ use crate::{
     Streaming, Worker,
     code_store::CodeStore,
     control, durable,
+    events::{self, EventCounts, EventStatus, Events},
     flights::Flights,
     governor::Governor,
     instance::Gauge,
@@ -105,6 +106,8 @@ pub struct Settings {
     pub signing_roots: Option<PathBuf>,
     /// Whether streamed answers have AWS's bandwidth: 6 MB at once, then 2 MB a second.
     pub limits_stream_bandwidth: bool,
+    /// How long an event waits after its first and its second failure, in milliseconds.
+    pub event_waits_ms: Vec<i64>,
 }
 
 impl Default for Settings {
@@ -127,6 +130,7 @@ impl Default for Settings {
             accept_unenforceable: false,
             signing_roots: None,
             limits_stream_bandwidth: false,
+            event_waits_ms: vec![60_000, 120_000],
         }
     }
 }
@@ -150,6 +154,8 @@ pub struct Status {
     pub provisioned_calls: u64,
     /// Calls that found all of their version's provisioned environments occupied.
     pub spilled_over: u64,
+    /// Asynchronous invocation.
+    pub events: EventStatus,
 }
 
 /// Functions and their life.
@@ -179,6 +185,7 @@ pub struct Lambda {
     pub(crate) flights: Flights,
     /// Who answers what functions ask of AWS.
     pub(crate) aws_endpoint: OnceLock<Arc<dyn AwsEndpoint>>,
+    pub(crate) events: Events,
     /// The services that functions are fed from and answer to.
     pub(crate) services: OnceLock<Arc<gatemill_aws::Client>>,
     /// Who gives functions the credentials of their roles.
@@ -239,6 +246,7 @@ impl Lambda {
             logs: LogPump::new(parts.logs),
             flights: Flights::default(),
             aws_endpoint: OnceLock::new(),
+            events: Events::new(parts.settings.shards),
             services: OnceLock::new(),
             roles: OnceLock::new(),
             location_key,
@@ -352,6 +360,7 @@ impl Lambda {
         self.snap_starts.clear();
         self.loads.clear();
         self.urls.clear();
+        self.events.lanes.clear();
         drop(self.pool.remove(|_| true));
         self.logs.flush().await;
         worker::sweep_code(self).await;
@@ -365,6 +374,14 @@ impl Lambda {
 
     pub(crate) fn arc(&self) -> Option<Arc<Self>> {
         self.me.upgrade()
+    }
+
+    /// How many events of all functions came and went, ever.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub fn event_counts(&self) -> Result<EventCounts, Error> {
+        events::counts(self)
     }
 
     /// What is going on now.
@@ -381,6 +398,7 @@ impl Lambda {
             throttled: count(&tallies.throttled),
             provisioned_calls: count(&tallies.provisioned),
             spilled_over: count(&tallies.spilled_over),
+            events: self.events.status(),
         }
     }
 }

@@ -16,6 +16,7 @@
 //! | `runtime_api` | the codec of AWS's clients, and what else processes inside find at its address |
 //! | `pool`, `governor`, `start`, `parked`, `uid` | idle environments, making new ones, and before anybody calls |
 //! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
+//! | `events` | asynchronous invocation: events that are accepted now and run later |
 //! | `url` | function URLs: what requests to them see, and what they get |
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code`, `code_store`, `zip_intake` | what runs, on the disk; packages there, and zips from strangers |
@@ -37,6 +38,7 @@ mod durable;
 mod entrypoint;
 mod environment_variables;
 mod error;
+mod events;
 mod eviction;
 mod failure;
 mod flights;
@@ -80,6 +82,7 @@ pub use answer::{ResponseStream, StreamEnd, StreamEvent, Streaming};
 pub use call::{Invocation, Outcome};
 pub use control::{code::CodeDownloadError, routes::table};
 pub use error::Error;
+pub use events::{EventCounts, EventStatus};
 pub use lambda::{Lambda, Parts, Settings, Status};
 pub use load::Throttle;
 pub use log_sink::{LogEvent, LogSink, LogStream};

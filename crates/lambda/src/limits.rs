@@ -43,6 +43,41 @@ pub const POLICY_BYTES_MAX: usize = 20_480;
 
 /// The event of a synchronous call: 6 MB.
 pub const EVENT_BYTES_MAX: usize = 6_291_456;
+/// The event of an asynchronous call: 1 MB.
+pub const ASYNC_EVENT_BYTES_MAX: usize = 1_048_576;
+/// The event of `InvokeAsync`: 256 KB.
+pub const INVOKE_ASYNC_BYTES_MAX: usize = 262_144;
+/// Events that wait, of all functions together; the next one is refused with 429. Each takes some forty bytes of memory.
+pub const EVENTS_WAITING_MAX: usize = 4_000_000;
+/// Events that run at one time: an account's concurrency by default.
+pub const EVENTS_IN_FLIGHT_MAX: usize = 1_000;
+/// Events of one function that run at one time: half of it, so that another function finds room.
+pub const EVENTS_OF_FUNCTION_IN_FLIGHT_MAX: usize = 500;
+/// Events that run or are being settled.
+pub const EVENTS_HELD_MAX: usize = 2_000;
+/// Events that are read at one time after a start. They may have 1 MB each.
+pub const EVENTS_PAGE: usize = 64;
+/// Retries of an event whose function failed, where its configuration says nothing: AWS's default.
+pub const EVENT_RETRIES_MAX: u32 = 2;
+/// The age of an event at its end, where its configuration says nothing: 6 hours, AWS's default.
+pub const EVENT_AGE_MAX_S: u32 = 21_600;
+/// How long an event waits that was throttled or failed by our fault; doubled with each further time.
+pub const EVENT_BACKOFF_FIRST_MS: i64 = 1_000;
+/// The longest such wait: 5 minutes.
+pub const EVENT_BACKOFF_MAX_MS: i64 = 300_000;
+/// The last answer of a function that failed is kept with its event up to this size, for the record of an event that
+/// gets too old.
+pub const EVENT_LAST_BYTES_MAX: usize = 256 * 1024;
+/// Settled events that are told of at one time.
+pub const EVENT_DELIVERIES_AT_ONCE: usize = 64;
+/// How often a destination is tried in a row.
+pub const EVENT_DELIVERY_ATTEMPTS_MAX: u32 = 5;
+/// `ErrorMessage` of a dead letter: the first KB.
+pub const EVENT_ERROR_MESSAGE_BYTES: usize = 1_024;
+/// Invocations of one function in one chain of requests: about 16.
+pub const LOOP_INVOCATIONS_MAX: u32 = 16;
+/// Functions that the lineage of a trace header names.
+pub const LINEAGE_FUNCTIONS_MAX: usize = 16;
 /// The answer of a synchronous call: 6 MB and 100 bytes, as AWS checks it.
 pub const RESPONSE_BYTES_MAX: usize = 6_291_556;
 /// A streamed answer: 200 MB.

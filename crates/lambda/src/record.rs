@@ -137,6 +137,9 @@ pub(crate) struct Configuration {
     /// Whether environments are never shared by tenants; decided when the function is created.
     #[serde(default, skip_serializing_if = "is_not")]
     pub(crate) per_tenant: bool,
+    /// Where events go whose attempts all failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter_arn: Option<String>,
     /// What appears at `/opt`, later ones over earlier ones.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) layers: Vec<UsedLayer>,

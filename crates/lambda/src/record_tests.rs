@@ -24,6 +24,7 @@ fn function() -> FunctionRecord {
             image: None,
             snap_start: false,
             per_tenant: false,
+            dead_letter_arn: None,
             layers: Vec::new(),
             traced: false,
             unenforced: None,

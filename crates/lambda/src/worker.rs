@@ -11,7 +11,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     Error, Lambda, code,
     control::function,
-    durable,
+    durable, events,
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE, DEPLOYMENTS_BEGUN_MAX},
     parked, provisioned_worker,
     record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, VERSIONS, WORK},
@@ -43,7 +43,7 @@ impl std::fmt::Debug for Worker {
 }
 
 pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
-    let [a, b, c, d, e, f, g, h, i, j] = std::array::from_fn(|_| Arc::clone(lambda));
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = std::array::from_fn(|_| Arc::clone(lambda));
     vec![
         Worker { name: "lambda-deployments", future: Box::pin(deployments(a)) },
         Worker { name: "lambda-versions", future: Box::pin(version_worker::run(e)) },
@@ -56,6 +56,8 @@ pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
             future: Box::pin(async move { g.pool.freeze_idle(g.settings.freeze_after).await }),
         },
         Worker { name: "lambda-parking", future: Box::pin(parked::run(h)) },
+        Worker { name: "lambda-events", future: Box::pin(events::attempt::run(k)) },
+        Worker { name: "lambda-event-deliveries", future: Box::pin(events::delivery::run(l)) },
         Worker { name: "lambda-packages", future: Box::pin(packages(c)) },
         Worker { name: "lambda-logs", future: Box::pin(async move { d.logs.run().await }) },
     ]

@@ -109,6 +109,31 @@ fn functions(server: &Server) -> Value {
         "throttledCalls": status.throttled,
         "provisionedCalls": status.provisioned_calls,
         "spilledOverCalls": status.spilled_over,
+        "events": events(server, &status.events),
+    })
+}
+
+/// Asynchronous invocation: what waits, what came and went ever, and what happened since the start.
+fn events(server: &Server, status: &gatemill_lambda::EventStatus) -> Value {
+    let ever = server.lambda.event_counts().map(|counts| {
+        json!({
+            "accepted": counts.accepted,
+            "succeeded": counts.succeeded,
+            "failed": counts.failed,
+            "dropped": counts.dropped,
+            "deliveriesLeft": counts.deliveries,
+        })
+    });
+    json!({
+        "waiting": status.waiting,
+        "ever": ever.unwrap_or(Value::Null),
+        "received": status.received,
+        "dropped": status.dropped,
+        "attempts": status.begun,
+        "ageMs": status.age_ms,
+        "deadLetterErrors": status.dead_letter_errors,
+        "destinationDeliveryFailures": status.destination_delivery_failures,
+        "recursiveInvocationsDropped": status.recursive_invocations_dropped,
     })
 }
 

@@ -180,6 +180,17 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<usize>,
 
+    /// How long an asynchronous event waits after its first and its second failure, in seconds [default: 60,120]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "GATEMILL_EVENT_WAITS",
+        hide_env = true,
+        value_delimiter = ','
+    )]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event_waits: Option<Vec<u32>>,
+
     /// Give streamed answers the bandwidth that AWS gives them: 6 MB at once, then 2 MB a second [default: false]
     #[arg(
         long,
@@ -365,6 +376,8 @@ pub(crate) struct Configuration {
     /// How many environments wait for a function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<usize>,
+    /// How long an event waits after each failure, in seconds.
+    pub(crate) event_waits: Vec<u32>,
     /// Whether streamed answers have AWS's bandwidth.
     pub(crate) limit_stream_bandwidth: bool,
     /// Whether settings of functions are taken that nothing enforces.
@@ -424,6 +437,7 @@ impl Settings {
             idle_seconds: self.idle_seconds.or(lower.idle_seconds),
             idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
             parked: self.parked.or(lower.parked),
+            event_waits: self.event_waits.or(lower.event_waits),
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             accept_unenforceable: self.accept_unenforceable.or(lower.accept_unenforceable),
             signing_roots: self.signing_roots.or(lower.signing_roots),
@@ -447,6 +461,7 @@ impl Settings {
         let log_level = log_level(self.log_level)?;
         let api_domain = self.api_domain.map(api_domain).transpose()?;
         let services = services::resolve(self.services, &region, environment)?;
+        let event_waits = event_waits(self.event_waits)?;
         let egress_pool = egress_pool(self.egress_pool)?;
         let resolvers = resolvers(self.resolvers)?;
         let threads = self.threads.unwrap_or(cores.min(limits::THREADS_MAX));
@@ -488,6 +503,7 @@ impl Settings {
             idle_seconds: self.idle_seconds.unwrap_or(600),
             idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
             parked: self.parked,
+            event_waits,
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             accept_unenforceable: self.accept_unenforceable.unwrap_or(false),
             signing_roots: self.signing_roots,
@@ -524,6 +540,15 @@ fn region(given: Option<String>) -> Result<String, Error> {
         return Ok(region);
     }
     Err(wrong("region", "a region is named like us-east-1", &region))
+}
+
+fn event_waits(given: Option<Vec<u32>>) -> Result<Vec<u32>, Error> {
+    let waits = given.unwrap_or_else(|| vec![60, 120]);
+    if waits.len() == 2 {
+        return Ok(waits);
+    }
+    let rule = "an event is tried again at most twice, so there are two waits";
+    Err(wrong("event-waits", rule, &waits.len().to_string()))
 }
 
 fn log_level(given: Option<String>) -> Result<String, Error> {

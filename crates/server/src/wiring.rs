@@ -379,6 +379,7 @@ fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
         },
         nearest_runtime: configuration.mode == Mode::Dev,
         url_domain: configuration.api_domain.clone(),
+        event_waits_ms: configuration.event_waits.iter().map(|s| i64::from(*s) * 1000).collect(),
         limits_stream_bandwidth: configuration.limit_stream_bandwidth,
         accept_unenforceable: configuration.accept_unenforceable,
         signing_roots: configuration.signing_roots.clone(),

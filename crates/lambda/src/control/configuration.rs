@@ -7,13 +7,14 @@ use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::{
-    durable, function, image, layer, reference, unbuilt,
+    durable, event_invoke_config, function, image, layer, reference, unbuilt,
     unenforced::{self, Given},
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
     environment_variables::{EXEC_WRAPPER, RESERVED},
+    events::destination::Destination,
     limits::{ENVIRONMENT_BYTES_MAX, EPHEMERAL_MB, MEMORY_MB, TIMEOUT_S},
     record::{Configuration, Image, LogFormat, Logging, Package, Signing},
     target::FunctionKey,
@@ -101,6 +102,7 @@ pub(crate) async fn update(
     };
     let old = record.configuration.unenforced.as_ref();
     let unenforced = unenforced::apply(lambda, old, &given)?;
+    let dead_letter_arn = dead_letter(lambda, request.dead_letter_config.as_ref())?;
     let revision_id = request.revision_id.clone();
     let change = move |old: &Configuration| {
         let mut new = old.clone();
@@ -127,6 +129,9 @@ pub(crate) async fn update(
         }
         new.durable = durable::changed(&old.durable, request.durable_config.as_ref())?;
         new.logging = logging(&old.logging, request.logging_config.as_ref())?;
+        if let Some(arn) = &dead_letter_arn {
+            new.dead_letter_arn.clone_from(arn);
+        }
         new.snap_start = wants_snap_start(request.snap_start.as_ref()).unwrap_or(old.snap_start);
         if let Some(layers) = &layers {
             new.layers.clone_from(layers);
@@ -190,6 +195,7 @@ pub(crate) fn of_request(
         snap_start: wants_snap_start(request.snap_start.as_ref()).unwrap_or(false),
         // The model has no other mode.
         per_tenant: request.tenancy_config.is_some(),
+        dead_letter_arn: dead_letter(lambda, request.dead_letter_config.as_ref())?.flatten(),
         layers: Vec::new(),
         traced: wants_tracing(request.tracing_config.as_ref()).unwrap_or(false),
         unenforced: unenforced::apply(lambda, None, &given)?,
@@ -208,6 +214,29 @@ fn wants_snap_start(given: Option<&api::SnapStart>) -> Option<bool> {
 /// What a request says about tracing, if anything.
 fn wants_tracing(given: Option<&api::TracingConfig>) -> Option<bool> {
     Some(given?.mode.as_deref()? == "Active")
+}
+
+/// What a request says about the dead-letter queue, if anything; an empty ARN is none.
+///
+/// The text for other targets is ours: AWS's is not recorded.
+fn dead_letter(
+    lambda: &Lambda,
+    given: Option<&api::DeadLetterConfig>,
+) -> Result<Option<Option<String>>, Error> {
+    let Some(given) = given else { return Ok(None) };
+    let Some(arn) = given.target_arn.as_ref().filter(|arn| !arn.is_empty()) else {
+        return Ok(Some(None));
+    };
+    match Destination::parse(arn) {
+        Some(destination @ (Destination::Queue(_) | Destination::Topic(_))) => {
+            let services = lambda.services.get().map(|client| client.services());
+            event_invoke_config::check_service(&destination, services)?;
+            Ok(Some(Some(arn.clone())))
+        }
+        _ => Err(Error::InvalidParameter(format!(
+            "The target {arn} of DeadLetterConfig is neither a standard queue nor a standard topic."
+        ))),
+    }
 }
 
 /// Families of runtimes that have SnapStart, each with its first version.
@@ -378,6 +407,7 @@ mod tests {
             image: None,
             snap_start: true,
             per_tenant: false,
+            dead_letter_arn: None,
             layers: Vec::new(),
             traced: false,
             unenforced: None,

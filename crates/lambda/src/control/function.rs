@@ -9,8 +9,8 @@ use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    alias, code, code_signing, concurrency, configuration, image, layer, reference,
-    runtime_management, tag, unbuilt, url, version,
+    alias, code, code_signing, concurrency, configuration, event_invoke_config, image, layer,
+    reference, runtime_management, tag, unbuilt, url, version,
     view::{self, Named},
 };
 use crate::{
@@ -294,6 +294,7 @@ pub(crate) async fn delete(
             url::remove_all(tx, &urls, &key)?;
             code_signing::detach(tx, &key)?;
             runtime_management::remove(tx, &key, None)?;
+            event_invoke_config::remove_all(tx, &key)?;
             FUNCTIONS.delete(tx, &key.record())?;
             WORK.delete(tx, &key.record())?;
             for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {

@@ -1,17 +1,26 @@
-//! `Invoke`: from the API's request to the second path, and back; and what it shares with the streaming one.
+//! `Invoke`: from the API's request to the second path, and back, or to the queue of events; and what it shares with the
+//! streaming one.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use bytes::Bytes;
 use gatemill_api::lambda as api;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::reference;
 use crate::{
-    Error, Invocation, Lambda, durable,
+    Error, FunctionTarget, Invocation, Lambda, durable,
+    events::{
+        accept::{self, Arrival},
+        bump, lineage,
+    },
     invoke::resolve,
-    limits::{CLIENT_CONTEXT_BYTES_MAX, TRACE_HEADER_BYTES_MAX},
+    limits::{
+        ASYNC_EVENT_BYTES_MAX, CLIENT_CONTEXT_BYTES_MAX, INVOKE_ASYNC_BYTES_MAX,
+        TRACE_HEADER_BYTES_MAX,
+    },
 };
 
-/// `Invoke`, synchronous or as a dry run.
+/// `Invoke`, synchronous, asynchronous or as a dry run.
 pub(crate) async fn invoke(
     lambda: &Lambda,
     cx: &Cx,
@@ -26,13 +35,28 @@ pub(crate) async fn invoke(
             resolve::resolve(lambda, &target).await?.for_tenant(request.tenant_id.as_deref())?;
             return Ok(api::InvocationResponse { status_code: Some(204), ..Default::default() });
         }
-        Some(other) => return Err(Error::field_not_built(&format!("InvocationType {other}"))),
+        Some(_) => {
+            let client_context =
+                request.client_context.as_deref().map(client_context).transpose()?;
+            let mut arrival = arrival(cx, target, request.payload, ASYNC_EVENT_BYTES_MAX);
+            arrival.trace_id = cx.trace_id.as_deref().and_then(trace_id).map(str::to_owned);
+            arrival.client_context = client_context;
+            arrival.tenant_id = request.tenant_id;
+            arrival.execution_name = request.durable_execution_name;
+            let durable_execution_arn = accept::accept(lambda, arrival).await?;
+            return Ok(api::InvocationResponse {
+                status_code: Some(202),
+                durable_execution_arn,
+                ..Default::default()
+            });
+        }
     }
+    let trace_id = of_chain(lambda, cx, &target)?;
     let call = Invocation {
         target,
         payload: request.payload,
         request_id: cx.request_id,
-        trace_id: cx.trace_id.as_deref().and_then(trace_id).map(str::to_owned),
+        trace_id,
         client_context: request.client_context.as_deref().map(client_context).transpose()?,
         tenant_id: request.tenant_id,
         log_tail: request.log_type.as_deref() == Some("Tail"),
@@ -58,6 +82,55 @@ pub(crate) async fn invoke(
         executed_version: Some(outcome.executed_version),
         durable_execution_arn: outcome.durable_execution_arn,
     })
+}
+
+/// `InvokeAsync`, which `InvocationType=Event` replaced: smaller events, without a trace.
+pub(crate) async fn invoke_async(
+    lambda: &Lambda,
+    cx: &Cx,
+    request: api::InvokeAsyncRequest,
+) -> Result<api::InvokeAsyncResponse, Error> {
+    let info = api::InvokeAsync::INFO;
+    let target = reference::resolve(cx, info, &request.function_name, None)?;
+    let arrival = arrival(cx, target, request.invoke_args, INVOKE_ASYNC_BYTES_MAX);
+    accept::accept(lambda, arrival).await?;
+    Ok(api::InvokeAsyncResponse { status: Some(202) })
+}
+
+fn arrival(cx: &Cx, target: FunctionTarget, payload: Bytes, payload_max: usize) -> Arrival {
+    Arrival {
+        target,
+        payload,
+        payload_max,
+        request_id: cx.request_id,
+        trace_id: None,
+        client_context: None,
+        tenant_id: None,
+        execution_name: None,
+        now: cx.now,
+    }
+}
+
+/// The caller's trace header, if there is one; with this invocation counted, where it is of a chain that is counted.
+///
+/// # Errors
+/// When it is one invocation too many of a loop.
+pub(super) fn of_chain(
+    lambda: &Lambda,
+    cx: &Cx,
+    target: &FunctionTarget,
+) -> Result<Option<String>, Error> {
+    let Some(trace_id) = cx.trace_id.as_deref().and_then(trace_id) else { return Ok(None) };
+    if !lineage::is_counted(trace_id) {
+        return Ok(Some(trace_id.to_owned()));
+    }
+    let function = target.key().to_owned();
+    let entered = lineage::enter(trace_id, &function.arn(None));
+    if entered.is_loop && accept::stops_loops(lambda, &function)? {
+        bump(&lambda.events.tallies.loops_stopped);
+        return Err(Error::Recursive);
+    }
+    Ok(Some(entered.trace_id))
 }
 
 /// A caller's trace header, if it is one: a root in X-Ray's form, and no more than a header of ours would hold. Anything

@@ -4,9 +4,9 @@ use gatemill_api::lambda as api;
 use gatemill_wire::Table;
 
 use super::{
-    account, alias, code, code_signing, concurrency, configuration, durable, function, invoke,
-    layer, layer_policy, permission, resource_policy, runtime_management, stream, tag, url,
-    version,
+    account, alias, code, code_signing, concurrency, configuration, durable, event_invoke_config,
+    function, invoke, layer, layer_policy, permission, recursion, resource_policy,
+    runtime_management, stream, tag, url, version,
 };
 use crate::{Error, Lambda};
 
@@ -63,8 +63,16 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::PutFunctionCodeSigningConfig>(code_signing::put_function)
         .on::<api::GetFunctionCodeSigningConfig>(code_signing::get_function)
         .on::<api::DeleteFunctionCodeSigningConfig>(code_signing::delete_function)
+        .on::<api::PutFunctionEventInvokeConfig>(event_invoke_config::put)
+        .on::<api::UpdateFunctionEventInvokeConfig>(event_invoke_config::update)
+        .on::<api::GetFunctionEventInvokeConfig>(event_invoke_config::get)
+        .on::<api::DeleteFunctionEventInvokeConfig>(event_invoke_config::delete)
+        .on::<api::ListFunctionEventInvokeConfigs>(event_invoke_config::list)
+        .on::<api::PutFunctionRecursionConfig>(recursion::put)
+        .on::<api::GetFunctionRecursionConfig>(recursion::get)
         .on::<api::GetAccountSettings>(account::get_settings)
         .on::<api::Invoke>(invoke::invoke)
+        .on::<api::InvokeAsync>(invoke::invoke_async)
         .on_streamed::<api::InvokeWithResponseStream>(stream::invoke)
         .on::<api::CreateFunctionUrlConfig>(url::create)
         .on::<api::GetFunctionUrlConfig>(url::get)

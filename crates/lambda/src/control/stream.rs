@@ -11,7 +11,7 @@ use gatemill_wire::{BrokenOff, Cx, Operation as _, Pieces, Streamed, event_strea
 use serde_json::{Map, Value};
 
 use super::{
-    invoke::{client_context, trace_id},
+    invoke::{client_context, of_chain},
     reference,
 };
 use crate::{Error, Invocation, Lambda, ResponseStream, StreamEnd, StreamEvent, invoke::resolve};
@@ -31,11 +31,12 @@ pub(crate) async fn invoke(
             api::InvokeWithResponseStreamResponse { status_code: Some(204), ..Default::default() };
         return Ok(Streamed { head, events: None });
     }
+    let trace_id = of_chain(lambda, cx, &target)?;
     let call = Invocation {
         target,
         payload: request.payload,
         request_id: cx.request_id,
-        trace_id: cx.trace_id.as_deref().and_then(trace_id).map(str::to_owned),
+        trace_id,
         client_context: request.client_context.as_deref().map(client_context).transpose()?,
         tenant_id: request.tenant_id,
         log_tail: request.log_type.as_deref() == Some("Tail"),

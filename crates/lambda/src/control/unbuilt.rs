@@ -18,20 +18,14 @@ fn given(text: Option<&String>) -> bool {
 
 /// The members that creating and updating share.
 #[derive(Debug)]
-pub(crate) struct Shared<'a> {
-    pub(crate) dead_letter: &'a Option<api::DeadLetterConfig>,
+pub(crate) struct Shared {
     pub(crate) capacity_provider: bool,
     pub(crate) runtime_config: bool,
     pub(crate) accelerator: bool,
 }
 
-impl Shared<'_> {
+impl Shared {
     pub(crate) fn check(&self) -> Result<(), Error> {
-        let dead_letter = self.dead_letter.as_ref();
-        refuse(
-            "DeadLetterConfig",
-            dead_letter.is_some_and(|config| given(config.target_arn.as_ref())),
-        )?;
         refuse("CapacityProviderConfig", self.capacity_provider)?;
         refuse("RuntimeConfig", self.runtime_config)?;
         refuse("AcceleratorConfig", self.accelerator)
@@ -40,7 +34,6 @@ impl Shared<'_> {
 
 pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> {
     Shared {
-        dead_letter: &request.dead_letter_config,
         capacity_provider: request.capacity_provider_config.is_some(),
         runtime_config: request.runtime_config.is_some(),
         accelerator: request.accelerator_config.is_some(),
@@ -59,7 +52,6 @@ pub(crate) fn update_configuration(
     request: &api::UpdateFunctionConfigurationRequest,
 ) -> Result<(), Error> {
     Shared {
-        dead_letter: &request.dead_letter_config,
         capacity_provider: request.capacity_provider_config.is_some(),
         runtime_config: request.runtime_config.is_some(),
         accelerator: request.accelerator_config.is_some(),

@@ -89,6 +89,10 @@ pub(crate) fn listed(
         code_sha256: Some(configuration.code_sha256()),
         version: Some(named.version.map_or_else(|| "$LATEST".to_owned(), |n| n.to_string())),
         layers: layers(&configuration.layers),
+        dead_letter_config: configuration
+            .dead_letter_arn
+            .clone()
+            .map(|arn| api::DeadLetterConfig { target_arn: Some(arn) }),
         environment: configuration
             .environment
             .as_ref()

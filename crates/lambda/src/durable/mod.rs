@@ -23,4 +23,4 @@ pub(crate) mod view;
 mod wait;
 
 pub(crate) use checkpoint::error_of;
-pub(crate) use wait::{Waiting, run};
+pub(crate) use wait::{Waiting, begin, run};

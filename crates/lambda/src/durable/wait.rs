@@ -54,11 +54,11 @@ pub(crate) async fn run(
     outcome(lambda, version, started).await
 }
 
-/// Begins an execution for a call.
+/// Begins an execution for a call, whose caller `waits` for its end or does not.
 ///
 /// # Errors
 /// As [`run`].
-async fn begin(
+pub(crate) async fn begin(
     lambda: &Lambda,
     version: &Version,
     call: &Invocation,

@@ -9,14 +9,14 @@ use crate::{Error, Invocation, limits::EVENT_BYTES_MAX, load::Permit};
 
 /// Checks the event, and takes a place for the call.
 pub(crate) fn admit(version: &Version, call: &Invocation) -> Result<Permit, Error> {
-    check_event(&call.payload)?;
+    check_event(&call.payload, EVENT_BYTES_MAX)?;
     version.load.enter(version.group.as_ref()).map_err(Error::Throttled)
 }
 
 /// Whether an event is JSON of an allowed size. One pass; the bytes themselves go to the runtime untouched.
-fn check_event(payload: &[u8]) -> Result<(), Error> {
-    if payload.len() > EVENT_BYTES_MAX {
-        return Err(Error::EventTooLarge { max: EVENT_BYTES_MAX });
+pub(crate) fn check_event(payload: &[u8], max: usize) -> Result<(), Error> {
+    if payload.len() > max {
+        return Err(Error::EventTooLarge { max });
     }
     if payload.is_empty() {
         return Ok(());
@@ -51,18 +51,21 @@ mod tests {
     #[test]
     fn events() {
         for good in ["", "{}", " [1, 2] ", "\"ü\"", "null", "0.0", "{\"a\":\"\\u00fc\"}"] {
-            assert!(check_event(good.as_bytes()).is_ok(), "{good}");
+            assert!(check_event(good.as_bytes(), EVENT_BYTES_MAX).is_ok(), "{good}");
         }
         for bad in [&b"{"[..], b"x", b"{}x", b"\xFF", b"\"\xFF\"", b"{'a':1}", b"nul"] {
-            assert!(matches!(check_event(bad), Err(Error::InvalidRequestContent(_))), "{bad:?}");
+            assert!(
+                matches!(check_event(bad, EVENT_BYTES_MAX), Err(Error::InvalidRequestContent(_))),
+                "{bad:?}"
+            );
         }
         let large = vec![b' '; EVENT_BYTES_MAX + 1];
-        let error = check_event(&large).unwrap_err();
+        let error = check_event(&large, EVENT_BYTES_MAX).unwrap_err();
         assert_eq!(
             error.to_string(),
             "Request must be smaller than 6291456 bytes for the InvokeFunction operation"
         );
         let deep = "[".repeat(100_000);
-        assert!(check_event(deep.as_bytes()).is_err());
+        assert!(check_event(deep.as_bytes(), EVENT_BYTES_MAX).is_err());
     }
 }
