@@ -9,6 +9,7 @@ mod aws;
 mod cold;
 mod compiled;
 mod disturbed;
+mod events;
 mod peers;
 mod process;
 mod report;
@@ -47,6 +48,7 @@ const MEASUREMENTS: &[(&str, Measure)] = &[
     ("hogs", Bench::hogs),
     ("restart", Bench::restart),
     ("control", Bench::control),
+    ("events", Bench::events),
 ];
 
 /// Runs every measurement; `--quick` shortens each, `--only NAME` picks one.
@@ -120,7 +122,7 @@ impl Bench {
         path: &str,
         connections: u32,
     ) -> Result<Run> {
-        self.load_status(server, address, host, path, connections, 200)
+        self.load_with(server, (address, host, path), connections, &["200"])
     }
 
     /// The same where the answer has another status.
@@ -133,9 +135,21 @@ impl Bench {
         connections: u32,
         status: u16,
     ) -> Result<Run> {
-        self.generate_status(address, host, path, connections, self.warm_up, status)?;
+        self.load_with(server, (address, host, path), connections, &[&status.to_string()])
+    }
+
+    /// The same with what else the load generator takes: a status, headers, a body.
+    fn load_with(
+        &self,
+        server: &Program,
+        (address, host, path): (&str, &str, &str),
+        connections: u32,
+        more: &[&str],
+    ) -> Result<Run> {
+        let at = (address, host, path);
+        self.generate_with(at, connections, self.warm_up, more)?;
         let before = server.cpu_us()?;
-        let said = self.generate_status(address, host, path, connections, self.seconds, status)?;
+        let said = self.generate_with(at, connections, self.seconds, more)?;
         let used = server.cpu_us()? - before;
         let number =
             |name: &str| said[name].as_f64().ok_or(format!("the load generator said no {name}"));
@@ -162,21 +176,19 @@ impl Bench {
         connections: u32,
         seconds: f64,
     ) -> Result<Value> {
-        self.generate_status(address, host, path, connections, seconds, 200)
+        self.generate_with((address, host, path), connections, seconds, &["200"])
     }
 
-    fn generate_status(
+    fn generate_with(
         &self,
-        address: &str,
-        host: &str,
-        path: &str,
+        (address, host, path): (&str, &str, &str),
         connections: u32,
         seconds: f64,
-        status: u16,
+        more: &[&str],
     ) -> Result<Value> {
         let output = Command::new(self.release.join("load"))
             .args([address, host, path, &connections.to_string(), &seconds.to_string()])
-            .arg(status.to_string())
+            .args(more)
             .stderr(Stdio::inherit())
             .output()?;
         Ok(serde_json::from_slice(&output.stdout)?)

@@ -1,7 +1,7 @@
 //! A load generator: keep-alive HTTP/1.1 on N connections for T seconds, one request at a time on each.
 //!
-//! `load ADDRESS HOST PATH CONNECTIONS SECONDS [STATUS]`; any other status than 200, or the one named, is an error. A
-//! connection is made anew after an answer that says `Connection: close`. Prints one JSON object: requests, errors, requests per second and
+//! `load ADDRESS HOST PATH CONNECTIONS SECONDS [STATUS [HEADERS BODY]]`; any other status than 200, or the one named, is
+//! an error. With a body it is a POST; headers have a line feed between. A connection is made anew after an answer that says `Connection: close`. Prints one JSON object: requests, errors, requests per second and
 //! the latencies in microseconds. It is one thread, so that on two cores one is left to the server.
 
 use std::{
@@ -26,13 +26,19 @@ struct Tally {
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [address, host, path, connections, seconds, more @ ..] = &arguments[..] else {
-        panic!("usage: load ADDRESS HOST PATH CONNECTIONS SECONDS [STATUS]")
+        panic!("usage: load ADDRESS HOST PATH CONNECTIONS SECONDS [STATUS [HEADERS BODY]]")
     };
     let wanted: u16 = more.first().map_or(200, |status| status.parse().expect("a status"));
     let connections: usize = connections.parse().expect("a number of connections");
     let seconds: f64 = seconds.parse().expect("a number of seconds");
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n");
+    let head = format!("{path} HTTP/1.1\r\nHost: {host}\r\nUser-Agent: bench\r\nAccept: */*\r\n");
+    let request = match more {
+        [_, headers, body] => {
+            let headers: String = headers.lines().map(|line| format!("{line}\r\n")).collect();
+            format!("POST {head}{headers}Content-Length: {}\r\n\r\n{body}", body.len())
+        }
+        _ => format!("GET {head}\r\n"),
+    };
     let tally = Rc::new(RefCell::new(Tally::default()));
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");

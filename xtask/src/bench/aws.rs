@@ -217,6 +217,23 @@ impl Service {
         self.call("lambda", "POST", &format!("/2015-03-31/functions/{name}/invocations"), event)
     }
 
+    /// Keeps that much concurrency for a function, and no more.
+    pub(super) fn reserve(&self, name: &str, executions: u32) -> Result<()> {
+        let path = format!("/2017-10-31/functions/{name}/concurrency");
+        let request = json!({"ReservedConcurrentExecutions": executions});
+        self.call("lambda", "PUT", &path, &request.to_string()).map(|_| ())
+    }
+
+    /// The path, and the header lines with a line feed between, of a call that sends an asynchronous event.
+    pub(super) fn event_call(&self, name: &str) -> (String, String) {
+        let credential = format!("{ACCOUNT}/20260101/us-east-1/lambda/aws4_request");
+        let headers = format!(
+            "X-Amz-Invocation-Type: Event\nX-Amz-Date: 20260101T000000Z\n\
+             Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=00"
+        );
+        (format!("/2015-03-31/functions/{name}/invocations"), headers)
+    }
+
     fn call(&self, service: &str, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_nodelay(true)?;
