@@ -2,7 +2,11 @@
 //!
 //! The function takes one event at a time and each takes long, so that what is measured is accepting and not running.
 
-use super::{Bench, aws::Gatemill, report::Report};
+use super::{
+    Bench,
+    aws::{Gatemill, ONE_CPU_MB, package},
+    report::Report,
+};
 use crate::Result;
 
 const CONNECTIONS: [u32; 3] = [1, 32, 128];
@@ -11,7 +15,8 @@ impl Bench {
     pub(super) fn events(&self, report: &mut Report) -> Result<()> {
         let gatemill = Gatemill::start(&self.release)?;
         let file = self.handlers().join("slow.py");
-        gatemill.create_function("bench-events", "python", "slow.handler", &file)?;
+        let (runtime, zip) = (gatemill.runtime("python")?, package(&file)?);
+        gatemill.service.create("bench-events", &runtime, "slow.handler", &zip, ONE_CPU_MB)?;
         gatemill.service.reserve("bench-events", 1)?;
         let address = gatemill.address();
         let (path, headers) = gatemill.service.event_call("bench-events");
