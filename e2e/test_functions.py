@@ -146,7 +146,7 @@ def test_runtimes_are_named_exactly(functions, name):
 
 
 @pytest.mark.parametrize("field, value", [
-    ("TracingConfig", {"Mode": "Active"}),
+    ("FileSystemConfigs", [{"Arn": "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0", "LocalMountPath": "/mnt/x"}]),
     ("DeadLetterConfig", {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}),
     ("KMSKeyArn", "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"),
     ("VpcConfig", {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}),
