@@ -198,19 +198,17 @@ impl Wires {
         now: Timestamp,
     ) -> Option<Heard> {
         let external = self.external.as_mut()?;
-        while let Some(event) = external.take(log, now) {
-            match event {
-                // What it said before is heard first.
-                external::Event::Runtime(_) => break,
-                external::Event::Extension(index, fate) => {
-                    let failure = external::failure(fate);
-                    if let Some(stage) = self.api.stage_mut() {
-                        stage.extensions.exited(index, failure.kind);
-                    }
-                    return Some(Heard::ExtensionFailed(failure));
+        match external.take(log, now) {
+            // What the runtime said before its end is heard first.
+            None | Some(external::Event::Runtime(_)) => {}
+            Some(external::Event::Extension(index, fate)) => {
+                let failure = external::failure(fate);
+                if let Some(stage) = self.api.stage_mut() {
+                    stage.extensions.exited(index, failure.kind);
                 }
-                external::Event::Gone => return Some(Heard::Closed),
+                return Some(Heard::ExtensionFailed(failure));
             }
+            Some(external::Event::Gone) => return Some(Heard::Closed),
         }
         self.last_words(reader)
     }
