@@ -173,6 +173,18 @@ def test_a_failure_is_the_callers_error(durable):
     assert execution["Status"] == "FAILED" and execution["Error"]["ErrorMessage"] == "no way"
 
 
+def test_an_event_begins_an_execution(durable):
+    name = uuid.uuid4().hex
+    answer = durable.invoke(FunctionName="durable", Qualifier="$LATEST", InvocationType="Event", DurableExecutionName=name,
+                            Payload=json.dumps({"do": "steps", "n": 5}))
+    assert answer["StatusCode"] == 202
+    arn = answer["DurableExecutionArn"]
+    execution = lambda: durable.get_durable_execution(DurableExecutionArn=arn)
+    until(lambda: True if execution()["Status"] != "RUNNING" else None, "it did not end")
+    assert (execution()["Status"], json.loads(execution()["Result"])) == ("SUCCEEDED", [6, 12])
+    assert call(durable, name, do="steps", n=5)["DurableExecutionArn"] == arn
+
+
 def test_a_name_is_one_execution(durable):
     name = f"order-{uuid.uuid4().hex}"
     first = call(durable, name, do="steps", n=2)
@@ -284,6 +296,10 @@ def test_refusals(durable):
     with pytest.raises(ClientError) as error:
         durable.update_function_configuration(FunctionName="plain", DurableConfig={"ExecutionTimeout": 60})
     assert code_of(error) == "InvalidParameterValueException"
+    with pytest.raises(ClientError) as error:
+        queue = "arn:aws:sqs:us-east-1:000000000000:dead"
+        durable.update_function_configuration(FunctionName="durable", DeadLetterConfig={"TargetArn": queue})
+    assert code_of(error) == "NotImplementedException"
     assert durable.get_function_configuration(FunctionName="durable")["DurableConfig"]["ExecutionTimeout"] == 300
 
 

@@ -159,7 +159,9 @@ async fn starting_positions() {
         world.until("it is enabled", |world| world.state() == Some(State::Enabled)).await;
         // Killed before anything was read: the place stays.
         world.kill().await;
-        world.sources.add("a", "3", "k", 60_000);
+        // After whatever time it took until then: the newest record is told by its time.
+        let elapsed = i64::try_from(world.clock.0.elapsed().as_millis()).unwrap();
+        world.sources.add("a", "3", "k", elapsed + 60_000);
         world.start();
         world
             .until("3 came", |world| {

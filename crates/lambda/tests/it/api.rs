@@ -204,7 +204,7 @@ fn refused(world: &World) {
             json!({"DeadLetterConfig": {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}}),
             501,
             "NotImplementedException",
-            "DeadLetterConfig",
+            "This server has no endpoint for sqs",
         ),
         (
             json!({"ImageConfig": {"Command": ["x"]}}),

@@ -159,9 +159,11 @@ fn operation(world: &World) {
     assert!(header("x-amz-log-result").is_some());
     let dry = send(&[("x-amz-invocation-type", "DryRun")], "");
     assert_eq!((dry.status().as_u16(), dry.body().len()), (204, 0));
+    let event = send(&[("x-amz-invocation-type", "Event")], "{}");
+    assert_eq!((event.status().as_u16(), event.body().len()), (202, 0));
     for (headers, body, status, code) in [
         (&[][..], "{", 400, "InvalidRequestContentException"),
-        (&[("x-amz-invocation-type", "Event")][..], "{}", 501, "NotImplementedException"),
+        (&[("x-amz-invocation-type", "Event")][..], "{", 400, "InvalidRequestContentException"),
         (&[("x-amz-invocation-type", "Odd")][..], "{}", 400, "ValidationException"),
         (&[("x-amz-client-context", "%%")][..], "{}", 400, "InvalidRequestContentException"),
         (&[("x-amz-tenant-id", "t")][..], "{}", 400, "InvalidParameterValueException"),
