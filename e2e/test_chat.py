@@ -27,7 +27,9 @@ def until(browser, expression, value, seconds=60):
 def test_two_browsers_talk(server, python, apis, tmp_path):
     chat = subprocess.Popen(
         [sys.executable, str(CHAT), "--endpoint", server.url, "--runtime", python, "--store", str(tmp_path / "chat.sqlite3")],
-        stdout=subprocess.PIPE, text=True)
+        stdout=subprocess.PIPE, text=True,
+        # Whoever started these tests may have had it ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     browsers = []
     try:
         line = chat.stdout.readline()

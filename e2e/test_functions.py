@@ -147,7 +147,6 @@ def test_runtimes_are_named_exactly(functions, name):
 
 @pytest.mark.parametrize("field, value", [
     ("FileSystemConfigs", [{"Arn": "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0", "LocalMountPath": "/mnt/x"}]),
-    ("DeadLetterConfig", {"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"}),
     ("KMSKeyArn", "arn:aws:kms:us-east-1:000000000000:key/00000000-0000-0000-0000-000000000000"),
     ("VpcConfig", {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}),
 ])
@@ -155,6 +154,14 @@ def test_what_is_not_built_is_refused_and_nothing_is_stored(functions, python, n
     answer = refused(functions.create_function, "NotImplementedException", 501, FunctionName=name, Runtime=python,
                      Role=ROLE, Handler="app.handler", Code={"ZipFile": HELLO}, **{field: value})
     assert field in answer["Error"]["Message"]
+    refused(functions.get_function, "ResourceNotFoundException", 404, FunctionName=name)
+
+
+def test_a_dead_letter_queue_that_nothing_reaches_is_refused(functions, python, name):
+    answer = refused(functions.create_function, "NotImplementedException", 501, FunctionName=name, Runtime=python, Role=ROLE,
+                     Handler="app.handler", Code={"ZipFile": HELLO},
+                     DeadLetterConfig={"TargetArn": "arn:aws:sqs:us-east-1:000000000000:q"})
+    assert "This server has no endpoint for sqs" in answer["Error"]["Message"]
     refused(functions.get_function, "ResourceNotFoundException", 404, FunctionName=name)
 
 

@@ -197,22 +197,28 @@ impl Worker {
             && self.checkpoint.window.is_none()
     }
 
-    fn start_polling(&mut self) {
+    /// Whether records are to be read on, once it is time.
+    fn wants_records(&self) -> bool {
         let bytes: usize = self.lanes.iter().map(|lane| lane.bytes).sum();
-        let wanted = self.batch_size() * self.lanes.len();
-        let is_full = self.waiting() >= wanted || bytes >= SHARD_BYTES_MAX;
+        let is_full = self.waiting() >= self.wanted() || bytes >= SHARD_BYTES_MAX;
         // While one lane is behind, the others shall not run dry.
         let is_held_up = self.lanes.len() > 1
             && self.pending.len() < KINESIS_RECORDS_AT_ONCE
             && bytes < SHARD_BYTES_MAX
             && self.lanes.iter().any(|lane| !lane.is_busy && lane.waiting.is_empty());
-        if self.has_ended
-            || self.polling.is_some()
-            || (is_full && !is_held_up)
-            || Instant::now() < self.poll_at
-        {
+        !self.has_ended && self.polling.is_none() && (!is_full || is_held_up)
+    }
+
+    /// As many records as all lanes take at once.
+    fn wanted(&self) -> usize {
+        self.batch_size() * self.lanes.len()
+    }
+
+    fn start_polling(&mut self) {
+        if !self.wants_records() || Instant::now() < self.poll_at {
             return;
         }
+        let wanted = self.wanted();
         let run = Arc::clone(&self.run);
         let most = wanted.clamp(SHARD_RECORDS_AT_ONCE, KINESIS_RECORDS_AT_ONCE);
         let (shard, cursor, read) =
@@ -436,8 +442,8 @@ impl Worker {
             .iter()
             .filter(|lane| !lane.is_busy)
             .filter_map(|lane| lane.first_at.map(|first_at| first_at + self.window()));
-        let poll = (self.polling.is_none() && !self.has_ended && self.poll_at > Instant::now())
-            .then_some(self.poll_at);
+        // Also where its time has come since it was looked at: then there is no wait.
+        let poll = self.wants_records().then_some(self.poll_at);
         let write = self.is_dirty.then(|| self.written_at + CHECKPOINT_PERIOD);
         windows.chain(poll).chain(write).min()
     }

@@ -78,6 +78,11 @@ struct Worker {
 impl Worker {
     /// Runs what is enabled; marks are looked at afterwards.
     async fn start_all(&mut self) {
+        // What a worker before this one had on its way to the store is there then: a mapping that it settled meanwhile would
+        // else be seen neither as enabled here nor as marked afterwards.
+        if let Err(error) = self.shared.store.flush().await {
+            tracing::error!(%error, "the store cannot be waited for");
+        }
         let mut after: Option<Key> = None;
         loop {
             let page = self.shared.store.read(|tx| mapping::all(tx, after.as_ref(), MARKS_AT_ONCE));

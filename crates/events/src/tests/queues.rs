@@ -12,7 +12,7 @@ use super::{CallError, World, function_failure, queue_mapping, success, tally};
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_whatever_fails() {
-    for seed in 0..10 {
+    for seed in 0..super::seeds() {
         let processed = Arc::new(Mutex::new(HashSet::new()));
         let (chance, seen) = (super::Chance::new(seed + 1_000), Arc::clone(&processed));
         let mut world = World::new(seed, move |call| {
