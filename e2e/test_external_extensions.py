@@ -27,7 +27,7 @@ def call(method, path, body=None, headers={}):
 
 def say(what, **more):
     # In one write: other extensions write to the same log.
-    os.write(1, (json.dumps({"extension": NAME, "said": what, **more}) + "\n").encode())
+    os.write(1, (json.dumps({"extension": NAME, "said": what, **more}) + "\\n").encode())
 
 heard = []
 class Receiver(BaseHTTPRequestHandler):
