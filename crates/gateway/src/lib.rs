@@ -10,6 +10,7 @@
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
 //! | `websocket` | the path of a WebSocket connection and of its messages |
+//! | `service` | actions of AWS services behind routes |
 //! | `authorizer`, `expression`, `mapping` | authorizers, expressions and parameter mappings, compiled |
 //! | [`functions`], [`callers`] | what the gateway asks of functions, and about those who sign |
 //!
@@ -31,6 +32,7 @@ mod live;
 mod mapping;
 pub mod proxy;
 mod record;
+mod service;
 mod snapshot;
 mod trie;
 mod uri;
@@ -75,6 +77,7 @@ pub struct Gateway {
     usage: Arc<usage::Usage>,
     access_logs: Arc<dyn AccessLogs>,
     callers: OnceLock<Arc<dyn Callers>>,
+    services: OnceLock<Arc<gatemill_aws::Client>>,
     issuers: authorizer::issuers::Issuers,
     domains: Arc<domain::Domains>,
 }
@@ -148,6 +151,7 @@ impl Gateway {
             usage,
             access_logs: parts.access_logs,
             callers: OnceLock::new(),
+            services: OnceLock::new(),
             issuers: authorizer::issuers::Issuers::default(),
         }))
     }
@@ -157,6 +161,18 @@ impl Gateway {
         if self.callers.set(callers).is_err() {
             tracing::error!("the callers of APIs were set twice");
         }
+    }
+
+    /// Says which services integrations can call; until then there are none. Once.
+    pub fn set_services(&self, services: Arc<gatemill_aws::Client>) {
+        if self.services.set(services).is_err() {
+            tracing::error!("the services of APIs were set twice");
+        }
+    }
+
+    /// The services that integrations can call.
+    fn configured(&self) -> Option<&gatemill_aws::Services> {
+        self.services.get().map(|client| client.services())
     }
 
     /// The operations of `apigatewayv2`.

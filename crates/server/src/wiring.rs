@@ -157,7 +157,7 @@ impl Running {
         }));
         let client = services::client(&configuration.services, &clock, &entropy)?;
         lambda.set_services(Arc::clone(&client));
-        let sources = Arc::new(AwsSources::new(client));
+        let sources = Arc::new(AwsSources::new(Arc::clone(&client)));
         lambda.set_event_sources(Arc::clone(&sources) as _);
         let events = Events::new(gatemill_events::Parts {
             store: store.clone(),
@@ -175,6 +175,7 @@ impl Running {
             settings: gateway_settings(&configuration),
         });
         let gateway = gateway.map_err(|source| Error::Gateway { source })?;
+        gateway.set_services(client);
         let recorder = Arc::new(CallRecorder::default());
         let front = Front {
             services: with_unbuilt(vec![

@@ -17,6 +17,7 @@ mod page;
 pub(crate) mod route;
 pub(crate) mod routes;
 pub(crate) mod routing_rule;
+mod service;
 pub(crate) mod stage;
 pub(crate) mod tag;
 pub(crate) mod vpc_link;
