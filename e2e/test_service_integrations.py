@@ -225,3 +225,11 @@ def test_what_is_refused(server, apis, api):
     refused(PayloadFormatVersion="2.0")
     refused(IntegrationUri="arn:aws:lambda:us-east-1:000000000000:function:f")
     refused(IntegrationType="HTTP_PROXY", IntegrationMethod="GET", IntegrationUri="http://h")
+    # A definition says the same.
+    made = api.route("POST /", "SQS-SendMessage", send, TimeoutInMillis=5000)
+    text = apis.export_api(ApiId=api.id, Specification="OAS30", OutputType="YAML")["body"].read().decode()
+    copy = apis.import_api(Body=text, FailOnWarnings=True)["ApiId"]
+    kept, = apis.get_integrations(ApiId=copy)["Items"]
+    for one in (made, kept):
+        one.pop("IntegrationId"), one.pop("ResponseMetadata", None)
+    assert kept == made

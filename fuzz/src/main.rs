@@ -13,8 +13,9 @@ use libfuzzer_sys::fuzz_target;
 /// Something that takes bytes, and panics when it finds a fault.
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 14] = [
     ("arn", open::references),
+    ("definition", gateway::definition),
     ("frame", lambda::frame),
     ("http1", lambda::http1),
     ("manifest", image::manifest),

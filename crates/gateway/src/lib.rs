@@ -10,6 +10,7 @@
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
 //! | `websocket` | the path of a WebSocket connection and of its messages |
+//! | `openapi` | definitions of HTTP APIs, read and written |
 //! | `service` | actions of AWS services behind routes |
 //! | `authorizer`, `expression`, `mapping` | authorizers, expressions and parameter mappings, compiled |
 //! | [`functions`], [`callers`] | what the gateway asks of functions, and about those who sign |
@@ -30,6 +31,7 @@ pub mod fuzzing;
 pub mod limits;
 mod live;
 mod mapping;
+mod openapi;
 pub mod proxy;
 mod record;
 mod service;

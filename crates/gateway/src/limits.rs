@@ -154,3 +154,11 @@ pub const RULES_PER_DOMAIN_MAX: usize = 50;
 pub const RULE_PRIORITY_MAX: i32 = 1_000_000;
 /// Characters of a mapping's key: AWS's 300.
 pub const MAPPING_KEY_MAX: usize = 300;
+/// Bytes of a definition that is imported: AWS's 6 MB.
+pub const DEFINITION_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Values in a definition written in YAML, with what its aliases stand for.
+pub const DEFINITION_NODES_MAX: usize = 300_000;
+/// How deep values stand in each other in a definition written in YAML; JSON has serde's 128.
+pub const DEFINITION_DEPTH_MAX: usize = 64;
+/// What is said about one definition, of each kind.
+pub const DEFINITION_NOTES_MAX: usize = 100;
