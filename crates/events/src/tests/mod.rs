@@ -9,9 +9,8 @@ mod streams;
 mod windows;
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -87,7 +86,7 @@ const START_MS: i64 = 1_795_379_200_000;
 /// How many courses of chance a test of everything that fails takes: `EVENTS_SEEDS`, else a few.
 #[expect(clippy::disallowed_methods, reason = "a test may be asked for more")]
 fn seeds() -> u64 {
-    std::env::var("EVENTS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(2)
+    std::env::var("EVENTS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(10)
 }
 
 /// One call that a function got.
@@ -133,39 +132,6 @@ impl Functions for TestFunctions {
     }
 }
 
-/// Lets one test run at a time. The runtime's clock jumps whenever nothing is to be done, also while the store's thread
-/// has a write before it; the busier the cores are, the further it jumps.
-struct Turn;
-
-static RUNNING: Mutex<()> = Mutex::new(());
-
-thread_local! {
-    /// The turn of the test on this thread, and how many worlds it has.
-    static HELD: RefCell<(Option<MutexGuard<'static, ()>>, usize)> = const { RefCell::new((None, 0)) };
-}
-
-impl Turn {
-    fn take() -> Self {
-        HELD.with_borrow_mut(|(guard, worlds)| {
-            // A test that failed leaves nothing behind that another one could mind.
-            guard.get_or_insert_with(|| RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
-            *worlds += 1;
-        });
-        Self
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        HELD.with_borrow_mut(|(guard, worlds)| {
-            *worlds -= 1;
-            if *worlds == 0 {
-                *guard = None;
-            }
-        });
-    }
-}
-
 /// A server's part of mappings, which can be killed and started again.
 pub(crate) struct World {
     store: Store,
@@ -175,7 +141,6 @@ pub(crate) struct World {
     chance: Chance,
     working: Option<JoinHandle<()>>,
     events: Option<Events>,
-    _turn: Turn,
 }
 
 impl World {
@@ -185,7 +150,6 @@ impl World {
         + Send
         + 'static,
     ) -> Self {
-        let turn = Turn::take();
         let chance = Chance::new(seed);
         let functions = TestFunctions {
             behaviour: Mutex::new(Box::new(behaviour)),
@@ -200,7 +164,6 @@ impl World {
             chance,
             working: None,
             events: None,
-            _turn: turn,
         }
     }
 
