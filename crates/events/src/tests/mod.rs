@@ -22,7 +22,7 @@ use gatemill_lambda::{
         State, StreamSettings, Work,
     },
 };
-use gatemill_store::Store;
+use gatemill_store::{Store, Write};
 use gatemill_wire::{Clock, Entropy, RequestId, Timestamp, routes::BoxFuture};
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::Instant};
@@ -189,28 +189,33 @@ impl World {
 
     async fn put(&self, mapping: Mapping) {
         let place = key().record();
-        self.store
-            .write(move |tx| {
-                MAPPINGS.put(tx, &place, &mapping)?;
-                MAPPING_WORK.put(tx, &place, &Work {})
-            })
-            .await
-            .unwrap();
+        self.write(move |tx| {
+            MAPPINGS.put(tx, &place, &mapping)?;
+            MAPPING_WORK.put(tx, &place, &Work {})
+        })
+        .await;
     }
 
     async fn change(&self, state: State, change: impl Fn(&mut Settings) + Send + 'static) {
         let place = key().record();
-        self.store
-            .write(move |tx| {
-                let mut mapping = MAPPINGS.get(tx, &place)?.unwrap();
-                mapping.state = state;
-                mapping.revision += 1;
-                change(&mut mapping.settings);
-                MAPPINGS.put(tx, &place, &mapping)?;
-                MAPPING_WORK.put(tx, &place, &Work {})
-            })
-            .await
-            .unwrap();
+        self.write(move |tx| {
+            let mut mapping = MAPPINGS.get(tx, &place)?.unwrap();
+            mapping.state = state;
+            mapping.revision += 1;
+            change(&mut mapping.settings);
+            MAPPINGS.put(tx, &place, &mapping)?;
+            MAPPING_WORK.put(tx, &place, &Work {})
+        })
+        .await;
+    }
+
+    /// Writes while the test's time stands still.
+    async fn write(
+        &self,
+        write: impl Fn(&mut Write) -> Result<(), gatemill_store::Error> + Send + 'static,
+    ) {
+        let store = self.store.clone();
+        still(async move { store.write(write).await.unwrap() }).await;
     }
 
     fn state(&self) -> Option<State> {
@@ -227,12 +232,10 @@ impl World {
         self.functions.calls.lock().unwrap()
     }
 
-    /// Lets a little of the test's time pass. It stands still while somebody waits for the store, whose thread knows
-    /// only clocks: the runtime does not jump while blocking work is under way.
+    /// Lets a little of the test's time pass; none while the store has something to write.
     async fn tick(&self) {
-        let (store, runtime) = (self.store.clone(), tokio::runtime::Handle::current());
-        let flushed = tokio::task::spawn_blocking(move || runtime.block_on(store.flush()));
-        flushed.await.unwrap().unwrap();
+        let store = self.store.clone();
+        still(async move { store.flush().await.unwrap() }).await;
         tokio::time::sleep(TICK).await;
     }
 
@@ -254,6 +257,13 @@ impl World {
         }
         panic!("it never came that {what}: {:?}, {:?}", self.state(), self.result());
     }
+}
+
+/// Waits for the store, whose thread knows only clocks, while the test's time stands still: the runtime jumps whenever
+/// nothing is to be done, and would go through minutes meanwhile, but not while blocking work is under way.
+async fn still(work: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(work)).await.unwrap();
 }
 
 fn key() -> MappingKey {
