@@ -7,6 +7,7 @@
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
 //! | [`access_log`], [`usage`] | the lines and the counts that requests leave behind |
 //! | `domain` | which API a domain leads to |
+//! | `schema` | models: the JSON schemas that messages are checked by |
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
 //! | `websocket` | the path of a WebSocket connection and of its messages |
@@ -31,6 +32,7 @@ mod live;
 mod mapping;
 pub mod proxy;
 mod record;
+mod schema;
 mod snapshot;
 mod trie;
 mod uri;
