@@ -227,6 +227,11 @@ async fn reset(server: &Arc<Server>, parts: &Parts) -> Response<Bytes> {
     }
 }
 
+/// The answer to a request that names no host, or several.
+pub(crate) fn no_host() -> Response<Bytes> {
+    message(StatusCode::BAD_REQUEST, "Bad Request")
+}
+
 /// The answer to a request that names a host which is not this server's.
 pub(crate) fn other_host() -> Response<Bytes> {
     let text = "This host name is not one of this server's. Use localhost, an IP address, or a name below --api-domain.";

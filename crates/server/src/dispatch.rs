@@ -12,7 +12,7 @@ use bytes::Bytes;
 use gatemill_gateway::{Arrival, ClientCert, Held, ProxyBody, Target, proxy::body::BodyError};
 use gatemill_lambda::UrlTarget;
 use gatemill_wire::{BrokenOff, Pieces};
-use http::{Method, Request, Response, Version, header};
+use http::{Method, Request, Response, Version, header, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -37,6 +37,9 @@ async fn answer(
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let (mut parts, body) = request.into_parts();
+    if !names_one_host(&parts) {
+        return admin::no_host().map(AnswerBody::Whole);
+    }
     let is_admin = parts.uri.path().starts_with(admin::PREFIX);
     if is_admin && server.answers_to(&parts) {
         return Box::pin(admin::answer(&server, peer, &parts)).await.map(AnswerBody::Whole);
@@ -63,6 +66,13 @@ async fn answer(
     }
     let request = Request::from_parts(parts, body);
     Box::pin(api_call::answer(&server, peer, request)).await.map(AnswerBody::from)
+}
+
+/// Whether a request says where it belongs, and only once: two readers could choose differently among two names.
+fn names_one_host(parts: &Parts) -> bool {
+    let mut named = parts.headers.get_all(header::HOST).iter();
+    let is_named = named.next().is_some();
+    named.next().is_none() && (is_named || parts.version != Version::HTTP_11)
 }
 
 /// The answer to a HEAD request: the headers alone, with the length that the body would have had.
