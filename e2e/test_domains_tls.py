@@ -197,7 +197,7 @@ def test_tls_1_2_is_the_least(front):
 
     assert version(ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_2) == "TLSv1.2"
     # It is the server that says no.
-    with pytest.raises(ssl.SSLError, match="ALERT_PROTOCOL_VERSION"):
+    with pytest.raises(ssl.SSLError, match="ALERT"):
         version(ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1)
 
 

@@ -232,6 +232,44 @@ fn pem(der: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    /// One that OpenSSL made.
+    const CERTIFICATE: &str = "\
+        MIIBojCCAUigAwIBAgIDAKELMAoGCCqGSM49BAMCMC4xCzAJBgNVBAYTAkNIMREwDwYDVQQKDAhHYXRlbWlsbDEMMAoGA1UEAwwD\
+        b25lMCAXDTI2MTEyODIwNDcyOVoYDzIxMjYxMTA0MjA0NzI5WjAuMQswCQYDVQQGEwJDSDERMA8GA1UECgwIR2F0ZW1pbGwxDDAK\
+        BgNVBAMMA29uZTBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABHQtiGm3WfMXcZJqaGn87M0x2zJHo2rw6TEdb7Qfl8aGpFGBKjqm\
+        p9m4teFuA9i4vs3DDNNi60+Ys5UWFJvweV+jUzBRMB0GA1UdDgQWBBS0Pbp6KrwJvfFTRsg56KdOJ0UVIzAfBgNVHSMEGDAWgBS0\
+        Pbp6KrwJvfFTRsg56KdOJ0UVIzAPBgNVHRMBAf8EBTADAQH/MAoGCCqGSM49BAMCA0gAMEUCIQCeA/dD0AngVD/Xxp8N/lLUL9wC\
+        lILIum0Me+8TToPtHgIgVu92m6OJGC53LAtjL86V8OTNAVVcYtGYdY6aku55uUM=\
+        ";
+
+    #[test]
+    fn a_certificate_and_what_a_liar_makes_of_it() {
+        let mut der = STANDARD.decode(CERTIFICATE).unwrap();
+        let trust: Arc<str> = Arc::from("t");
+        let read = ClientCert::read(&der, &trust).unwrap();
+        assert_eq!((&*read.subject, &*read.serial), ("C=CH,O=Gatemill,CN=one", "a1:0b"));
+        assert_eq!(read.issuer, read.subject);
+        assert_eq!(read.validity.not_before, "Nov 28 20:47:29 2026 GMT");
+        assert_eq!(read.validity.not_after, "Nov  4 20:47:29 2126 GMT");
+        let mut lines = read.pem.lines();
+        assert!(
+            lines.next_back() == Some("-----END CERTIFICATE-----")
+                && lines.all(|line| line.len() <= 64)
+        );
+        // Whatever is cut off or changed, nothing panics.
+        for end in 0..der.len() {
+            ClientCert::read(&der[..end], &trust);
+        }
+        for at in 0..der.len() {
+            let before = der[at];
+            for change in [0, 0x7F, 0x80, 0x84, 0xFF] {
+                der[at] = change;
+                ClientCert::read(&der, &trust);
+            }
+            der[at] = before;
+        }
+    }
+
     /// What a name of these attributes looks like.
     fn named(attributes: &[(&[u8], u8, &[u8])]) -> String {
         let element = |tag: u8, content: &[u8]| {
