@@ -195,6 +195,9 @@ pub(crate) struct Unenforced {
     pub(crate) file_systems: Vec<FileSystem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kms_key_arn: Option<String>,
+    /// The key of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source_kms_key_arn: Option<String>,
 }
 
 /// A VPC that a function shall be connected to.

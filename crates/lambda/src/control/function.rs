@@ -10,7 +10,7 @@ use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
     alias, code, code_signing, concurrency, configuration, event_invoke_config, image, layer,
-    reference, runtime_management, tag, unbuilt, url, version,
+    reference, runtime_management, tag, unbuilt, unenforced, url, version,
     view::{self, Named},
 };
 use crate::{
@@ -123,11 +123,14 @@ pub(crate) async fn get(
     let version::Found { record, number } = version::find(lambda, &key, qualifier.as_ref())?;
     let named = Named { version: number, qualifier: qualifier.as_ref() };
     let reserved = lambda.store.read(|tx| concurrency::reserved_of(tx, &key))?;
+    let source_kms_key_arn =
+        unenforced::shown_source_key(record.configuration.unenforced.as_ref());
     let code = match &record.configuration.image {
         Some(image) => image::location(image),
         None => api::FunctionCodeLocation {
             repository_type: Some("S3".to_owned()),
             location: Some(code::location(lambda, cx, &key, &record.configuration.package)),
+            source_kms_key_arn,
             ..Default::default()
         },
     };

@@ -40,7 +40,6 @@ pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> 
     }
     .check()?;
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
-    refuse("Code.SourceKMSKeyArn", given(request.code.source_kms_key_arn.as_ref()))?;
     refuse(
         "Code.S3ObjectStorageMode REFERENCE",
         request.code.s3_object_storage_mode.as_deref() == Some("REFERENCE"),
@@ -61,7 +60,6 @@ pub(crate) fn update_configuration(
 
 pub(crate) fn update_code(request: &api::UpdateFunctionCodeRequest) -> Result<(), Error> {
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
-    refuse("SourceKMSKeyArn", given(request.source_kms_key_arn.as_ref()))?;
     refuse(
         "S3ObjectStorageMode REFERENCE",
         request.s3_object_storage_mode.as_deref() == Some("REFERENCE"),
