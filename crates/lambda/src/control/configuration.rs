@@ -144,7 +144,6 @@ pub(crate) async fn update(
         new.traced = wants_tracing(request.tracing_config.as_ref()).unwrap_or(old.traced);
         new.unenforced.clone_from(&unenforced);
         check_snap_start(&new)?;
-        durable::check(&new)?;
         Ok(new)
     };
     let (record, _) = function::update(lambda, cx, &key, revision_id, None, change).await?;
@@ -211,7 +210,6 @@ pub(crate) fn of_request(
         durable: durable::config(request.durable_config.as_ref())?,
     };
     check_snap_start(&configuration)?;
-    durable::check(&configuration)?;
     Ok(configuration)
 }
 
