@@ -7,6 +7,8 @@
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
 //! | [`access_log`], [`usage`] | the lines and the counts that requests leave behind |
 //! | `domain` | which API a domain leads to |
+//! | `schema` | models: the JSON schemas that messages are checked by |
+//! | `trust`, `client_cert` | mutual TLS: whom the clients of a domain have to be known to, and who they are |
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
 //! | `websocket` | the path of a WebSocket connection and of its messages |
@@ -21,6 +23,7 @@
 pub mod access_log;
 mod authorizer;
 pub mod callers;
+mod client_cert;
 mod control;
 mod domain;
 mod error;
@@ -34,9 +37,11 @@ mod mapping;
 mod openapi;
 pub mod proxy;
 mod record;
+mod schema;
 mod service;
 mod snapshot;
 mod trie;
+mod trust;
 mod uri;
 pub mod usage;
 mod websocket;
@@ -61,6 +66,7 @@ pub use proxy::{
     upstream::{Egress, Network},
 };
 pub use record::UsageRecord;
+pub use trust::{Certificates, DomainTls, TrustStore};
 pub use websocket::{Held, WebSocketSettings, manage::Management, management_table};
 
 /// HTTP APIs and WebSocket APIs: their control plane and their data plane.
@@ -79,9 +85,10 @@ pub struct Gateway {
     usage: Arc<usage::Usage>,
     access_logs: Arc<dyn AccessLogs>,
     callers: OnceLock<Arc<dyn Callers>>,
-    services: OnceLock<Arc<gatemill_aws::Client>>,
     issuers: authorizer::issuers::Issuers,
     domains: Arc<domain::Domains>,
+    certificates: OnceLock<Arc<dyn Certificates>>,
+    services: OnceLock<Arc<gatemill_aws::Client>>,
 }
 
 /// What a gateway is made of.
@@ -108,6 +115,8 @@ pub struct Settings {
     pub base_domain: Option<String>,
     /// Where HTTP integrations may not go.
     pub egress: Egress,
+    /// A directory that stands in for the buckets of trust stores.
+    pub truststores: Option<std::path::PathBuf>,
     /// How WebSocket connections are kept.
     pub websocket: WebSocketSettings,
     /// Requests a second of an account in a region. AWS starts at 10,000; without one there is no limit.
@@ -153,8 +162,9 @@ impl Gateway {
             usage,
             access_logs: parts.access_logs,
             callers: OnceLock::new(),
-            services: OnceLock::new(),
             issuers: authorizer::issuers::Issuers::default(),
+            certificates: OnceLock::new(),
+            services: OnceLock::new(),
         }))
     }
 
@@ -165,7 +175,7 @@ impl Gateway {
         }
     }
 
-    /// Says which services integrations can call; until then there are none. Once.
+    /// Says which services integrations can call, and trust stores come from; until then there are none. Once.
     pub fn set_services(&self, services: Arc<gatemill_aws::Client>) {
         if self.services.set(services).is_err() {
             tracing::error!("the services of APIs were set twice");

@@ -21,6 +21,7 @@ pub(crate) mod routing_rule;
 mod service;
 pub(crate) mod stage;
 pub(crate) mod tag;
+mod truststore;
 pub(crate) mod vpc_link;
 pub(crate) mod websocket;
 
