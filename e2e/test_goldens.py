@@ -514,11 +514,15 @@ def websocket_exchanges(apis):
     apis.update_model(ApiId=api, ModelId=model, Description="a ping")
     apis.delete_model(ApiId=api, ModelId=model)
     refused(apis.get_model, ApiId=api, ModelId=model)
+    parameter = "route.request.querystring.room"
+    connect = apis.create_route(ApiId=api, RouteKey="$connect", RequestParameters={parameter: {"Required": True}})["RouteId"]
+    apis.delete_route_request_parameter(ApiId=api, RouteId=connect, RequestParameterKey=parameter)
+    refused(apis.delete_route_request_parameter, ApiId=api, RouteId=connect, RequestParameterKey=parameter)
     apis.delete_route_response(ApiId=api, RouteId=route, RouteResponseId=answer)
     apis.delete_integration_response(ApiId=api, IntegrationId=mock, IntegrationResponseId=response)
     apis.delete_api(ApiId=api)
     # What made them is kept of HTTP APIs.
-    return {api: "apiId", mock: "integrationId", route: "routeId"}
+    return {api: "apiId", mock: "integrationId", route: "routeId", connect: "routeId"}
 
 
 def connection_exchanges(server, recorder):
