@@ -68,7 +68,7 @@ pub(crate) async fn import(
     req: ImportApiRequest,
 ) -> Result<ImportApiResponse> {
     let (parts, said) =
-        read(gateway, cx, req.body, req.basepath.as_deref(), req.fail_on_warnings).await?;
+        read(gateway, cx, req.body, req.basepath.as_deref(), req.fail_on_warnings, &[]).await?;
     let api = ApiRecord {
         id: cx.id(10),
         name: parts.name.clone(),
@@ -115,8 +115,9 @@ pub(crate) async fn reimport(
     req: ReimportApiRequest,
 ) -> Result<ReimportApiResponse> {
     only_http(gateway, cx, &req.api_id, "imported")?;
+    let known = gateway.read(cx, &req.api_id, |tx, at, _| rows(&AUTHORIZERS, tx, &at.key()))?;
     let (parts, said) =
-        read(gateway, cx, req.body, req.basepath.as_deref(), req.fail_on_warnings).await?;
+        read(gateway, cx, req.body, req.basepath.as_deref(), req.fail_on_warnings, &known).await?;
     let api = gateway
         .edit(cx, &req.api_id, move |edition| {
             let api = &mut edition.api;
@@ -224,13 +225,14 @@ fn of_stage(tx: &impl Reader, at: &ApiKey, name: &str) -> Result<Content> {
     })
 }
 
-/// Reads a definition and checks what can be checked outside of a transaction.
+/// Reads a definition and checks what can be checked outside of a transaction. `known` are the authorizers that are there.
 async fn read(
     gateway: &Gateway,
     cx: &Cx,
     body: String,
     basepath: Option<&str>,
     fail_on_warnings: Option<bool>,
+    known: &[AuthorizerRecord],
 ) -> Result<(Parts, Said)> {
     let basepath = match basepath {
         None | Some("") => Basepath::default(),
@@ -252,7 +254,8 @@ async fn read(
         Said { info: said(&definition.notes.info), warnings: said(&definition.notes.warnings) };
     let parts = accept(gateway, cx, definition)?;
     for authorizer in &parts.authorizers {
-        authorizer::check_issuer(gateway, authorizer, None).await?;
+        let before = known.iter().find(|known| known.name == authorizer.name);
+        authorizer::check_issuer(gateway, authorizer, before).await?;
     }
     Ok((parts, said))
 }
