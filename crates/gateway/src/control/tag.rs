@@ -1,4 +1,4 @@
-//! Tags of APIs and stages.
+//! Tags of APIs, stages, VPC links and domains.
 
 use std::collections::BTreeMap;
 
@@ -9,9 +9,14 @@ use gatemill_wire::{Arn, Cx};
 
 use crate::{
     Gateway,
-    control::{edition::Edition, stage},
+    control::{
+        domain::{self, DomainPlace},
+        edition::Edition,
+        stage, vpc_link,
+    },
     error::{Error, Result},
     limits::TAGS_MAX,
+    record::{DOMAINS, VPC_LINKS},
 };
 
 type Tags = BTreeMap<String, String>;
@@ -49,10 +54,18 @@ pub(crate) async fn get(
     req: GetTagsRequest,
 ) -> Result<GetTagsResponse> {
     let resource = Resource::parse(cx, &req.resource_arn)?;
-    let tags = gateway.read(cx, &resource.api, |tx, at, api| match &resource.stage {
-        None => Ok(api.tags),
-        Some(name) => Ok(stage::find(tx, at, name)?.tags),
-    })?;
+    let tags = match &resource {
+        Resource::Api { id, stage: None } => gateway.read(cx, id, |_, _, api| Ok(api.tags)),
+        Resource::Api { id, stage: Some(name) } => {
+            gateway.read(cx, id, |tx, at, _| Ok(stage::find(tx, at, name)?.tags))
+        }
+        Resource::VpcLink(id) => {
+            gateway.store.read(|tx| Ok(vpc_link::find(tx, &vpc_link::place(cx), id)?.tags))
+        }
+        Resource::Domain(name) => {
+            gateway.store.read(|tx| Ok(domain::find(tx, &DomainPlace::new(cx), name)?.tags))
+        }
+    }?;
     Ok(GetTagsResponse { tags: Some(tags) })
 }
 
@@ -72,29 +85,35 @@ pub(crate) fn accept(tags: Tags) -> Result<Tags> {
     Ok(tags)
 }
 
-/// What a tag operation names: an API, or a stage of one.
-struct Resource {
-    api: String,
-    stage: Option<String>,
+/// What a tag operation names.
+enum Resource {
+    Api { id: String, stage: Option<String> },
+    VpcLink(String),
+    Domain(String),
 }
 
 impl Resource {
-    /// `arn:aws:apigateway:{region}::/apis/{id}` or `…/apis/{id}/stages/{name}`.
+    /// `arn:aws:apigateway:{region}::/apis/{id}`, `…/apis/{id}/stages/{name}`, `…/vpclinks/{id}` or
+    /// `…/domainnames/{name}`.
     fn parse(cx: &Cx, text: &str) -> Result<Self> {
         let strange = || Error::NoSuchResource(text.to_owned());
         let arn: Arn = text.parse().map_err(|_| strange())?;
         if arn.service != "apigateway" || arn.region != cx.region {
             return Err(strange());
         }
-        let path = arn.resource.strip_prefix("/apis/").ok_or_else(strange)?;
-        let resource = match path.split_once('/') {
-            None => Self { api: path.to_owned(), stage: None },
-            Some((api, rest)) => {
-                let stage = rest.strip_prefix("stages/").filter(|name| !name.contains('/'));
-                Self { api: api.to_owned(), stage: Some(stage.ok_or_else(strange)?.to_owned()) }
+        let parts: Vec<&str> = arn.resource.split('/').collect();
+        if parts.iter().skip(1).any(|part| part.is_empty()) {
+            return Err(strange());
+        }
+        match parts.as_slice() {
+            ["", "apis", id] => Ok(Self::Api { id: (*id).to_owned(), stage: None }),
+            ["", "apis", id, "stages", name] => {
+                Ok(Self::Api { id: (*id).to_owned(), stage: Some((*name).to_owned()) })
             }
-        };
-        if resource.api.is_empty() { Err(strange()) } else { Ok(resource) }
+            ["", "vpclinks", id] => Ok(Self::VpcLink((*id).to_owned())),
+            ["", "domainnames", name] => Ok(Self::Domain((*name).to_owned())),
+            _ => Err(strange()),
+        }
     }
 }
 
@@ -104,15 +123,37 @@ async fn change(
     resource: Resource,
     change: impl Fn(&mut Tags) -> Result<()> + Send + 'static,
 ) -> Result<()> {
-    let api = resource.api.clone();
-    gateway
-        .edit(cx, &api, move |edition: &mut Edition<'_>| match &resource.stage {
-            None => change(&mut edition.api.tags),
-            Some(name) => {
-                let mut stage = stage::find(edition.tx, edition.at, name)?;
-                change(&mut stage.tags)?;
-                edition.put_stage(&stage)
-            }
-        })
-        .await
+    match resource {
+        Resource::Api { id, stage: name } => {
+            gateway
+                .edit(cx, &id, move |edition: &mut Edition<'_>| match &name {
+                    None => change(&mut edition.api.tags),
+                    Some(name) => {
+                        let mut stage = stage::find(edition.tx, edition.at, name)?;
+                        change(&mut stage.tags)?;
+                        edition.put_stage(&stage)
+                    }
+                })
+                .await
+        }
+        Resource::VpcLink(id) => {
+            let place = vpc_link::place(cx);
+            let write = gateway.store.write(move |tx| {
+                let mut link = vpc_link::find(tx, &place, &id)?;
+                change(&mut link.tags)?;
+                Ok(VPC_LINKS.put(tx, &place.clone().and(&link.id), &link)?)
+            });
+            write.await
+        }
+        // Tags route nothing, so that the proxy path need not hear of them.
+        Resource::Domain(name) => {
+            let place = DomainPlace::new(cx);
+            let write = gateway.store.write(move |tx| {
+                let mut domain = domain::find(tx, &place, &name)?;
+                change(&mut domain.tags)?;
+                Ok(DOMAINS.put(tx, &place.of(&domain.name), &domain)?)
+            });
+            write.await
+        }
+    }
 }

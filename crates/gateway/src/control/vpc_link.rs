@@ -38,7 +38,8 @@ macro_rules! members {
     }};
 }
 
-fn place(cx: &Cx) -> Key {
+/// Where the links of a caller are.
+pub(super) fn place(cx: &Cx) -> Key {
     Key::new([cx.account(), &cx.region])
 }
 

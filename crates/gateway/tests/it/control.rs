@@ -347,10 +347,21 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test]
-async fn tags_of_apis_and_stages() {
+async fn tags_of_every_kind() {
     let world = World::new();
     let api = world.api().await;
-    for resource in [format!("/apis/{api}"), format!("/apis/{api}/stages/$default")] {
+    let link = json!({"name": "l", "subnetIds": ["subnet-1"]});
+    let link =
+        world.ok("POST", "/v2/vpclinks", link).await["vpcLinkId"].as_str().unwrap().to_owned();
+    let certificate = format!("arn:aws:acm:{REGION}:123456789012:certificate/c");
+    let domain = json!({"domainName": "tags.example", "domainNameConfigurations": [{"certificateArn": certificate}]});
+    world.ok("POST", "/v2/domainnames", domain).await;
+    for resource in [
+        format!("/apis/{api}"),
+        format!("/apis/{api}/stages/$default"),
+        format!("/vpclinks/{link}"),
+        "/domainnames/tags.example".to_owned(),
+    ] {
         let arn = format!("arn:aws:apigateway:{REGION}::{resource}");
         let path = format!("/v2/tags/{}", arn.replace('/', "%2F").replace('$', "%24"));
         let (status, _) = world.call("POST", &path, json!({"tags": {"a": "1", "b": "2"}})).await;
@@ -361,8 +372,15 @@ async fn tags_of_apis_and_stages() {
         let path = format!("/v2{}", resource.replace('$', "%24"));
         assert_eq!(world.ok("GET", &path, Value::Null).await["tags"], json!({"b": "2"}));
     }
-    let (status, _) = world.call("GET", "/v2/tags/arn%3Aaws%3As3%3A%3A%3Ab", Value::Null).await;
-    assert_eq!(status, 404);
+    let strange =
+        ["/vpclinks/absent", "/domainnames/absent.example", "/apis/", "/apis", "/other/x"];
+    let strange = strange.map(|resource| format!("arn:aws:apigateway:{REGION}::{resource}"));
+    for arn in strange.iter().map(String::as_str).chain(["arn:aws:s3:::b"]) {
+        let path = format!("/v2/tags/{}", arn.replace('/', "%2F"));
+        for (method, body) in [("GET", Value::Null), ("POST", json!({"tags": {"a": "1"}}))] {
+            assert_eq!(world.call(method, &path, body).await.0, 404, "{arn}");
+        }
+    }
 }
 
 #[tokio::test]
