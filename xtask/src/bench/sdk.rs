@@ -27,7 +27,8 @@ impl Bench {
         let parts =
             ["boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six.py"];
         let zip = aws::package_of(&self.handlers().join("sdk.py"), &packages, &parts)?;
-        let runtime = gatemill.runtime("python")?;
+        // The first release that AWS has snapshots for.
+        let runtime = gatemill.runtime("python3.12")?;
         let mut times = Vec::new();
         for n in 0..FUNCTIONS {
             let name = format!("boto3-{n}");
