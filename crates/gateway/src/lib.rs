@@ -7,9 +7,13 @@
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
 //! | [`access_log`], [`usage`] | the lines and the counts that requests leave behind |
 //! | `domain` | which API a domain leads to |
+//! | `schema` | models: the JSON schemas that messages are checked by |
+//! | `trust`, `client_cert` | mutual TLS: whom the clients of a domain have to be known to, and who they are |
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
 //! | `websocket` | the path of a WebSocket connection and of its messages |
+//! | `openapi` | definitions of HTTP APIs, read and written |
+//! | `service` | actions of AWS services behind routes |
 //! | `authorizer`, `expression`, `mapping` | authorizers, expressions and parameter mappings, compiled |
 //! | [`functions`], [`callers`] | what the gateway asks of functions, and about those who sign |
 //!
@@ -19,6 +23,7 @@
 pub mod access_log;
 mod authorizer;
 pub mod callers;
+mod client_cert;
 mod control;
 mod domain;
 mod error;
@@ -29,10 +34,14 @@ pub mod fuzzing;
 pub mod limits;
 mod live;
 mod mapping;
+mod openapi;
 pub mod proxy;
 mod record;
+mod schema;
+mod service;
 mod snapshot;
 mod trie;
+mod trust;
 mod uri;
 pub mod usage;
 mod websocket;
@@ -57,6 +66,7 @@ pub use proxy::{
     upstream::{Egress, Network},
 };
 pub use record::UsageRecord;
+pub use trust::{Certificates, DomainTls, TrustStore};
 pub use websocket::{Held, WebSocketSettings, manage::Management, management_table};
 
 /// HTTP APIs and WebSocket APIs: their control plane and their data plane.
@@ -77,6 +87,8 @@ pub struct Gateway {
     callers: OnceLock<Arc<dyn Callers>>,
     issuers: authorizer::issuers::Issuers,
     domains: Arc<domain::Domains>,
+    certificates: OnceLock<Arc<dyn Certificates>>,
+    services: OnceLock<Arc<gatemill_aws::Client>>,
 }
 
 /// What a gateway is made of.
@@ -103,6 +115,8 @@ pub struct Settings {
     pub base_domain: Option<String>,
     /// Where HTTP integrations may not go.
     pub egress: Egress,
+    /// A directory that stands in for the buckets of trust stores.
+    pub truststores: Option<std::path::PathBuf>,
     /// How WebSocket connections are kept.
     pub websocket: WebSocketSettings,
     /// Requests a second of an account in a region. AWS starts at 10,000; without one there is no limit.
@@ -149,6 +163,8 @@ impl Gateway {
             access_logs: parts.access_logs,
             callers: OnceLock::new(),
             issuers: authorizer::issuers::Issuers::default(),
+            certificates: OnceLock::new(),
+            services: OnceLock::new(),
         }))
     }
 
@@ -157,6 +173,18 @@ impl Gateway {
         if self.callers.set(callers).is_err() {
             tracing::error!("the callers of APIs were set twice");
         }
+    }
+
+    /// Says which services integrations can call, and trust stores come from; until then there are none. Once.
+    pub fn set_services(&self, services: Arc<gatemill_aws::Client>) {
+        if self.services.set(services).is_err() {
+            tracing::error!("the services of APIs were set twice");
+        }
+    }
+
+    /// The services that integrations can call.
+    fn configured(&self) -> Option<&gatemill_aws::Services> {
+        self.services.get().map(|client| client.services())
     }
 
     /// The operations of `apigatewayv2`.

@@ -36,6 +36,8 @@ pub(crate) const VPC_LINK_USERS: Table<IdRecord> = Table::new("gateway-vpc-link-
 pub(crate) const USAGE: Table<UsageRecord> = Table::new("gateway-usage");
 /// By account, region, domain.
 pub(crate) const DOMAINS: Table<DomainRecord> = Table::new("gateway-domains");
+/// By account, region, domain: whom the clients of a domain with mutual TLS have to be known to.
+pub(crate) const TRUST_STORES: Table<TrustStoreRecord> = Table::new("gateway-trust-stores");
 /// By domain alone: what a request's host names.
 pub(crate) const DOMAIN_OWNERS: Table<OwnerRecord> = Table::new("gateway-domain-owners");
 /// By account, region, domain, mapping.
@@ -227,6 +229,26 @@ pub(crate) struct DomainRecord {
     pub(crate) mode: RoutingMode,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) created: Timestamp,
+    /// Whom its clients have to be known to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mutual_tls: Option<MutualTlsRecord>,
+}
+
+/// The trust store of a domain, as it was named; its text is a [`TrustStoreRecord`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MutualTlsRecord {
+    pub(crate) uri: String,
+    pub(crate) version: Option<String>,
+    /// What it is known by.
+    pub(crate) fingerprint: String,
+    /// What of it is not used.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The certificates of a trust store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrustStoreRecord {
+    pub(crate) pem: String,
 }
 
 /// What decides where the requests of a domain go.
@@ -333,6 +355,18 @@ pub(crate) struct IntegrationRecord {
     /// The id of the VPC link that it goes through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vpc_link: Option<String>,
+    /// The action of a service that it is, in place of a URI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<ServiceIntegration>,
+}
+
+/// An action of a service, as an integration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceIntegration {
+    /// Such as `SQS-SendMessage`.
+    pub(crate) subtype: String,
+    /// The role that was named for it.
+    pub(crate) credentials: String,
 }
 
 /// What an integration passes requests to.
@@ -436,6 +470,15 @@ pub(crate) struct WebSocketRoute {
     pub(crate) response_selection: Option<String>,
     /// Its route responses: at most one, `$default`.
     pub(crate) responses: Vec<RouteResponseRecord>,
+    /// Chooses the model that a message has to fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model_selection: Option<String>,
+    /// Names of models, by what chooses them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) request_models: BTreeMap<String, String>,
+    /// From `route.request.{header,querystring}.name` to whether a handshake needs it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) request_parameters: BTreeMap<String, bool>,
 }
 
 /// What makes a route answer.
@@ -456,6 +499,17 @@ pub(crate) struct WebSocketIntegration {
     pub(crate) template_selection: Option<String>,
     pub(crate) passthrough: Passthrough,
     pub(crate) responses: Vec<IntegrationResponseRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content_handling: Option<ContentHandling>,
+}
+
+/// What happens to a body between the client and the integration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ContentHandling {
+    /// It is base 64, and is decoded.
+    ToBinary,
+    /// It is text, and what is no UTF-8 in it is replaced.
+    ToText,
 }
 
 /// What happens to a message that no request template is for.
@@ -478,6 +532,11 @@ pub(crate) struct IntegrationResponseRecord {
     pub(crate) key: String,
     pub(crate) templates: BTreeMap<String, String>,
     pub(crate) template_selection: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content_handling: Option<ContentHandling>,
+    /// From `route.response.header.name` to an expression.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) parameters: BTreeMap<String, String>,
 }
 
 /// A model: a JSON schema under a name.
@@ -523,6 +582,7 @@ version_one!(
     VpcLinkRecord,
     UsageRecord,
     DomainRecord,
+    TrustStoreRecord,
     ApiMappingRecord,
     RoutingRuleRecord,
     StageRecord,

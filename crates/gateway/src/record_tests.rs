@@ -62,6 +62,7 @@ fn integration() -> IntegrationRecord {
         request_parameters: BTreeMap::new(),
         response_parameters: BTreeMap::new(),
         vpc_link: None,
+        service: None,
     }
 }
 
@@ -173,9 +174,22 @@ fn what_http_apis_got_later() {
         mode: RoutingMode::RulesThenMappings,
         tags: BTreeMap::new(),
         created: Timestamp(5),
+        mutual_tls: None,
     };
     let json = r#"{"name":"a.example","certificate":"arn:c","mode":"RulesThenMappings","tags":{},"created":5}"#;
     check(&domain, json);
+    let store = TrustStoreRecord { pem: text("p") };
+    check(&store, r#"{"pem":"p"}"#);
+    let mutual_tls = MutualTlsRecord {
+        uri: text("s3://b/k"),
+        version: Some(text("v")),
+        fingerprint: text("f"),
+        warnings: vec![text("w")],
+    };
+    let proved = DomainRecord { mutual_tls: Some(mutual_tls), ..domain };
+    let more =
+        r#","mutual_tls":{"uri":"s3://b/k","version":"v","fingerprint":"f","warnings":["w"]}}"#;
+    check(&proved, &format!("{}{more}", json.strip_suffix('}').unwrap()));
     let mapping =
         ApiMappingRecord { id: text("m"), key: text("k"), api: text("a"), stage: text("s") };
     check(&mapping, r#"{"id":"m","key":"k","api":"a","stage":"s"}"#);
@@ -257,8 +271,11 @@ fn what_websocket_apis_have() {
         model_selection: None,
         models: None,
     };
-    let own =
-        WebSocketRoute { response_selection: Some(text("$default")), responses: vec![response] };
+    let own = WebSocketRoute {
+        response_selection: Some(text("$default")),
+        responses: vec![response],
+        ..WebSocketRoute::default()
+    };
     let route = RouteRecord { websocket: Some(own), ..route() };
     let ending = r#","websocket":{"response_selection":"$default","responses":[{"id":"x","key":"$default","model_selection":null,"models":null}]}}"#;
     check(&route, &format!("{}{ending}", ROUTE.trim_end_matches('}')));
@@ -267,7 +284,7 @@ fn what_websocket_apis_have() {
         id: text("x"),
         key: text("200"),
         templates: map(),
-        template_selection: None,
+        ..IntegrationResponseRecord::default()
     };
     let own = WebSocketIntegration {
         request_parameters: map(),
@@ -275,6 +292,7 @@ fn what_websocket_apis_have() {
         template_selection: Some(text("t")),
         passthrough: Passthrough::Never,
         responses: vec![response],
+        content_handling: None,
     };
     let kind = IntegrationKind::Mock;
     let integration = IntegrationRecord { kind, websocket: Some(own), ..integration() };

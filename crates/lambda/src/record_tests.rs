@@ -30,11 +30,13 @@ fn function() -> FunctionRecord {
             unenforced: None,
             signing: None,
             durable: None,
+            s3_object: None,
         },
         lifecycle: Lifecycle::Active,
         revision_id: "7a3f6c1e-0000-4000-8000-000000000002".into(),
         last_modified_ms: 1_795_379_214_123,
         tags: [("k".to_owned(), "v".to_owned())].into(),
+        draining: false,
     }
 }
 
@@ -67,6 +69,16 @@ fn functions() {
     };
     assert_eq!(decode::<FunctionRecord>(&encode(&updating).unwrap()).unwrap(), updating);
     assert_eq!(updating.serving(), Some(&function().configuration));
+    let mut referring = function();
+    let [region, bucket, key, version] = ["r", "b", "k", "v"].map(str::to_owned);
+    referring.configuration.s3_object = Some(S3Object { region, bucket, key, version });
+    let json = FUNCTION_V1.replace(
+        r#""bytes":22}}"#,
+        r#""bytes":22},"s3_object":{"region":"r","bucket":"b","key":"k","version":"v"}}"#,
+    );
+    assert_eq!(encode(&referring).unwrap(), golden(&json));
+    assert_eq!(decode::<FunctionRecord>(&golden(&json)).unwrap(), referring);
+    assert_eq!(referring.configuration.stored_bytes(), 0);
     let json = FUNCTION_V1.replace(
         r#""format":"Text""#,
         r#""format":{"Json":{"application":"INFO","system":"WARN"}}"#,
@@ -85,6 +97,7 @@ fn versions() {
         revision_id,
         last_modified_ms,
         latest_description: "e".into(),
+        draining: false,
     };
     let bytes = encode(&version).unwrap();
     let text = FUNCTION_V1
@@ -92,6 +105,11 @@ fn versions() {
         .replace(r#""tags":{"k":"v"}"#, r#""latest_description":"e""#);
     assert_eq!(bytes, golden(&text));
     assert_eq!(decode::<VersionRecord>(&bytes).unwrap(), version);
+    let draining = VersionRecord { draining: true, ..version };
+    let text =
+        text.replace(r#""latest_description":"e""#, r#""latest_description":"e","draining":true"#);
+    assert_eq!(encode(&draining).unwrap(), golden(&text));
+    assert_eq!(decode::<VersionRecord>(&golden(&text)).unwrap(), draining);
     assert_eq!(encode(&NumberRecord { last: 7 }).unwrap(), golden(r#"{"last":7}"#));
 }
 
@@ -126,6 +144,7 @@ fn a_version_is_still_what_latest_is() {
         revision_id: "r".into(),
         last_modified_ms: 1,
         latest_description: latest.description.clone(),
+        draining: false,
     };
     assert!(version.is_still(&latest));
     assert!(!version.is_still(&Configuration { description: "new".into(), ..latest.clone() }));

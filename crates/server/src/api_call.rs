@@ -3,7 +3,7 @@
 //! The task is what makes a mutating call run to its end when the client hangs up: hyper drops the future that waits
 //! for it, and the task goes on. It is counted, so that a stop waits for it too.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use gatemill_wire::{
@@ -14,12 +14,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::{sync::SemaphorePermit, time::timeout};
 
-use crate::{limits, server::Server};
+use crate::{limits, peer::Peer, server::Server};
 
 /// Serves the call.
 pub(crate) async fn answer(
     server: &Arc<Server>,
-    peer: SocketAddr,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();

@@ -37,6 +37,7 @@ mod machine;
 mod observed;
 mod output;
 mod own_host;
+mod peer;
 mod recorder;
 mod roles;
 mod runtimes;
@@ -44,6 +45,7 @@ mod server;
 mod services;
 mod signals;
 mod supervisor;
+mod tls;
 mod wiring;
 
 use std::process::ExitCode;

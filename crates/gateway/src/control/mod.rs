@@ -13,12 +13,15 @@ pub(crate) mod domain;
 pub(crate) mod edition;
 pub(crate) mod endpoint;
 pub(crate) mod integration;
+pub(crate) mod openapi;
 mod page;
 pub(crate) mod route;
 pub(crate) mod routes;
 pub(crate) mod routing_rule;
+mod service;
 pub(crate) mod stage;
 pub(crate) mod tag;
+mod truststore;
 pub(crate) mod vpc_link;
 pub(crate) mod websocket;
 

@@ -1,8 +1,11 @@
 //! The family of routes.
 
+use std::collections::BTreeMap;
+
 use gatemill_api::apigatewayv2::{
     CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, GetRouteRequest, GetRouteResult,
-    GetRoutesRequest, GetRoutesResponse, Route, UpdateRouteRequest, UpdateRouteResult,
+    GetRoutesRequest, GetRoutesResponse, ParameterConstraints, Route, UpdateRouteRequest,
+    UpdateRouteResult,
 };
 use gatemill_store::Reader;
 use gatemill_wire::Cx;
@@ -20,7 +23,7 @@ use crate::{
     limits::{ROUTE_KEY_MAX, ROUTES_PER_API_MAX},
     record::{
         ApiKey, Authorization, INTEGRATIONS, IdRecord, ROUTE_KEYS, ROUTE_TARGETS, ROUTES,
-        RouteRecord, Version,
+        RouteRecord, Version, WebSocketRoute,
     },
     trie::RouteKey,
 };
@@ -36,10 +39,17 @@ macro_rules! members {
                 .filter(|scopes| !scopes.is_empty()),
             authorization_type: Some(authorizer::kind_text(record.authorization.kind).to_owned()),
             authorizer_id: record.authorization.authorizer.clone(),
-            model_selection_expression: None,
+            model_selection_expression: record
+                .websocket
+                .as_ref()
+                .and_then(|own| own.model_selection.clone()),
             operation_name: record.operation_name.clone(),
-            request_models: None,
-            request_parameters: None,
+            request_models: record
+                .websocket
+                .as_ref()
+                .map(|own| own.request_models.clone())
+                .filter(|models| !models.is_empty()),
+            request_parameters: parameters(record.websocket.as_ref()),
             route_id: Some(record.id.clone()),
             route_key: record.key.clone().into(),
             route_response_selection_expression: record
@@ -49,6 +59,17 @@ macro_rules! members {
             target: record.integration.as_ref().map(|id| format!("integrations/{id}")),
         }
     }};
+}
+
+/// What a route of a WebSocket API asks of handshakes, as it is on the wire.
+pub(crate) fn parameters(
+    own: Option<&WebSocketRoute>,
+) -> Option<BTreeMap<String, ParameterConstraints>> {
+    let parameters = own?.request_parameters.iter();
+    let constraints = |required: &bool| ParameterConstraints { required: Some(*required) };
+    let parameters: BTreeMap<_, _> =
+        parameters.map(|(name, required)| (name.clone(), constraints(required))).collect();
+    (!parameters.is_empty()).then_some(parameters)
 }
 
 /// `CreateRoute`.
@@ -235,13 +256,14 @@ pub(crate) fn replace(
     store(edition, route)
 }
 
-fn store(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+/// Stores a route whose key and integration are linked.
+pub(crate) fn store(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     ROUTES.put(edition.tx, &edition.at.of(&route.id), route)?;
     edition.note(Kind::Route, &route.id, &Version::Route(route.clone()))
 }
 
 /// Takes the key, and notes which integration is used.
-fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+pub(crate) fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     let by_key = edition.at.of(&route.key);
     if ROUTE_KEYS.contains(edition.tx, &by_key)? {
         return Err(Error::RouteExists(route.key.clone()));
@@ -258,7 +280,8 @@ fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     authorizer::link(edition, route)
 }
 
-fn unlink(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+/// Undoes [`link`].
+pub(crate) fn unlink(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     ROUTE_KEYS.delete(edition.tx, &edition.at.of(&route.key))?;
     if let Some(integration) = &route.integration {
         ROUTE_TARGETS.delete(edition.tx, &edition.at.of(integration).and(&route.id))?;

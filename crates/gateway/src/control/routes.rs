@@ -6,9 +6,9 @@ use gatemill_wire::Table;
 use crate::{
     Error, Gateway,
     control::{
-        api, api_mapping, authorizer, cors, deployment, domain, integration, route, routing_rule,
-        stage, tag, vpc_link,
-        websocket::{integration_response, model, route_response},
+        api, api_mapping, authorizer, cors, deployment, domain, integration, openapi, route,
+        routing_rule, stage, tag, vpc_link,
+        websocket::{integration_response, model, route as ws_route, route_response},
     },
 };
 
@@ -21,11 +21,15 @@ pub fn table() -> Table<Gateway, Error> {
         .on::<aws::UpdateApi>(api::update)
         .on::<aws::DeleteApi>(api::delete)
         .on::<aws::DeleteCorsConfiguration>(cors::delete)
+        .on::<aws::ImportApi>(openapi::import)
+        .on::<aws::ReimportApi>(openapi::reimport)
+        .on::<aws::ExportApi>(openapi::export)
         .on::<aws::CreateRoute>(route::create)
         .on::<aws::GetRoute>(route::get)
         .on::<aws::GetRoutes>(route::list)
         .on::<aws::UpdateRoute>(route::update)
         .on::<aws::DeleteRoute>(route::delete)
+        .on::<aws::DeleteRouteRequestParameter>(ws_route::delete_request_parameter)
         .on::<aws::CreateIntegration>(integration::create)
         .on::<aws::GetIntegration>(integration::get)
         .on::<aws::GetIntegrations>(integration::list)

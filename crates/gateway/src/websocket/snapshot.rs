@@ -12,14 +12,16 @@ use super::{
     mapping::Mapping,
     select::{KeyPattern, Selection},
     template::Templates,
+    validate::Validation,
 };
 use crate::{
     functions::FunctionTarget,
     proxy::throttle::Bucket,
     record::{
-        ApiKey, IntegrationKind, IntegrationRecord, Passthrough, RouteRecord, WebSocketIntegration,
-        WebSocketSettings,
+        ApiKey, ContentHandling, IntegrationKind, IntegrationRecord, Passthrough, RouteRecord,
+        WebSocketIntegration, WebSocketSettings,
     },
+    schema::Schema,
     snapshot::Access,
     uri::{UriTemplate, substitute},
 };
@@ -43,6 +45,7 @@ pub(crate) struct Route {
     pub(crate) bucket: Option<Arc<Bucket>>,
     /// Who may open a connection; asked of `$connect` alone.
     pub(crate) access: Access,
+    pub(crate) validation: Validation,
 }
 
 /// An integration as messages see it.
@@ -53,8 +56,18 @@ pub(crate) struct Integration {
     pub(crate) templates: Templates,
     pub(crate) passthrough: Passthrough,
     pub(crate) mappings: Vec<Mapping>,
-    /// Each with the key that chooses it.
-    pub(crate) responses: Vec<(KeyPattern, Templates)>,
+    pub(crate) content_handling: Option<ContentHandling>,
+    pub(crate) responses: Vec<Response>,
+}
+
+/// An integration response as answers see it.
+#[derive(Debug)]
+pub(crate) struct Response {
+    /// What chooses it.
+    pub(crate) key: KeyPattern,
+    pub(crate) templates: Templates,
+    pub(crate) mappings: Vec<Mapping>,
+    pub(crate) content_handling: Option<ContentHandling>,
 }
 
 /// What an integration passes messages to.
@@ -79,6 +92,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) integration: Option<&'a Arc<Integration>>,
     pub(crate) bucket: Option<Arc<Bucket>>,
     pub(crate) access: Access,
+    /// The schemas of the models that routes name.
+    pub(crate) schemas: &'a BTreeMap<String, Option<Arc<Schema>>>,
 }
 
 impl WebSocketStage {
@@ -97,6 +112,7 @@ impl WebSocketStage {
             answers: own.is_some_and(|own| !own.responses.is_empty()),
             bucket: around.bucket,
             access: around.access,
+            validation: Validation::new(record, around.schemas),
         };
         self.routes.insert(key.clone(), Arc::new(route));
     }
@@ -123,13 +139,23 @@ pub(crate) fn integration(
     });
     let responses = own.responses.iter().filter_map(|response| {
         let templates = Templates::new(response.template_selection.as_deref(), &response.templates);
-        Some((KeyPattern::parse(&response.key)?, templates))
+        Some(Response {
+            key: KeyPattern::parse(&response.key)?,
+            templates,
+            mappings: response
+                .parameters
+                .iter()
+                .filter_map(|(to, from)| Mapping::parse_response(to, from))
+                .collect(),
+            content_handling: response.content_handling,
+        })
     });
     Integration {
         timeout,
         to: to.unwrap_or(To::Nowhere),
         templates: Templates::new(own.template_selection.as_deref(), &own.request_templates),
         passthrough: own.passthrough,
+        content_handling: own.content_handling,
         mappings: own
             .request_parameters
             .iter()

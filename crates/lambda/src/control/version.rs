@@ -16,8 +16,8 @@ use super::{
 use crate::{
     Error, Lambda,
     record::{
-        self, ALIASES, CODE_USES, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, Mark,
-        NumberRecord, POLICIES, VERSION_NUMBERS, VERSION_WORK, VERSIONS, VersionRecord,
+        self, ALIASES, CODE_USES, Configuration, DRAINING, FUNCTIONS, FunctionRecord, Lifecycle,
+        Mark, NumberRecord, POLICIES, VERSION_NUMBERS, VERSION_WORK, VERSIONS, VersionRecord,
         version_key,
     },
     target::FunctionKey,
@@ -109,6 +109,7 @@ fn as_function(version: VersionRecord) -> FunctionRecord {
         revision_id: version.revision_id,
         last_modified_ms: version.last_modified_ms,
         tags: std::collections::BTreeMap::new(),
+        draining: version.draining,
     }
 }
 
@@ -152,6 +153,7 @@ pub(crate) fn add(
         revision_id: ids.revision.clone(),
         last_modified_ms,
         latest_description: latest.description.clone(),
+        draining: false,
     };
     let place = version_key(key, number);
     VERSION_NUMBERS.put(tx, &key.record(), &NumberRecord { last: number })?;
@@ -159,11 +161,10 @@ pub(crate) fn add(
     if record.lifecycle == Lifecycle::Creating {
         VERSION_WORK.put(tx, &place, &Mark {})?;
     }
-    let package = &record.configuration.package;
     for digest in record.configuration.code_digests() {
         CODE_USES.put(tx, &record::version_code_use_key(&digest, key, number), &Mark {})?;
     }
-    function::count(tx, key, 0, package.bytes, 0)?;
+    function::count(tx, key, 0, record.configuration.stored_bytes(), 0)?;
     Ok(Published { number, record, new: true })
 }
 
@@ -174,13 +175,13 @@ pub(crate) fn remove(tx: &mut Write, key: &FunctionKey, number: u64) -> Result<b
     concurrency::remove_provisioned(tx, key, &Qualifier::Version(number))?;
     VERSIONS.delete(tx, &place)?;
     VERSION_WORK.delete(tx, &place)?;
+    DRAINING.delete(tx, &place)?;
     POLICIES.delete(tx, &record::policy_key(key, &number.to_string()))?;
     runtime_management::remove(tx, key, Some(number))?;
-    let package = &version.configuration.package;
     for digest in version.configuration.code_digests() {
         CODE_USES.delete(tx, &record::version_code_use_key(&digest, key, number))?;
     }
-    function::count(tx, key, 0, 0, package.bytes)?;
+    function::count(tx, key, 0, 0, version.configuration.stored_bytes())?;
     Ok(true)
 }
 
