@@ -265,6 +265,12 @@ pub(crate) fn number_of_marker(marker: &str) -> Result<u64, Error> {
     number.map(u64::from_be_bytes).ok_or_else(bad_marker)
 }
 
+/// The text in the marker of a page of what is named.
+pub(crate) fn text_of_marker(marker: &str) -> Result<String, Error> {
+    let text = pagination::key(marker).and_then(|text| String::from_utf8(text).ok());
+    text.ok_or_else(bad_marker)
+}
+
 pub(crate) fn bad_marker() -> Error {
     Error::InvalidParameter("The pagination token is not valid.".to_owned())
 }
@@ -373,6 +379,14 @@ pub(crate) fn remove_version(
     concurrency::tell_on_commit(tx, &caches.loads, key)?;
     forget_on_commit(tx, &caches.snapshots, key);
     Ok(removed)
+}
+
+/// Refuses what is asked of a function that does not exist.
+pub(crate) fn check_exists(tx: &impl Reader, key: &FunctionKey) -> Result<(), Error> {
+    match FUNCTIONS.contains(tx, &key.record())? {
+        true => Ok(()),
+        false => Err(Error::FunctionNotFound(key.arn(None))),
+    }
 }
 
 /// The record of a function that has to exist.
