@@ -1,7 +1,7 @@
 //! A connection as the rest of the gateway sees it: who it is, what waits to be sent on it, and how it is told to end.
 //!
-//! Whoever has something for the client puts it into the outbox and wakes the task that owns the socket. The outbox is
-//! bounded: a client that reads slowly fills its own and nobody else's, and senders are told. Idle, a connection holds
+//! Whoever has something for the client writes it at once where the connection is idle; else puts it into the outbox and
+//! wakes the task that owns the socket. The outbox is bounded: a client that reads slowly fills its own and nobody else's, and senders are told. Idle, a connection holds
 //! neither a buffer nor a timer.
 
 use std::{
@@ -13,9 +13,10 @@ use std::{
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use gatemill_wire::Timestamp;
 use serde_json::{Map, Value};
+use tokio::net::TcpStream;
 
 use super::id::ConnectionId;
 use crate::limits::{MESSAGES_AT_ONCE_MAX, OUTBOX_BYTES_MAX};
@@ -53,6 +54,10 @@ struct Outbox {
     /// Asked for, and not yet begun.
     close: Option<Close>,
     is_closed: bool,
+    /// The task that owns the socket has a frame in its hands.
+    is_writing: bool,
+    /// Where an idle connection is written to at once.
+    socket: Option<Arc<TcpStream>>,
     waker: Option<Waker>,
 }
 
@@ -99,9 +104,18 @@ impl Connection {
             return Err(Unsent::Full);
         }
         self.touch(now);
-        outbox.push(frames);
-        outbox.wake();
+        outbox.put(frames);
         Ok(())
+    }
+
+    /// Says where to write while the connection is idle.
+    pub(super) fn attach(&self, socket: Arc<TcpStream>) {
+        self.outbox().socket = Some(socket);
+    }
+
+    /// Lets go of the socket: its task is done with it.
+    pub(super) fn detach(&self) {
+        self.outbox().socket = None;
     }
 
     /// Sends an answer to one of the client's own messages. There is room for as many as are handled at once.
@@ -109,8 +123,7 @@ impl Connection {
         let mut outbox = self.outbox();
         if !outbox.is_closed {
             self.touch(now);
-            outbox.push(frames);
-            outbox.wake();
+            outbox.put(frames);
         }
     }
 
@@ -135,6 +148,8 @@ impl Connection {
         }
         let frame = outbox.frames.pop_front();
         outbox.bytes -= frame.as_ref().map_or(0, Bytes::len);
+        // It is asked again when this frame is written.
+        outbox.is_writing = frame.is_some();
         if outbox.frames.is_empty() {
             outbox.frames = VecDeque::new();
         }
@@ -164,6 +179,21 @@ impl Connection {
 }
 
 impl Outbox {
+    /// Writes frames at once where nothing is before them; what the socket does not take is left to its task.
+    fn put(&mut self, mut frames: Bytes) {
+        let is_idle = self.frames.is_empty() && !self.is_writing && self.close.is_none();
+        if let Some(socket) = self.socket.as_ref().filter(|_| is_idle) {
+            // An error is the task's to find.
+            let written = socket.try_write(&frames).unwrap_or(0);
+            frames.advance(written);
+            if frames.is_empty() {
+                return;
+            }
+        }
+        self.push(frames);
+        self.wake();
+    }
+
     fn push(&mut self, frames: Bytes) {
         self.bytes += frames.len();
         self.frames.push_back(frames);
@@ -350,5 +380,52 @@ mod tests {
             connections.sweep(Timestamp(now), 1_000, 5_000);
             assert_eq!(connection.work(&cx).close, ends.then_some(LEAVING), "{active} {now}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_written_to_at_once_and_in_order() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut client, (socket, _)) = (client.unwrap(), accepted.unwrap());
+        socket.writable().await.unwrap();
+        let connection = connection();
+        connection.attach(Arc::new(socket));
+        let mut buffer = [0; 8];
+        let mut read = async |count: usize| {
+            use tokio::io::AsyncReadExt as _;
+            client.read_exact(&mut buffer[..count]).await.unwrap();
+            buffer[..count].to_vec()
+        };
+        let cx = Context::from_waker(Waker::noop());
+        connection.send(Bytes::from_static(b"one"), Timestamp(2_000)).unwrap();
+        assert!(connection.work(&cx).frame.is_none(), "nothing is left to the task");
+        assert_eq!(read(3).await, b"one");
+        // Behind a frame that waits, and behind one that is being written, nothing is written at once.
+        connection.queue(Bytes::from_static(b"a"));
+        connection.send(Bytes::from_static(b"b"), Timestamp(3_000)).unwrap();
+        assert_eq!(connection.work(&cx).frame.unwrap(), "a");
+        assert_eq!(connection.work(&cx).frame.unwrap(), "b");
+        connection.send(Bytes::from_static(b"c"), Timestamp(4_000)).unwrap();
+        assert_eq!(connection.work(&cx).frame.unwrap(), "c");
+        assert!(connection.work(&cx).frame.is_none());
+        connection.answer(Bytes::from_static(b"two"), Timestamp(5_000));
+        assert_eq!(read(3).await, b"two");
+        // What the client does not read is bounded, and none of it is lost.
+        let piece = Bytes::from(vec![7; OUTBOX_BYTES_MAX]);
+        let mut sent = 0;
+        while connection.send(piece.clone(), Timestamp(6_000)).is_ok() {
+            sent += piece.len();
+            assert!(sent < 1 << 30, "a client that does not read takes no end");
+        }
+        let mut left = 0;
+        while let Some(frame) = connection.work(&cx).frame {
+            left += frame.len();
+        }
+        connection.detach();
+        drop(connection);
+        let mut rest = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut client, &mut rest).await.unwrap();
+        assert_eq!(rest.len() + left, sent);
     }
 }

@@ -6,7 +6,7 @@
 //! | `frame` | RFC 6455: frames and messages, from bytes and to bytes |
 //! | `authorize` | who opens a connection, and whether they may |
 //! | `connection`, `id` | a connection as others see it: its outbox, its end, its name |
-//! | `drive` | the task that owns a socket |
+//! | `drive`, `socket` | the task that owns a socket, and the socket that others may write to |
 //! | `message` | the path of a message: select → throttle → validate → integrate → answer |
 //! | `disconnect` | the end of a connection, delivered also after a kill |
 //! | `manage` | the `@connections` API |
@@ -38,6 +38,7 @@ mod respond;
 pub(crate) mod sample;
 pub(crate) mod select;
 pub(crate) mod snapshot;
+mod socket;
 pub(crate) mod template;
 pub(crate) mod validate;
 
@@ -274,7 +275,12 @@ async fn serve(
             // A copy: what hyper read is a part of its buffer, however small, and would keep all of it.
             let early = Bytes::copy_from_slice(&parts.read_buf);
             drop(parts.read_buf);
-            drive::drive(parts.io.into_inner(), early, connection, inbox).await
+            let socket = Arc::new(parts.io.into_inner());
+            connection.attach(Arc::clone(&socket));
+            let shared = socket::Shared(socket);
+            let end = drive::drive(shared, early, Arc::clone(&connection), inbox).await;
+            connection.detach();
+            end
         }
         Err(upgraded) => {
             drive::drive(TokioIo::new(upgraded), Bytes::new(), connection, inbox).await
