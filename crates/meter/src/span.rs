@@ -98,7 +98,8 @@ impl TraceContext {
             match field.trim().split_once('=') {
                 Some(("Root", root)) => context.trace = root_id(root).unwrap_or(0),
                 Some(("Parent", parent)) if parent.len() == 16 => {
-                    context.parent = hexadecimal(parent).and_then(|id| id.try_into().ok()).unwrap_or(0);
+                    context.parent =
+                        hexadecimal(parent).and_then(|id| id.try_into().ok()).unwrap_or(0);
                 }
                 _ => {}
             }
@@ -150,7 +151,14 @@ mod tests {
         let header = format!("Sampled=1; {root};Parent=53995c3f42cd8ad8");
         assert_eq!(TraceContext::read(&header), expected);
         assert_eq!(TraceContext::read(root), TraceContext { parent: 0, ..expected });
-        for bad in ["", "Root=1-5759e988", "Root=1-+759e988-bd862e3fe1be46a994272793", "Parent=é", "Root=", ";;="] {
+        for bad in [
+            "",
+            "Root=1-5759e988",
+            "Root=1-+759e988-bd862e3fe1be46a994272793",
+            "Parent=é",
+            "Root=",
+            ";;=",
+        ] {
             assert_eq!(TraceContext::read(bad), TraceContext::default(), "{bad}");
         }
     }

@@ -7,7 +7,11 @@ use std::{net::SocketAddr, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 use gatemill_wire::{
-    ApiError, Arrival, Body, OperationInfo, RequestId, error::common, protocol, serve, sigv4::Claim,
+    ApiError, Arrival, Body, OperationInfo, RequestId,
+    error::common,
+    protocol::{self, Encoding},
+    serve,
+    sigv4::Claim,
 };
 use http::{Method, Request, Response, StatusCode, header, request::Parts};
 use http_body_util::BodyExt as _;
@@ -173,7 +177,8 @@ fn too_large(server: &Server, arrival: &Arrival, parts: &Parts) -> Response<Byte
     );
     let error = ApiError::new(&common::REQUEST_ENTITY_TOO_LARGE, message);
     let request_id = RequestId(arrival.entropy.uuid());
-    protocol::encode_error(operation.service, request_id, &error)
+    let encoding = Encoding::of(operation.service, parts);
+    protocol::encode_error(operation.service, encoding, request_id, &error)
 }
 
 /// The answer to a caller whose key is not accepted, in the form of the service that was meant.
@@ -183,7 +188,10 @@ pub(crate) fn unrecognized(server: &Server, parts: &Parts) -> Response<Bytes> {
     let meant = Claim::read(parts).map(|claim| claim.service).unwrap_or_default();
     let mut services = server.front.services.iter().map(|served| served.service());
     match services.find(|service| service.signing_name == meant) {
-        Some(service) => protocol::encode_error(service, RequestId(server.entropy.uuid()), &error),
+        Some(service) => {
+            let request_id = RequestId(server.entropy.uuid());
+            protocol::encode_error(service, Encoding::of(service, parts), request_id, &error)
+        }
         None => text(StatusCode::FORBIDDEN, "UnrecognizedClientException", message),
     }
 }

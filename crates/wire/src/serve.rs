@@ -17,7 +17,7 @@ use http::{Request, Response, Uri, request::Parts};
 use crate::{
     ApiError, Body, Caller, Cx, Entropy, OperationInfo, RequestId, Service, Timestamp,
     error::common,
-    protocol::{self, Labels},
+    protocol::{self, Encoding, Labels},
     routes::{BoxFuture, Served},
     sigv4::{Claim, SignatureError},
 };
@@ -188,7 +188,9 @@ pub async fn serve(front: &Front, mut arrival: Arrival, request: Request<Bytes>)
         match answer(front, &target, claim, arrival, request_id, (signed, &parts), &body).await {
             Ok(response) => (response, None),
             Err(error) => {
-                let response = protocol::encode_error(target.service(), request_id, &error);
+                let encoding = Encoding::of(target.service(), &parts);
+                let response =
+                    protocol::encode_error(target.service(), encoding, request_id, &error);
                 (response.map(Body::Whole), Some(error))
             }
         };
