@@ -8,36 +8,28 @@ use std::borrow::Cow;
 use crate::limits::STAGES_MAX;
 
 /// The ends of the stages that a request has passed, in microseconds since its begin.
+///
+/// Futures that carry it are moved as a whole, so that it is small.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Stages {
-    kept: bool,
-    count: usize,
-    ends: [(&'static str, u64); STAGES_MAX],
-}
+pub struct Stages(Option<Vec<(&'static str, u64)>>);
 
 impl Stages {
     /// Stages that somebody wants to know.
     pub fn kept() -> Self {
-        Self { kept: true, ..Self::default() }
-    }
-
-    /// Whether anybody does.
-    pub fn is_kept(&self) -> bool {
-        self.kept
+        Self(Some(Vec::with_capacity(STAGES_MAX)))
     }
 
     /// Notes the end of a stage; `elapsed_us` is asked for only if somebody wants to know.
     pub fn end(&mut self, stage: &'static str, elapsed_us: impl FnOnce() -> u64) {
-        if self.kept && self.count < STAGES_MAX {
-            self.ends[self.count] = (stage, elapsed_us());
-            self.count += 1;
+        if let Some(ends) = self.0.as_mut().filter(|ends| ends.len() < STAGES_MAX) {
+            ends.push((stage, elapsed_us()));
         }
     }
 
     /// Each stage with its begin and its end, in microseconds since the request's begin.
     pub fn intervals(&self) -> impl Iterator<Item = (&'static str, u64, u64)> {
         let mut before = 0;
-        self.ends[..self.count].iter().map(move |(stage, end)| {
+        self.0.iter().flatten().map(move |(stage, end)| {
             let begin = std::mem::replace(&mut before, *end);
             (*stage, begin, *end)
         })
