@@ -5,7 +5,7 @@
 //! | `control` | the operations of `apigatewayv2`, one file per family, and their table |
 //! | `record` | what is stored, and under which keys |
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
-//! | [`access_log`], [`usage`] | the lines and the counts that requests leave behind |
+//! | [`access_log`], [`usage`], `measure` | the lines, the counts and the measurements that requests leave behind |
 //! | `domain` | which API a domain leads to |
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
@@ -29,6 +29,7 @@ pub mod fuzzing;
 pub mod limits;
 mod live;
 mod mapping;
+mod measure;
 pub mod proxy;
 mod record;
 mod snapshot;
@@ -144,6 +145,7 @@ impl Gateway {
             records: Arc::new(proxy::record::Records {
                 tally: proxy::record::Tally::default(),
                 log: Arc::new(access_log::Queue::new()),
+                measure: measure::Measure::default(),
             }),
             usage,
             access_logs: parts.access_logs,

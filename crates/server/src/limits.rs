@@ -65,3 +65,5 @@ pub(crate) const DEMO_PIP_SAYS_MAX: u64 = 64 * 1024;
 pub(crate) const LEAVE_WAIT: Duration = Duration::from_millis(300);
 /// How often each data-plane thread wakes for its armed timer: sooner than the shortest time-out of a call, one second.
 pub(crate) const TIMER_ARMED_EVERY: Duration = Duration::from_millis(500);
+/// Threads that measure beside those of the data plane, and are told apart as they do.
+pub(crate) const METER_LANES_BESIDE: usize = 2;

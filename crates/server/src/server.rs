@@ -6,6 +6,7 @@ use gatemill_events::Events;
 use gatemill_gateway::Gateway;
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
+use gatemill_metrics::Metrics;
 use gatemill_sandbox::{Sandboxes, runtime::Runtimes};
 use gatemill_wire::{Arrival, Clock, Entropy, Front, Timestamp};
 use http::request::Parts;
@@ -50,6 +51,8 @@ pub(crate) struct Server {
     pub(crate) gateway: Arc<Gateway>,
     /// CloudWatch Logs.
     pub(crate) logs: Arc<Logs>,
+    /// CloudWatch metrics.
+    pub(crate) metrics: Arc<Metrics>,
     /// Durable records.
     pub(crate) store: gatemill_store::Store,
 }
@@ -90,6 +93,7 @@ impl Server {
         }
         self.store.clear().await?;
         self.gateway.reset().await;
+        self.metrics.reset().await;
         Ok(())
     }
 

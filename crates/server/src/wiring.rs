@@ -14,6 +14,8 @@ use gatemill_gateway::Gateway;
 use gatemill_identity::{Identity, NewRootCredentials, RoleAccess};
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
+use gatemill_meter::Meters;
+use gatemill_metrics::Metrics;
 use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Preparation, Sandboxes};
 use gatemill_store::Store;
 use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Table};
@@ -175,6 +177,10 @@ impl Running {
             settings: gateway_settings(&configuration),
         });
         let gateway = gateway.map_err(|source| Error::Gateway { source })?;
+        let meters = Arc::new(Meters::new(configuration.threads + limits::METER_LANES_BESIDE));
+        lambda.set_meters(Arc::clone(&meters));
+        gateway.set_meters(Arc::clone(&meters));
+        let metrics = Metrics::new(store.clone(), Arc::clone(&clock), meters);
         let recorder = Arc::new(CallRecorder::default());
         let front = Front {
             services: with_unbuilt(vec![
@@ -182,6 +188,7 @@ impl Running {
                 gateway.routes(),
                 gateway.management_routes(),
                 logs.routes(),
+                metrics.routes(),
                 identity.routes(),
             ]),
             credentials: Arc::clone(&identity) as _,
@@ -199,6 +206,7 @@ impl Running {
             events: Arc::new(events),
             gateway,
             logs,
+            metrics,
             recorder,
             in_flight: InFlight::default(),
             bodies: Server::room_for_bodies(),
@@ -259,6 +267,12 @@ impl Running {
         step("access logs and usage", limits::STOP_STEP_MAX, async {
             if let Err(error) = server.gateway.flush().await {
                 tracing::error!(%error, "the last usage of APIs could not be stored");
+            }
+        })
+        .await;
+        step("metrics", limits::STOP_STEP_MAX, async {
+            if let Err(error) = server.metrics.flush().await {
+                tracing::error!(%error, "the last metrics could not be stored");
             }
         })
         .await;
@@ -337,6 +351,7 @@ pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
         gatemill_gateway::table().operations(),
         gatemill_gateway::management_table().operations(),
         gatemill_logs::table().operations(),
+        gatemill_metrics::table().operations(),
         gatemill_identity::table().operations(),
     ] {
         built.extend(table.into_iter().filter(|(_, built)| *built).map(|(operation, _)| operation));
@@ -354,6 +369,14 @@ fn workers(server: &Arc<Server>) -> Vec<Worker> {
         let logs = Arc::clone(&server.logs);
         let make = move || {
             let named = logs.workers().into_iter().find(|worker| worker.name == name);
+            named.map_or_else(gone, |worker| worker.future)
+        };
+        workers.push(Worker { name, make: Arc::new(make) });
+    }
+    for name in server.metrics.workers().iter().map(|worker| worker.name) {
+        let metrics = Arc::clone(&server.metrics);
+        let make = move || {
+            let named = metrics.workers().into_iter().find(|worker| worker.name == name);
             named.map_or_else(gone, |worker| worker.future)
         };
         workers.push(Worker { name, make: Arc::new(make) });
