@@ -37,6 +37,8 @@ class Subject:
     # What it is created with, where AWS's client is part of the package; whether that client logs errors.
     runtime: str | None = None
     logs_errors: bool = True
+    # The handler that streams its answer, where the language has that.
+    streams: str | None = None
 
     def code(self):
         return self.build()
@@ -208,7 +210,9 @@ def system_python():
 
 SUBJECTS = {
     "python": Subject("subject.handler", 128, "ValueError", "stackTrace", lambda: package_of(sources("python"))),
-    "nodejs": Subject("subject.handler", 128, "TypeError", "trace", lambda: package_of(sources("nodejs"))),
+    "nodejs": Subject(
+        "subject.handler", 128, "TypeError", "trace", lambda: package_of(sources("nodejs")),
+        streams="subject.stream"),
     "ruby": Subject("subject.Subject.handler", 128, "Function<ArgumentError>", "stackTrace", lambda: package_of(sources("ruby"))),
     "dotnet": Subject("Subject::Subject.Function::Handle", 256, "InvalidOperationException", "stackTrace", dotnet),
     "java": Subject("subject.Subject", 256, "java.lang.IllegalStateException", "stackTrace", java),
@@ -217,13 +221,15 @@ SUBJECTS = {
 # AWS's own clients, in packages of `provided.al2023`.
 CLIENTS = {
     "go": Subject(
-        "bootstrap", 128, "errorString", None, lambda: package_of({"bootstrap": go_program()}, 0o755), "provided.al2023", False),
+        "bootstrap", 128, "errorString", None, lambda: package_of({"bootstrap": go_program()}, 0o755), "provided.al2023", False,
+        "bootstrap"),
     "rust": Subject(
-        "bootstrap", 128, "NoLuck", None, lambda: package_of({"bootstrap": rust_program()}, 0o755), "provided.al2023", False),
+        "bootstrap", 128, "NoLuck", None, lambda: package_of({"bootstrap": rust_program()}, 0o755), "provided.al2023", False,
+        "bootstrap"),
     "aws-lambda-ric": Subject(
         "subject.handler", 256, "TypeError", "trace",
         lambda: started_by('/usr/bin/node node_modules/aws-lambda-ric/index.mjs "$_HANDLER"', {**aws_lambda_ric(), **sources("nodejs")}),
-        "provided.al2023"),
+        "provided.al2023", streams="subject.stream"),
     "java-runtime-interface-client": Subject(
         "subject.Subject", 512, "java.lang.IllegalStateException", "stackTrace", java_client, "provided.al2023",
         # It does so behind the answer.

@@ -13,6 +13,7 @@ import pytest
 
 from packages import create
 from server import BINARY, RUNTIME_DIRECTORIES, Server, runtimes
+from streams import read_stream
 from subjects import CLIENTS, SUBJECTS, family, java, java_events, system_python
 
 # What can be created in place of releases that AWS has no functions for.
@@ -173,6 +174,30 @@ def test_tenant(function, functions):
     for tenant in ("blue", "red"):
         answer = functions.invoke(FunctionName=name, TenantId=tenant, Payload=b'{"do": "context"}')
         assert json.loads(answer["Payload"].read())["tenant"] == tenant
+
+
+def test_streaming(server, function, functions):
+    whole = functions.invoke_with_response_stream(FunctionName=function.name(), Payload=b'{"do": "echo", "value": [1]}')
+    body, end = read_stream(whole["EventStream"])
+    assert (json.loads(body), end) == ([1], {})
+    if not function.subject.streams:
+        return  # Its answers are always whole, as on AWS.
+    name = function.name() + "-stream"
+    create(
+        functions, name, function.subject.code(), function.created_with, handler=function.subject.streams,
+        MemorySize=function.subject.memory, Timeout=20,
+    )
+    # So much fits into no buffer on the way: the handler cannot have ended before its reader goes on.
+    size = 64 << 20
+    answer = functions.invoke_with_response_stream(
+        FunctionName=name, Payload=json.dumps({"do": "stream", "size": size}).encode())
+    events = iter(answer["EventStream"])
+    # AWS's client for Rust puts the head of an HTTP answer before it.
+    head, _, begun = next(events)["PayloadChunk"]["Payload"].rpartition(b"\0" * 8)
+    assert begun.startswith(b"first ") and (not head or json.loads(head)["statusCode"] == 200)
+    assert server.health()["functions"]["environments"]["busy"] >= 1
+    rest, end = read_stream(events)
+    assert (begun + rest, end) == (b"first " + b"x" * size, {})
 
 
 def test_printed_output_is_in_the_log_tail(function):

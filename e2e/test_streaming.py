@@ -8,6 +8,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from packages import create, package, package_of
+from streams import read_stream
 
 STREAM = """
 const { Readable } = require('stream');
@@ -39,19 +40,6 @@ def begin(functions, name, event, **more):
     return functions.invoke_with_response_stream(FunctionName=name, Payload=json.dumps(event), **more)
 
 
-def read(events):
-    """All bytes, and the last event."""
-    chunks, last = [], None
-    for event in events:
-        assert last is None, "nothing follows the end"
-        if "PayloadChunk" in event:
-            assert event["PayloadChunk"]["Payload"]
-            chunks.append(event["PayloadChunk"]["Payload"])
-        else:
-            last = event["InvokeComplete"]
-    return b"".join(chunks), last
-
-
 def eventually(holds):
     """Asks again until it holds, half a minute at most."""
     deadline = time.monotonic() + 30
@@ -68,7 +56,7 @@ def test_the_first_byte_comes_before_the_handler_ends(server, functions, streami
     events = iter(answer["EventStream"])
     assert next(events) == {"PayloadChunk": {"Payload": b"first "}}
     assert server.health()["functions"]["environments"]["busy"] == 1
-    rest, end = read(events)
+    rest, end = read_stream(events)
     assert rest == b"x" * (64 << 20) + b"\x00\xfflast"
     assert set(end) == {"LogResult"}
     tail = base64.b64decode(end["LogResult"]).decode()
@@ -77,15 +65,15 @@ def test_the_first_byte_comes_before_the_handler_ends(server, functions, streami
 
 def test_a_handler_that_answers_whole_is_one_chunk(functions, python, name):
     create(functions, name, package(app__py="def handler(e, c):\n    if e: raise ValueError(e)\n    return [1]\n"), python)
-    assert read(begin(functions, name, {})["EventStream"]) == (b"[1]", {})
-    body, end = read(begin(functions, name, "no luck")["EventStream"])
+    assert read_stream(begin(functions, name, {})["EventStream"]) == (b"[1]", {})
+    body, end = read_stream(begin(functions, name, "no luck")["EventStream"])
     assert (body, end["ErrorCode"]) == (b"", "Unhandled")
     assert json.loads(end["ErrorDetails"])["errorMessage"] == "no luck"
 
 
 @pytest.mark.parametrize("event, kind", [({"fail": "middle"}, "TypeError"), ({"exit": 3}, "Runtime.ExitError")])
 def test_failures_after_the_first_byte_are_the_last_event(functions, streaming, event, kind):
-    body, end = read(begin(functions, streaming, event)["EventStream"])
+    body, end = read_stream(begin(functions, streaming, event)["EventStream"])
     assert (body, end["ErrorCode"]) == (b"first ", "Unhandled")
     assert json.loads(end["ErrorDetails"])["errorType"] == kind
     assert "LogResult" not in end
@@ -93,14 +81,14 @@ def test_failures_after_the_first_byte_are_the_last_event(functions, streaming, 
 
 def test_a_timeout_ends_the_stream(functions, node, name):
     create(functions, name, package(app__js=STREAM), node, Timeout=1)
-    body, end = read(begin(functions, name, {"forever": True})["EventStream"])
+    body, end = read_stream(begin(functions, name, {"forever": True})["EventStream"])
     assert body == b"first "
     details = json.loads(end["ErrorDetails"])
     assert details["errorType"] == "Sandbox.Timedout" and details["errorMessage"].endswith("Task timed out after 1.00 seconds")
 
 
 def test_an_http_answer_keeps_its_head_in_the_stream(functions, streaming):
-    body, end = read(begin(functions, streaming, {"http": {"statusCode": 201}, "first": "x"})["EventStream"])
+    body, end = read_stream(begin(functions, streaming, {"http": {"statusCode": 201}, "first": "x"})["EventStream"])
     assert (body, end) == (b'{"statusCode":201}' + bytes(8) + b"x\x00\xfflast", {})
 
 
@@ -182,10 +170,10 @@ def test_custom_runtimes_stream_as_well(server, functions, name):
         events = iter(begin(functions, name, {"megabytes": 64})["EventStream"])
         first = next(events)["PayloadChunk"]["Payload"]
         assert server.health()["functions"]["environments"]["busy"] == 1
-        rest, end = read(events)
+        rest, end = read_stream(events)
         assert (first + rest, end) == (b"first " + b"x" * (64 << 20) + b"last", {})
     for event, expected in (({"fail": 1}, b"first "), ({"before": 1}, b"")):
-        body, end = read(begin(functions, name, event)["EventStream"])
+        body, end = read_stream(begin(functions, name, event)["EventStream"])
         assert (body, end["ErrorCode"]) == (expected, "Unhandled")
         assert json.loads(end["ErrorDetails"]) == {"errorType": "Own.Error", "errorMessage": "as asked"}
     answer = functions.invoke(FunctionName=name, Payload=b"{}")

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -66,8 +68,24 @@ func handle(ctx context.Context, event event) (any, error) {
 	case "count":
 		count++
 		return count, nil
+	case "stream":
+		return stream(event.Size), nil
 	}
 	return nil, errors.New("unknown: " + event.Do)
+}
+
+// What is read from it is streamed.
+func stream(size int) io.Reader {
+	reader, writer := io.Pipe()
+	go func() {
+		piece := bytes.Repeat([]byte("x"), 1<<16)
+		_, err := writer.Write([]byte("first "))
+		for ; size > 0 && err == nil; size -= len(piece) {
+			_, err = writer.Write(piece)
+		}
+		writer.CloseWithError(err)
+	}()
+	return reader
 }
 
 func environment() (any, error) {

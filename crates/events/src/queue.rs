@@ -185,16 +185,20 @@ impl Queue {
         batch
     }
 
+    /// Whether messages are to be asked for, once it is time. They are not taken before there is somebody who may
+    /// process them.
+    fn wants_messages(&self) -> bool {
+        self.has_room()
+            && self.buffer.len() < self.batch_size()
+            && self.receiving.len() < self.receivers
+    }
+
     fn start_receiving(&mut self) {
         let now = Instant::now();
         if self.not_before.is_some_and(|until| now < until) {
             return;
         }
-        // Messages are not taken before there is somebody who may process them.
-        while self.has_room()
-            && self.buffer.len() < self.batch_size()
-            && self.receiving.len() < self.receivers
-        {
+        while self.wants_messages() {
             let room = self.batch_size() - self.buffer.len();
             let asked = room.min(MESSAGES_AT_ONCE);
             // Only one request waits, and not longer than the messages that are here may.
@@ -249,7 +253,8 @@ impl Queue {
     fn wake(&self) -> Option<Instant> {
         let window = self.first_at.filter(|_| self.has_room()).map(|first| first + self.window());
         let growth = (!self.has_room()).then(|| self.looked_at + QUEUE_GROWTH_PERIOD);
-        let retry = self.not_before.filter(|_| self.receiving.is_empty());
+        // Only where something comes of it: else the time stays past, and the engine never rests.
+        let retry = self.not_before.filter(|_| self.wants_messages());
         [window, growth, retry].into_iter().flatten().min()
     }
 

@@ -137,12 +137,12 @@ impl Run {
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
-        *self.stop.borrow()
+        // A sender that is gone means a stop as well.
+        *self.stop.borrow() || self.stop.has_changed().is_err()
     }
 
     /// Until the mapping has to stop.
     pub(crate) async fn stopped(&self) {
-        // A sender that is gone means a stop as well.
         let _ = self.stop.clone().wait_for(|stopped| *stopped).await;
     }
 

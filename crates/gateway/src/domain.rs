@@ -13,16 +13,18 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use gatemill_store::{Key, Store};
+use gatemill_store::{Key, Read, Store};
 use http::request::Parts;
 
 use crate::{
+    ClientCert,
     error::Result,
     limits::{DOMAINS_MAX, MAPPINGS_PER_DOMAIN_MAX, RULES_PER_DOMAIN_MAX},
     record::{
-        API_MAPPINGS, ApiMappingRecord, DOMAIN_OWNERS, DOMAINS, ROUTING_RULES, RoutingMode,
-        RoutingRuleRecord,
+        API_MAPPINGS, ApiMappingRecord, DOMAIN_OWNERS, DOMAINS, DomainRecord, ROUTING_RULES,
+        RoutingMode, RoutingRuleRecord, TRUST_STORES,
     },
+    trust::{DomainTls, TrustStore},
 };
 
 /// All domains.
@@ -50,6 +52,8 @@ pub(crate) struct Domain {
     multi_level: bool,
     /// Lowest priority first.
     rules: Vec<RoutingRuleRecord>,
+    /// What connections to it have to be like.
+    pub(crate) tls: DomainTls,
 }
 
 /// Where a request of a domain goes.
@@ -95,7 +99,8 @@ impl Domains {
         }
         // Read before the store is: a change that comes between is compiled again.
         let generation = self.generation.load(Ordering::Acquire);
-        match compile(&self.store) {
+        let before = self.compiled.load_full();
+        match compile(&self.store, before.as_deref()) {
             Ok(by_name) => {
                 let compiled = Arc::new(Compiled { generation, by_name });
                 self.compiled.store(Some(Arc::clone(&compiled)));
@@ -114,7 +119,7 @@ impl Domains {
     }
 }
 
-fn compile(store: &Store) -> Result<HashMap<String, Arc<Domain>>> {
+fn compile(store: &Store, before: Option<&Compiled>) -> Result<HashMap<String, Arc<Domain>>> {
     store.read(|tx| {
         let mut by_name = HashMap::new();
         for (name, owner) in DOMAIN_OWNERS.scan(tx, &Key::empty(), None, DOMAINS_MAX)? {
@@ -125,13 +130,46 @@ fn compile(store: &Store) -> Result<HashMap<String, Arc<Domain>>> {
             let rules = ROUTING_RULES.scan(tx, &key, None, RULES_PER_DOMAIN_MAX)?;
             let mappings = mappings.into_iter().map(|(_, mapping)| mapping).collect();
             let rules = rules.into_iter().map(|(_, rule)| rule).collect();
-            by_name.insert(name, Arc::new(Domain::new(domain.mode, mappings, rules)));
+            let before = before.and_then(|before| before.by_name.get(&name));
+            let tls = tls(tx, &key, &domain, before.map(|before| &before.tls))?;
+            let compiled = Domain { tls, ..Domain::new(domain.mode, mappings, rules) };
+            by_name.insert(name, Arc::new(compiled));
         }
         Ok(by_name)
     })
 }
 
+/// What connections to a domain have to be like. A trust store that is the same as before is not read again.
+fn tls(
+    tx: &Read,
+    key: &Key,
+    domain: &DomainRecord,
+    before: Option<&DomainTls>,
+) -> Result<DomainTls> {
+    let certificate = domain.certificate.clone();
+    let Some(mutual_tls) = &domain.mutual_tls else {
+        return Ok(DomainTls { certificate, trust: None });
+    };
+    let before = before.and_then(|before| before.trust.as_ref());
+    let same = before.filter(|trust| *trust.fingerprint == *mutual_tls.fingerprint);
+    let trust = match same {
+        Some(same) => Arc::clone(same),
+        None => {
+            let stored = TRUST_STORES.get(tx, key)?;
+            let pem = stored.map(|stored| stored.pem).unwrap_or_default();
+            Arc::new(TrustStore::stored(&pem, &mutual_tls.fingerprint))
+        }
+    };
+    Ok(DomainTls { certificate, trust: Some(trust) })
+}
+
 impl Domain {
+    /// Whether a client may speak to it: one that its trust store knows, where it has one.
+    pub(crate) fn admits(&self, client: Option<&ClientCert>) -> bool {
+        let Some(trust) = &self.tls.trust else { return true };
+        client.is_some_and(|client| client.trust == trust.fingerprint)
+    }
+
     fn new(
         mode: RoutingMode,
         mut mappings: Vec<ApiMappingRecord>,
@@ -140,7 +178,7 @@ impl Domain {
         mappings.sort_by_key(|mapping| std::cmp::Reverse(mapping.key.len()));
         rules.sort_by_key(|rule| rule.priority);
         let multi_level = mappings.iter().any(|mapping| mapping.key.contains('/'));
-        Self { mode, mappings, multi_level, rules }
+        Self { mode, mappings, multi_level, rules, tls: DomainTls::default() }
     }
 
     /// Where a request goes; `None` when neither a rule nor a mapping fits.

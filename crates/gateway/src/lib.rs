@@ -7,6 +7,7 @@
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
 //! | [`access_log`], [`usage`], `measure` | the lines, the counts and the measurements that requests leave behind |
 //! | `domain` | which API a domain leads to |
+//! | `trust`, `client_cert` | mutual TLS: whom the clients of a domain have to be known to, and who they are |
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
 //! | `websocket` | the path of a WebSocket connection and of its messages |
@@ -19,6 +20,7 @@
 pub mod access_log;
 mod authorizer;
 pub mod callers;
+mod client_cert;
 mod control;
 mod domain;
 mod error;
@@ -34,6 +36,7 @@ pub mod proxy;
 mod record;
 mod snapshot;
 mod trie;
+mod trust;
 mod uri;
 pub mod usage;
 mod websocket;
@@ -58,6 +61,7 @@ pub use proxy::{
     upstream::{Egress, Network},
 };
 pub use record::UsageRecord;
+pub use trust::{Certificates, DomainTls, TrustStore};
 pub use websocket::{Held, WebSocketSettings, manage::Management, management_table};
 
 /// HTTP APIs and WebSocket APIs: their control plane and their data plane.
@@ -78,6 +82,8 @@ pub struct Gateway {
     callers: OnceLock<Arc<dyn Callers>>,
     issuers: authorizer::issuers::Issuers,
     domains: Arc<domain::Domains>,
+    certificates: OnceLock<Arc<dyn Certificates>>,
+    services: OnceLock<Arc<gatemill_aws::Client>>,
 }
 
 /// What a gateway is made of.
@@ -104,6 +110,8 @@ pub struct Settings {
     pub base_domain: Option<String>,
     /// Where HTTP integrations may not go.
     pub egress: Egress,
+    /// A directory that stands in for the buckets of trust stores.
+    pub truststores: Option<std::path::PathBuf>,
     /// How WebSocket connections are kept.
     pub websocket: WebSocketSettings,
     /// Requests a second of an account in a region. AWS starts at 10,000; without one there is no limit.
@@ -151,6 +159,8 @@ impl Gateway {
             access_logs: parts.access_logs,
             callers: OnceLock::new(),
             issuers: authorizer::issuers::Issuers::default(),
+            certificates: OnceLock::new(),
+            services: OnceLock::new(),
         }))
     }
 
@@ -158,6 +168,13 @@ impl Gateway {
     pub fn set_callers(&self, callers: Arc<dyn Callers>) {
         if self.callers.set(callers).is_err() {
             tracing::error!("the callers of APIs were set twice");
+        }
+    }
+
+    /// Says where other services are, of which trust stores are fetched.
+    pub fn set_services(&self, services: Arc<gatemill_aws::Client>) {
+        if self.services.set(services).is_err() {
+            tracing::error!("the services were set twice");
         }
     }
 

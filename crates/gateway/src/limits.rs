@@ -144,6 +144,10 @@ pub const ACCESS_LOG_FORMAT_BYTES_MAX: usize = 3_072;
 pub const USAGE_EVERY: Duration = Duration::from_secs(10);
 /// Rows of usage that are read at once.
 pub const USAGE_ROWS_MAX: usize = 10_000;
+/// Bytes of a trust store: AWS's 1 MB.
+pub const TRUSTSTORE_BYTES_MAX: usize = 1024 * 1024;
+/// Certificates of a trust store: AWS's 1,000.
+pub const TRUSTSTORE_CERTIFICATES_MAX: usize = 1_000;
 /// Domains of this server. AWS starts at 120 for an account.
 pub const DOMAINS_MAX: usize = 1_000;
 /// Mappings of one domain: AWS's 200 of several levels.

@@ -36,6 +36,8 @@ pub(crate) const VPC_LINK_USERS: Table<IdRecord> = Table::new("gateway-vpc-link-
 pub(crate) const USAGE: Table<UsageRecord> = Table::new("gateway-usage");
 /// By account, region, domain.
 pub(crate) const DOMAINS: Table<DomainRecord> = Table::new("gateway-domains");
+/// By account, region, domain: whom the clients of a domain with mutual TLS have to be known to.
+pub(crate) const TRUST_STORES: Table<TrustStoreRecord> = Table::new("gateway-trust-stores");
 /// By domain alone: what a request's host names.
 pub(crate) const DOMAIN_OWNERS: Table<OwnerRecord> = Table::new("gateway-domain-owners");
 /// By account, region, domain, mapping.
@@ -227,6 +229,26 @@ pub(crate) struct DomainRecord {
     pub(crate) mode: RoutingMode,
     pub(crate) tags: BTreeMap<String, String>,
     pub(crate) created: Timestamp,
+    /// Whom its clients have to be known to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mutual_tls: Option<MutualTlsRecord>,
+}
+
+/// The trust store of a domain, as it was named; its text is a [`TrustStoreRecord`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MutualTlsRecord {
+    pub(crate) uri: String,
+    pub(crate) version: Option<String>,
+    /// What it is known by.
+    pub(crate) fingerprint: String,
+    /// What of it is not used.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// The certificates of a trust store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct TrustStoreRecord {
+    pub(crate) pem: String,
 }
 
 /// What decides where the requests of a domain go.
@@ -523,6 +545,7 @@ version_one!(
     VpcLinkRecord,
     UsageRecord,
     DomainRecord,
+    TrustStoreRecord,
     ApiMappingRecord,
     RoutingRuleRecord,
     StageRecord,

@@ -173,9 +173,22 @@ fn what_http_apis_got_later() {
         mode: RoutingMode::RulesThenMappings,
         tags: BTreeMap::new(),
         created: Timestamp(5),
+        mutual_tls: None,
     };
     let json = r#"{"name":"a.example","certificate":"arn:c","mode":"RulesThenMappings","tags":{},"created":5}"#;
     check(&domain, json);
+    let store = TrustStoreRecord { pem: text("p") };
+    check(&store, r#"{"pem":"p"}"#);
+    let mutual_tls = MutualTlsRecord {
+        uri: text("s3://b/k"),
+        version: Some(text("v")),
+        fingerprint: text("f"),
+        warnings: vec![text("w")],
+    };
+    let proved = DomainRecord { mutual_tls: Some(mutual_tls), ..domain };
+    let more =
+        r#","mutual_tls":{"uri":"s3://b/k","version":"v","fingerprint":"f","warnings":["w"]}}"#;
+    check(&proved, &format!("{}{more}", json.strip_suffix('}').unwrap()));
     let mapping =
         ApiMappingRecord { id: text("m"), key: text("k"), api: text("a"), stage: text("s") };
     check(&mapping, r#"{"id":"m","key":"k","api":"a","stage":"s"}"#);

@@ -343,7 +343,7 @@ impl<'a> Evaluation<'a> {
                 #[allow(clippy::cast_precision_loss, reason = "a period is far below 2^53 seconds")]
                 Worth::Number(line.span.period as f64)
             }
-            (Function::Rate, Worth::Line(line)) => Worth::Line(rate(line)),
+            (Function::Rate, Worth::Line(line)) => Worth::Line(rate(&line)),
             (Function::Fill, Worth::Line(line)) => {
                 let with = match items.get(1) {
                     Some(Expression::Repeat) => None,
@@ -353,7 +353,7 @@ impl<'a> Evaluation<'a> {
                     },
                     None => return Err(unsupported()),
                 };
-                Worth::Line(filled(line, with))
+                Worth::Line(filled(&line, with))
             }
             _ => return Err(unsupported()),
         })
@@ -418,7 +418,7 @@ fn combined(left: Worth, operator: Operator, right: Worth) -> Option<Worth> {
 }
 
 /// How fast values change, a second.
-fn rate(line: Line) -> Line {
+fn rate(line: &Line) -> Line {
     let pairs = line.values.iter().zip(line.values.iter().skip(1));
     #[allow(clippy::cast_precision_loss, reason = "times are far below 2^53 seconds")]
     let rates = pairs.map(|((before, from), (at, to))| (*at, (to - from) / (at - before) as f64));
@@ -426,7 +426,7 @@ fn rate(line: Line) -> Line {
 }
 
 /// Gives every period a value: this one, or the last before.
-fn filled(line: Line, with: Option<f64>) -> Line {
+fn filled(line: &Line, with: Option<f64>) -> Line {
     let mut last = None;
     let values = line.span.begins().filter_map(|at| {
         last = line.values.get(&at).copied().or(with).or(last);

@@ -37,25 +37,34 @@ pub(crate) async fn sweep(metrics: &Metrics) -> Result<(), Error> {
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
         for (series, _) in page {
-            let looked_at = series.clone();
-            let old = metrics.store.read(move |tx| {
-                let mut old = false;
-                for (minutes, days) in RESOLUTIONS {
-                    let rows = rows_key(&looked_at, minutes);
-                    let first = POINTS.scan(tx, &rows, None, 1)?;
-                    old |= first.first().is_none_or(|(key, _)| is_old(key, minutes, days, now));
-                }
-                Ok::<_, Error>(old)
-            })?;
-            while old {
-                let series = series.clone();
-                let (more, ended) =
-                    metrics.store.write(move |tx| remove_some(tx, &series, now)).await?;
-                metrics.series_ended(ended);
-                if !more {
-                    break;
-                }
+            if has_old(metrics, &series, now)? {
+                sweep_series(metrics, &series, now).await?;
             }
+        }
+    }
+}
+
+/// Whether something of a series is too old. A length of which it has no row counts as that: it may have none at all.
+fn has_old(metrics: &Metrics, series: &Key, now: i64) -> Result<bool, Error> {
+    metrics.store.read(|tx| {
+        for (minutes, days) in RESOLUTIONS {
+            let first = POINTS.scan(tx, &rows_key(series, minutes), None, 1)?;
+            if first.first().is_none_or(|(key, _)| is_old(key, minutes, days, now)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    })
+}
+
+async fn sweep_series(metrics: &Metrics, series: &Key, now: i64) -> Result<(), Error> {
+    loop {
+        let of = series.clone();
+        let removed = metrics.store.write(move |tx| remove_some(tx, &of, now)).await?;
+        let (more, ended) = removed;
+        metrics.series_ended(ended);
+        if !more {
+            return Ok(());
         }
     }
 }

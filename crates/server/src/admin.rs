@@ -8,7 +8,7 @@
 //! A web page that a developer has open can send requests to loopback, too. So a reset that a browser sent for
 //! another site is refused; the AWS APIs need no such rule, since a page cannot send their signature header unasked.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use gatemill_events::EventCounts;
@@ -16,7 +16,7 @@ use gatemill_sandbox::Enforced;
 use http::{Method, Response, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 
-use crate::{configuration::Mode, observed, server::Server};
+use crate::{configuration::Mode, observed, peer::Peer, server::Server};
 
 /// Where the paths start.
 pub(crate) const PREFIX: &str = "/_gatemill/";
@@ -28,11 +28,7 @@ const CODE: &str = "lambda/code/";
 const PROXY_HEADERS: [&str; 3] = ["forwarded", "via", "x-forwarded-for"];
 
 /// Answers a request below [`PREFIX`].
-pub(crate) async fn answer(
-    server: &Arc<Server>,
-    peer: SocketAddr,
-    parts: &Parts,
-) -> Response<Bytes> {
+pub(crate) async fn answer(server: &Arc<Server>, peer: &Peer, parts: &Parts) -> Response<Bytes> {
     let path = parts.uri.path().strip_prefix(PREFIX).unwrap_or_default();
     match (path, &parts.method) {
         ("health", &Method::GET | &Method::HEAD) => health(server, peer, parts),
@@ -79,7 +75,7 @@ async fn code(server: &Server, path: &str, query: &str) -> Response<Bytes> {
     }
 }
 
-fn health(server: &Server, peer: SocketAddr, parts: &Parts) -> Response<Bytes> {
+fn health(server: &Server, peer: &Peer, parts: &Parts) -> Response<Bytes> {
     let mut health = json!({ "status": "ready", "version": env!("CARGO_PKG_VERSION") });
     // What a stranger could use to choose an attack is for the machine itself alone.
     if is_local(peer, parts) {
@@ -92,9 +88,9 @@ fn health(server: &Server, peer: SocketAddr, parts: &Parts) -> Response<Bytes> {
 }
 
 /// Whether a request comes from this machine, and not through a proxy on it.
-fn is_local(peer: SocketAddr, parts: &Parts) -> bool {
+fn is_local(peer: &Peer, parts: &Parts) -> bool {
     let came_directly = PROXY_HEADERS.iter().all(|name| !parts.headers.contains_key(*name));
-    peer.ip().to_canonical().is_loopback() && came_directly
+    peer.address.ip().to_canonical().is_loopback() && came_directly
 }
 
 fn details(server: &Server) -> Value {
@@ -229,6 +225,11 @@ async fn reset(server: &Arc<Server>, parts: &Parts) -> Response<Bytes> {
         Ok(Err(error)) => failed(&error),
         Err(error) => failed(&error),
     }
+}
+
+/// The answer to a request that names no host, or several.
+pub(crate) fn no_host() -> Response<Bytes> {
+    message(StatusCode::BAD_REQUEST, "Bad Request")
 }
 
 /// The answer to a request that names a host which is not this server's.

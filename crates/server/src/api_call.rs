@@ -3,12 +3,14 @@
 //! The task is what makes a mutating call run to its end when the client hangs up: hyper drops the future that waits
 //! for it, and the task goes on. It is counted, so that a stop waits for it too.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
+use gatemill_meter::{Span, SpanKind, SpanSink, Stages, TraceContext};
 use gatemill_wire::{
-    ApiError, Arrival, Body, OperationInfo, RequestId,
+    ApiError, Arrival, Body, Called, OperationInfo, RequestId,
     error::common,
+    payload::headers::TRACE,
     protocol::{self, Encoding},
     serve,
     sigv4::Claim,
@@ -18,12 +20,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::{sync::SemaphorePermit, time::timeout};
 
-use crate::{limits, server::Server};
+use crate::{limits, peer::Peer, server::Server};
 
 /// Serves the call.
 pub(crate) async fn answer(
     server: &Arc<Server>,
-    peer: SocketAddr,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
@@ -68,7 +70,11 @@ pub(crate) async fn run(
     let running = server.in_flight.enter();
     let server = Arc::clone(server);
     let call = tokio::spawn(async move {
+        let watch = server.spans.as_ref().map(|_| Watch::begin(&arrival, request.headers()));
         let response = serve(&server.front, arrival, request).await;
+        if let Some((spans, watch)) = server.spans.as_ref().zip(watch) {
+            watch.end(&**spans, &response);
+        }
         drop(running);
         response
     });
@@ -83,6 +89,48 @@ pub(crate) async fn run(
             )
             .map(Body::Whole)
         }
+    }
+}
+
+/// A call as its span tells of it.
+struct Watch {
+    begun: tokio::time::Instant,
+    started_ms: i64,
+    trace: TraceContext,
+}
+
+impl Watch {
+    fn begin(arrival: &Arrival, headers: &http::HeaderMap) -> Self {
+        let trace = headers.get(TRACE).and_then(|value| value.to_str().ok());
+        Self {
+            begun: tokio::time::Instant::now(),
+            started_ms: arrival.now.millis(),
+            trace: TraceContext::read(trace.unwrap_or_default()),
+        }
+    }
+
+    fn end(self, spans: &dyn SpanSink, response: &Response<Body>) {
+        let status = response.status().as_u16();
+        let called = response.extensions().get::<Called>();
+        let operation = called.and_then(|called| called.operation);
+        let mut attributes = vec![("http.response.status_code", status.to_string().into())];
+        if let Some(called) = called {
+            attributes.push(("aws.request_id", called.request_id.to_string().into()));
+        }
+        if let Some(operation) = operation {
+            attributes.push(("rpc.service", operation.service.name.into()));
+            attributes.push(("rpc.method", operation.name.into()));
+        }
+        spans.take(Span {
+            name: "api",
+            kind: SpanKind::Server,
+            trace: self.trace,
+            started_ms: self.started_ms,
+            took_us: u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            stages: Stages::default(),
+            failed: status >= 500 && status != 501,
+            attributes,
+        });
     }
 }
 

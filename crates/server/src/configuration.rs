@@ -14,6 +14,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use gatemill_sandbox::{MAX_RESOLVERS, Pool, PoolError};
+use http::Uri;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +31,24 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDR:PORT", env = "GATEMILL_LISTEN", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) listen: Option<SocketAddr>,
+
+    /// Address and port to speak TLS on, beside the plain address; port 0 picks a free one and prints it [default: none]
+    #[arg(long, value_name = "ADDR:PORT", env = "GATEMILL_TLS_LISTEN", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_listen: Option<SocketAddr>,
+
+    /// A directory of certificates for TLS: NAME.crt with NAME.key, or folders with fullchain.pem and privkey.pem. Each is
+    /// for the names in it; clients that ask for another are shown the one called default, or else the first by name.
+    /// Changed files are read without a restart
+    #[arg(long, value_name = "DIR", env = "GATEMILL_TLS_CERTIFICATES", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_certificates: Option<PathBuf>,
+
+    /// A directory that stands in for buckets of trust stores of mutual TLS: s3://BUCKET/KEY is DIR/BUCKET/KEY
+    /// [default: the S3 among the services]
+    #[arg(long, value_name = "DIR", env = "GATEMILL_TLS_TRUSTSTORES", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_truststores: Option<PathBuf>,
 
     /// Where everything durable lives; made if it is not there [default: ./.gatemill]
     #[arg(long, value_name = "DIR", env = "GATEMILL_DATA_DIR", hide_env = true)]
@@ -123,8 +142,8 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) image_layouts: Option<PathBuf>,
 
-    /// Allow an address that is not loopback although there is no TLS yet: whoever is in the network between can
-    /// read every call
+    /// Allow a plain address that is not loopback, which whoever is in the network between can read; and for `gatemill dev`
+    /// any address that is not loopback, although it takes every credential
     #[arg(
         long,
         value_name = "BOOL",
@@ -240,6 +259,12 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
 
+    /// A receiver of OpenTelemetry's OTLP over HTTP, such as http://127.0.0.1:4318, that each request is told of as a span with
+    /// the stages of its path [default: none]
+    #[arg(long, value_name = "URL", env = "GATEMILL_OTLP_ENDPOINT", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) otlp_endpoint: Option<String>,
+
     /// The services that functions are fed from and answer to; in the file alone, because there are keys among it.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -336,6 +361,15 @@ pub(crate) struct Configuration {
     pub(crate) mode: Mode,
     /// Where to listen.
     pub(crate) listen: SocketAddr,
+    /// Where to speak TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_listen: Option<SocketAddr>,
+    /// With which certificates.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_certificates: Option<PathBuf>,
+    /// Where trust stores are, if not in S3.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_truststores: Option<PathBuf>,
     /// Where everything durable lives.
     pub(crate) data_dir: PathBuf,
     /// Twelve digits.
@@ -401,6 +435,9 @@ pub(crate) struct Configuration {
     /// Where the roots of signed code are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signing_roots: Option<PathBuf>,
+    /// Where spans are exported to.
+    #[serde(serialize_with = "as_optional_text", skip_serializing_if = "Option::is_none")]
+    pub(crate) otlp_endpoint: Option<Uri>,
     /// The domain of `ApiEndpoint` and `FunctionUrl`, where one is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
@@ -432,6 +469,9 @@ impl Settings {
     pub(crate) fn over(self, lower: Self) -> Self {
         Self {
             listen: self.listen.or(lower.listen),
+            tls_listen: self.tls_listen.or(lower.tls_listen),
+            tls_certificates: self.tls_certificates.or(lower.tls_certificates),
+            tls_truststores: self.tls_truststores.or(lower.tls_truststores),
             data_dir: self.data_dir.or(lower.data_dir),
             account: self.account.or(lower.account),
             region: self.region.or(lower.region),
@@ -459,6 +499,7 @@ impl Settings {
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             accept_unenforceable: self.accept_unenforceable.or(lower.accept_unenforceable),
             signing_roots: self.signing_roots.or(lower.signing_roots),
+            otlp_endpoint: self.otlp_endpoint.or(lower.otlp_endpoint),
             api_domain: self.api_domain.or(lower.api_domain),
             services: self.services.or(lower.services),
         }
@@ -474,6 +515,7 @@ impl Settings {
         if !listen.ip().is_loopback() && !insecure_public {
             return Err(Error::PublicAddress { address: listen });
         }
+        check_tls(mode, self.tls_listen, self.tls_certificates.as_deref(), insecure_public)?;
         let account = account(self.account)?;
         let region = region(self.region)?;
         let log_level = log_level(self.log_level)?;
@@ -495,6 +537,9 @@ impl Settings {
         Ok(Configuration {
             mode,
             listen,
+            tls_listen: self.tls_listen,
+            tls_certificates: self.tls_certificates,
+            tls_truststores: self.tls_truststores,
             data_dir: self.data_dir.unwrap_or_else(|| PathBuf::from(".gatemill")),
             account,
             region,
@@ -527,6 +572,7 @@ impl Settings {
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             accept_unenforceable: self.accept_unenforceable.unwrap_or(false),
             signing_roots: self.signing_roots,
+            otlp_endpoint: self.otlp_endpoint.as_deref().map(otlp_endpoint).transpose()?,
             api_domain,
             services,
         })
@@ -543,6 +589,25 @@ impl Configuration {
 #[expect(clippy::disallowed_methods, reason = "this is where configuration is read")]
 fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
+}
+
+/// TLS has an address and certificates, or neither; and it does not make a server safe that believes everybody.
+fn check_tls(
+    mode: Mode,
+    listen: Option<SocketAddr>,
+    certificates: Option<&Path>,
+    insecure_public: bool,
+) -> Result<(), Error> {
+    match (listen, certificates) {
+        (Some(_), None) => Err(Error::HalfTls { has: "tls-listen", lacks: "tls-certificates" }),
+        (None, Some(_)) => Err(Error::HalfTls { has: "tls-certificates", lacks: "tls-listen" }),
+        (Some(address), Some(_))
+            if mode == Mode::Dev && !address.ip().is_loopback() && !insecure_public =>
+        {
+            Err(Error::PublicDev { address })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn account(given: Option<String>) -> Result<String, Error> {
@@ -613,6 +678,22 @@ fn resolvers(given: Option<Vec<Ipv4Addr>>) -> Result<Vec<Ipv4Addr>, Error> {
 
 fn as_text<S: serde::Serializer>(pool: &Pool, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(pool)
+}
+
+fn as_optional_text<S: serde::Serializer>(uri: &Option<Uri>, to: S) -> Result<S::Ok, S::Error> {
+    match uri {
+        Some(uri) => to.collect_str(uri),
+        None => to.serialize_none(),
+    }
+}
+
+/// The receiver of spans, which is a URL.
+fn otlp_endpoint(text: &str) -> Result<Uri, Error> {
+    let uri = text.parse::<Uri>().ok().filter(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    });
+    uri.ok_or_else(|| wrong("otlp-endpoint", "it is a URL like http://127.0.0.1:4318", text))
 }
 
 fn wrong(setting: &'static str, rule: &str, value: &str) -> Error {

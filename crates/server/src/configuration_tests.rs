@@ -28,7 +28,7 @@ fn every_setting_of_the_file_wins_over_a_lower_one() {
                image-registry = [\"r:1\"]\nimage-credentials = \"c\"\nimage-layouts = \"l\"\n\
                insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5\n\
                concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\n\
-               egress = \"internet\"\nfunction-access = \"account\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"\nevent-waits = [1, 2]\n\
+               egress = \"internet\"\nfunction-access = \"account\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"\ntls-listen = \"127.0.0.1:2\"\ntls-certificates = \"t\"\ntls-truststores = \"u\"\nevent-waits = [1, 2]\n\
                [services.sqs]\nendpoint = \"http://127.0.0.1:9324\"";
     let all = file(all).unwrap();
     assert_eq!(all.clone().over(Settings::default()), all);
@@ -58,6 +58,16 @@ fn each_rule_says_what_it_wants() {
     check(Settings { egress_pool: Some("8.8.0.0/16".to_owned()), ..none() }, "private range");
     check(Settings { resolvers: Some(vec![[127, 0, 0, 53].into()]), ..none() }, "own addresses");
     check(Settings { event_waits: Some(vec![1]), ..none() }, "two waits");
+    let tls = Settings {
+        tls_listen: Some("0.0.0.0:1".parse().unwrap()),
+        tls_certificates: Some("t".into()),
+        ..none()
+    };
+    check(Settings { tls_certificates: None, ..tls.clone() }, "tls-certificates");
+    check(Settings { tls_listen: None, ..tls.clone() }, "tls-listen");
+    let dev = tls.clone().resolve(Mode::Dev, 1).unwrap_err().to_string();
+    assert!(dev.contains("any credentials"), "{dev}");
+    assert!(tls.resolve(Mode::Serve, 1).is_ok());
     let public = Settings {
         listen: Some("0.0.0.0:1".parse().unwrap()),
         insecure_public: Some(true),

@@ -3,39 +3,43 @@
 use std::{
     convert::Infallible,
     fmt,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use gatemill_gateway::{Arrival, Held, ProxyBody, Target, proxy::body::BodyError};
+use gatemill_gateway::{Arrival, ClientCert, Held, ProxyBody, Target, proxy::body::BodyError};
 use gatemill_lambda::UrlTarget;
 use gatemill_wire::{BrokenOff, Pieces};
-use http::{Method, Request, Response, Version, header};
+use http::{Method, Request, Response, Version, header, request::Parts};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use crate::{admin, api_call, connections, function_url, listener::Holding, server::Server};
+use crate::{
+    admin, api_call, connections, function_url, listener::Holding, peer::Peer, server::Server,
+};
 
 /// Answers one request. It cannot fail: every error has become an answer.
 pub(crate) async fn dispatch(
     server: Arc<Server>,
-    peer: SocketAddr,
+    peer: Peer,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Infallible> {
     let head_only = request.method() == Method::HEAD;
-    let response = answer(server, peer, request).await;
+    let response = answer(server, &peer, request).await;
     Ok(if head_only { without_body(response) } else { response })
 }
 
 async fn answer(
     server: Arc<Server>,
-    peer: SocketAddr,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Response<AnswerBody> {
     let (mut parts, body) = request.into_parts();
+    if !names_one_host(&parts) {
+        return admin::no_host().map(AnswerBody::Whole);
+    }
     let is_admin = parts.uri.path().starts_with(admin::PREFIX);
     if is_admin && server.answers_to(&parts) {
         return Box::pin(admin::answer(&server, peer, &parts)).await.map(AnswerBody::Whole);
@@ -45,7 +49,7 @@ async fn answer(
         let answered = Box::pin(function_url::answer(&server, &target, peer, request));
         return answered.await.map(AnswerBody::from);
     }
-    if !is_admin && let Some(target) = server.gateway.claims(&parts) {
+    if !is_admin && let Some(target) = server.gateway.claims_of(client_cert(peer), &parts) {
         if connections::mark(&server, &target, &mut parts) {
             let request = Request::from_parts(parts, body);
             return api_call::answer(&server, peer, request).await.map(AnswerBody::from);
@@ -64,6 +68,13 @@ async fn answer(
     Box::pin(api_call::answer(&server, peer, request)).await.map(AnswerBody::from)
 }
 
+/// Whether a request says where it belongs, and only once: two readers could choose differently among two names.
+fn names_one_host(parts: &Parts) -> bool {
+    let mut named = parts.headers.get_all(header::HOST).iter();
+    let is_named = named.next().is_some();
+    named.next().is_none() && (is_named || parts.version != Version::HTTP_11)
+}
+
 /// The answer to a HEAD request: the headers alone, with the length that the body would have had.
 ///
 /// hyper leaves the body away in HTTP/1.1 only; in HTTP/2 a body here breaks the stream.
@@ -78,10 +89,10 @@ fn without_body(response: Response<AnswerBody>) -> Response<AnswerBody> {
 async fn proxy(
     server: &Server,
     target: Target,
-    peer: SocketAddr,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Response<ProxyBody> {
-    let arrival = arrival(server, peer, request.version());
+    let arrival = arrival(server, &target, peer, request.version());
     server.gateway.proxy(target, request, arrival).await
 }
 
@@ -89,21 +100,25 @@ async fn proxy(
 async fn connect(
     server: &Server,
     target: Target,
-    peer: SocketAddr,
+    peer: &Peer,
     mut request: Request<Incoming>,
 ) -> Response<ProxyBody> {
-    let arrival = arrival(server, peer, request.version());
+    let arrival = arrival(server, &target, peer, request.version());
     let holding = request.extensions_mut().remove::<Holding>();
     server.gateway.connect(target, request, arrival, Held::new(holding)).await
 }
 
-fn arrival(server: &Server, peer: SocketAddr, version: Version) -> Arrival {
+fn client_cert(peer: &Peer) -> Option<&ClientCert> {
+    peer.client_cert().map(|cert| &**cert)
+}
+
+fn arrival(server: &Server, target: &Target, peer: &Peer, version: Version) -> Arrival {
     Arrival {
-        source_ip: peer.ip().to_canonical().to_string(),
+        source_ip: peer.source_ip(),
         now: server.clock.now(),
         protocol: if version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
-        tls: false,
-        client_cert: None,
+        tls: peer.tls.is_some(),
+        client_cert: peer.client_cert().filter(|_| target.shows_client()).cloned(),
     }
 }
 

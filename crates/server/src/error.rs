@@ -21,10 +21,34 @@ pub(crate) enum Error {
     Setting { setting: &'static str, rule: String, value: String },
     /// A public address without TLS.
     #[error(
-        "{address} can be reached from other machines, and this version of Gatemill has no TLS yet: listen on \
-         127.0.0.1 behind a TLS proxy, or accept the risk with --insecure-public"
+        "{address} can be reached from other machines, and calls there are not encrypted: give the address to \
+         --tls-listen with --tls-certificates, listen on 127.0.0.1 behind a TLS proxy, or accept the risk with \
+         --insecure-public"
     )]
     PublicAddress { address: SocketAddr },
+    /// A public address of a server that believes everybody.
+    #[error(
+        "{address} can be reached from other machines, and `gatemill dev` takes any credentials, encrypted or not: \
+         use `gatemill serve`, listen on 127.0.0.1, or accept the risk with --insecure-public"
+    )]
+    PublicDev { address: SocketAddr },
+    /// One of the two settings of TLS without the other.
+    #[error(
+        "{has} says nothing without {lacks}: TLS needs an address and a directory of certificates"
+    )]
+    HalfTls { has: &'static str, lacks: &'static str },
+    /// A certificate is broken.
+    #[error("TLS cannot be spoken with these certificates")]
+    Certificates { source: crate::tls::PairError },
+    /// There is none.
+    #[error(
+        "{} has no certificate: put NAME.crt and NAME.key there, or a folder with fullchain.pem and privkey.pem",
+        .directory.display()
+    )]
+    NoCertificates { directory: PathBuf },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls { source: rustls::Error },
     /// Someone else listens there.
     #[error(
         "port {} of {} is in use: stop the program that listens there, or choose another port with \
@@ -49,6 +73,9 @@ pub(crate) enum Error {
     /// The client of other services cannot be made.
     #[error("the configured services cannot be called")]
     Services { source: gatemill_aws::Error },
+    /// Spans cannot be exported.
+    #[error("spans cannot be exported: {reason}")]
+    Otlp { reason: String },
     /// The store does not open for another reason.
     #[error("the data in {} cannot be opened", .dir.display())]
     Store { dir: PathBuf, source: gatemill_store::Error },

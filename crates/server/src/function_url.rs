@@ -1,8 +1,6 @@
 //! A request to a function URL: its body, read with a limit, and its signature where the URL wants one; the rest is
 //! Lambda's.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use gatemill_lambda::{Error, FunctionUrl, UrlArrival, UrlCaller, UrlTarget, unknown_url};
 use gatemill_wire::{
@@ -14,6 +12,7 @@ use hyper::body::Incoming;
 
 use crate::{
     api_call::{self, Unread},
+    peer::Peer,
     server::Server,
 };
 
@@ -24,7 +23,7 @@ const SIGNING_NAME: &str = "lambda";
 pub(crate) async fn answer(
     server: &Server,
     target: &UrlTarget,
-    peer: SocketAddr,
+    peer: &Peer,
     request: Request<Incoming>,
 ) -> Response<Body> {
     let (head, body) = request.into_parts();
@@ -48,10 +47,10 @@ pub(crate) async fn answer(
         Err(Unread::Late) => return bare(StatusCode::REQUEST_TIMEOUT),
     };
     let arrival = UrlArrival {
-        source_ip: peer.ip().to_canonical().to_string(),
+        source_ip: peer.source_ip(),
         now: server.clock.now(),
         protocol: if head.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" },
-        tls: false,
+        tls: peer.tls.is_some(),
     };
     let caller = caller(server, &url, &head, &body, &arrival);
     server.lambda.answer_url(&url, target, &head, body, &arrival, caller).await

@@ -16,7 +16,9 @@ use gatemill_lambda::{AwsEndpoint, FunctionTarget};
 use gatemill_wire::{Body, Verification, routes::BoxFuture, sigv4::Claim};
 use http::{Request, Response, StatusCode, request::Parts};
 
-use crate::{api_call, configuration::FunctionAccess, connections, limits, server::Server};
+use crate::{
+    api_call, configuration::FunctionAccess, connections, limits, peer::Peer, server::Server,
+};
 
 /// Answers functions. Holds the server weakly, since the server has the functions.
 pub(crate) struct Inside(pub(crate) Weak<Server>);
@@ -55,8 +57,8 @@ async fn answer(server: &Arc<Server>, request: Request<Bytes>) -> Response<Bytes
     if server.configuration.function_access == FunctionAccess::None && is_invented(server, &parts) {
         return api_call::unrecognized(server, &parts);
     }
-    let peer = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-    let arrival = server.arrival(&parts, peer);
+    let peer = Peer::plain(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+    let arrival = server.arrival(&parts, &peer);
     let response = api_call::run(server, arrival, Request::from_parts(parts, body)).await;
     let (head, body) = response.into_parts();
     match whole(body).await {

@@ -20,12 +20,21 @@ pub(crate) const INSIDE_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How long a body may pause between two pieces.
 pub(crate) const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// How long a connection may take to send a request's head; it is also how long an idle one is kept.
+/// How long a connection may take to send a request's head; it is also how long an idle one is kept, and how long one may
+/// say nothing that is a request at all.
 pub(crate) const HEAD_WAIT_MAX: Duration = Duration::from_secs(75);
 /// The largest head of a request over HTTP/1.1 (API Gateway allows 10,240 bytes of headers and checks them itself).
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// The largest header list over HTTP/2.
 pub(crate) const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
+/// How long a client may take for the handshake of TLS.
+pub(crate) const HANDSHAKE_WAIT_MAX: Duration = Duration::from_secs(15);
+/// How often the directory of certificates is looked at.
+pub(crate) const CERTIFICATES_LOOK_EVERY: Duration = Duration::from_secs(1);
+/// Certificates in that directory.
+pub(crate) const CERTIFICATES_MAX: usize = 1_000;
+/// The largest file of a certificate with its chain, or of a key.
+pub(crate) const CERTIFICATE_BYTES_MAX: u64 = 1024 * 1024;
 /// Concurrent streams of one HTTP/2 connection: API Gateway's figure.
 pub(crate) const HTTP2_STREAMS_MAX: u32 = 128;
 /// How often an HTTP/2 connection is asked whether it lives.
@@ -67,3 +76,13 @@ pub(crate) const LEAVE_WAIT: Duration = Duration::from_millis(300);
 pub(crate) const TIMER_ARMED_EVERY: Duration = Duration::from_millis(500);
 /// Threads that measure beside those of the data plane, and are told apart as they do.
 pub(crate) const METER_LANES_BESIDE: usize = 2;
+/// Spans that wait to be exported; further ones are dropped.
+pub(crate) const OTLP_QUEUE_SPANS_MAX: usize = 4_096;
+/// Spans that one request to the receiver carries.
+pub(crate) const OTLP_BATCH_SPANS_MAX: usize = 512;
+/// How often spans are sent before they are given up.
+pub(crate) const OTLP_TRIES_MAX: u32 = 4;
+/// The first pause between two of these; it doubles.
+pub(crate) const OTLP_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// How long the receiver may take for an answer, and a stop for the last spans.
+pub(crate) const OTLP_WAIT_MAX: Duration = Duration::from_secs(5);

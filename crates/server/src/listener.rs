@@ -3,18 +3,22 @@
 //! The kernel spreads connections over the listeners (`SO_REUSEPORT`), so that a call is accepted, served and
 //! answered on one thread without waking another; that wake-up would cost more than the work. Threads keep running
 //! after the last connection has ended, until [`DataPlane::end`]: what they started, such as calls whose client hung
-//! up, runs on their reactors.
+//! up, runs on their reactors. Where TLS is spoken, each thread has a second listener for it, and the handshakes are its own
+//! as well.
 
 use std::{
     any::Any,
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::{self, JoinHandle},
 };
 
 use http::{HeaderValue, StatusCode, Version, header};
-use hyper::{Request, body::Incoming, service::service_fn};
+use hyper::{Request, Response, body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -23,9 +27,13 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::TcpStream,
     sync::{Semaphore, watch},
+    time::timeout,
 };
 
-use crate::{dispatch, error::Error, in_flight::InFlight, limits, machine, server::Server};
+use crate::{
+    dispatch, error::Error, in_flight::InFlight, limits, machine, peer::Peer, server::Server,
+    tls::Tls,
+};
 
 /// Bound sockets, one per thread, all on one address.
 #[derive(Debug)]
@@ -42,8 +50,12 @@ impl Listeners {
     ///
     /// # Errors
     /// When the port is in use or the address is not ours.
-    pub(crate) fn bind(address: SocketAddr, count: usize) -> Result<Self, Error> {
-        if let Some(inherited) = Self::inherited(address, count) {
+    pub(crate) fn bind(
+        address: SocketAddr,
+        count: usize,
+        inherited: &mut Inherited,
+    ) -> Result<Self, Error> {
+        if let Some(inherited) = inherited.take(address, count) {
             return Ok(inherited);
         }
         let refused = |source: io::Error| match source.kind() {
@@ -59,33 +71,54 @@ impl Listeners {
         Ok(Self { address, sockets })
     }
 
-    /// Sockets of our predecessor, or of systemd, that listen where we shall: one for each thread, of which some are
-    /// shared when there are not enough.
-    fn inherited(address: SocketAddr, count: usize) -> Option<Self> {
-        let variable = |name: &str| std::env::var_os(name)?.into_string().ok();
-        let sockets = gatemill_sandbox::handover::inherited(variable);
-        let sockets: Vec<TcpListener> = sockets.into_iter().map(TcpListener::from).collect();
-        let is_meant = |at: SocketAddr| {
-            at.ip() == address.ip() && (at.port() == address.port() || address.port() == 0)
-        };
-        let at = sockets.first()?.local_addr().ok().filter(|at| is_meant(*at))?;
-        let usable = sockets.iter().all(|socket| {
-            socket.local_addr().is_ok_and(|other| other == at)
-                && socket.set_nonblocking(true).is_ok()
-        });
-        if !usable {
-            tracing::warn!("the sockets that were handed over are not used: they listen elsewhere");
-            return None;
-        }
-        // All of them are kept, even beyond the threads: connections may wait in each.
-        let shared = (0..count.max(sockets.len())).map(|n| sockets[n % sockets.len()].try_clone());
-        let sockets = shared.collect::<io::Result<_>>().ok()?;
-        Some(Self { address: at, sockets })
-    }
-
     /// The address, with the port that was picked.
     pub(crate) fn address(&self) -> SocketAddr {
         self.address
+    }
+}
+
+/// Sockets of our predecessor, or of systemd, by the address where they listen, in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Inherited(Vec<(SocketAddr, Vec<TcpListener>)>);
+
+impl Inherited {
+    /// Takes over what the environment names.
+    pub(crate) fn new() -> Self {
+        let variable = |name: &str| std::env::var_os(name)?.into_string().ok();
+        let sockets = gatemill_sandbox::handover::inherited(variable);
+        let mut all = Self::default();
+        for socket in sockets.into_iter().map(TcpListener::from) {
+            let Ok(at) = socket.local_addr() else { continue };
+            if socket.set_nonblocking(true).is_err() {
+                continue;
+            }
+            match all.0.iter_mut().find(|(address, _)| *address == at) {
+                Some((_, sockets)) => sockets.push(socket),
+                None => all.0.push((at, vec![socket])),
+            }
+        }
+        all
+    }
+
+    /// The first sockets that listen where we shall: one for each thread, of which some are shared when there are not enough.
+    fn take(&mut self, address: SocketAddr, count: usize) -> Option<Listeners> {
+        let is_meant = |at: &SocketAddr| {
+            at.ip() == address.ip() && (at.port() == address.port() || address.port() == 0)
+        };
+        let index = self.0.iter().position(|(at, _)| is_meant(at))?;
+        let (at, sockets) = self.0.remove(index);
+        // All of them are kept, even beyond the threads: connections may wait in each.
+        let shared = (0..count.max(sockets.len())).map(|n| sockets[n % sockets.len()].try_clone());
+        let sockets = shared.collect::<io::Result<_>>().ok()?;
+        Some(Listeners { address: at, sockets })
+    }
+}
+
+impl Drop for Inherited {
+    fn drop(&mut self) {
+        for (address, _) in &self.0 {
+            tracing::warn!(%address, "sockets that were handed over are not used: nothing shall listen there");
+        }
     }
 }
 
@@ -129,20 +162,29 @@ impl DataPlane {
     ///
     /// # Errors
     /// When the system refuses a thread.
-    pub(crate) fn start(listeners: Listeners, server: &Arc<Server>) -> Result<Self, Error> {
+    pub(crate) fn start(
+        plain: Listeners,
+        secured: Option<Listeners>,
+        server: &Arc<Server>,
+    ) -> Result<Self, Error> {
         let (phase, _) = watch::channel(Phase::Open);
         let cores = machine::cores();
         // One count for all threads: the kernel spreads connections evenly, but not exactly.
         let room = Arc::new(Semaphore::new(machine::connections_max()));
-        let copies = listeners.sockets.iter().map(TcpListener::try_clone);
+        let mut secured = secured.map_or_else(Vec::new, |listeners| listeners.sockets);
+        let copies = plain.sockets.iter().chain(&secured).map(TcpListener::try_clone);
         let copies = copies.collect::<io::Result<Vec<_>>>();
         let copies = copies
             .map_err(|source| Error::System { doing: "keep the listening sockets", source })?;
         let mut threads = Vec::new();
-        for (index, socket) in listeners.sockets.into_iter().enumerate() {
+        let count = plain.sockets.len().max(secured.len());
+        let mut plain = plain.sockets.into_iter();
+        let mut secured = secured.drain(..);
+        for index in 0..count {
+            let sockets = Sockets { plain: plain.next(), secured: secured.next() };
             let core = server.configuration.pin_threads.then(|| cores[index % cores.len()]);
             let (server, phase, room) = (Arc::clone(server), phase.subscribe(), Arc::clone(&room));
-            let body = move || run(socket, index, core, room, server, phase);
+            let body = move || run(sockets, index, core, &room, &server, phase);
             let thread = thread::Builder::new().name(format!("data-{index}")).spawn(body);
             threads
                 .push(thread.map_err(|source| Error::System { doing: "start a thread", source })?);
@@ -186,12 +228,19 @@ impl DataPlane {
     }
 }
 
+/// Where one thread accepts connections. With sockets that were handed over there may be more of one kind.
+#[derive(Debug)]
+struct Sockets {
+    plain: Option<TcpListener>,
+    secured: Option<TcpListener>,
+}
+
 fn run(
-    socket: TcpListener,
+    sockets: Sockets,
     index: usize,
     core: Option<usize>,
-    room: Arc<Semaphore>,
-    server: Arc<Server>,
+    room: &Arc<Semaphore>,
+    server: &Arc<Server>,
     mut phase: watch::Receiver<Phase>,
 ) {
     if let Some(core) = core {
@@ -207,10 +256,21 @@ fn run(
     let closing = phase.clone();
     runtime.block_on(async {
         let serving = async {
-            match tokio::net::TcpListener::from_std(socket) {
-                Ok(listener) => accept_all(listener, room, server, closing).await,
-                Err(error) => tracing::error!(%error, index, "a listener cannot be watched"),
-            }
+            let accept = |socket: Option<TcpListener>, tls: Option<Arc<Tls>>| {
+                let (room, server) = (Arc::clone(room), Arc::clone(server));
+                let closing = closing.clone();
+                async move {
+                    let Some(socket) = socket else { return };
+                    match tokio::net::TcpListener::from_std(socket) {
+                        Ok(listener) => accept_all(listener, tls, room, server, closing).await,
+                        Err(error) => {
+                            tracing::error!(%error, index, "a listener cannot be watched");
+                        }
+                    }
+                }
+            };
+            let tls = server.tls.clone();
+            tokio::join!(accept(sockets.plain, None), accept(sockets.secured, tls));
             // What calls have started may still need this thread's reactor.
             std::future::pending::<()>().await;
         };
@@ -237,6 +297,7 @@ async fn keep_a_timer_armed() {
 
 async fn accept_all(
     listener: tokio::net::TcpListener,
+    tls: Option<Arc<Tls>>,
     room: Arc<Semaphore>,
     server: Arc<Server>,
     phase: watch::Receiver<Phase>,
@@ -265,7 +326,22 @@ async fn accept_all(
                 continue;
             }
         };
-        serve_connection(&http, stream, peer, Arc::clone(&server), permit, phase.clone());
+        // Without it, small answers wait for the client's delayed acknowledgement.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, %peer, "TCP_NODELAY cannot be set");
+        }
+        let held = Arc::new(Held::new((server.in_flight.enter(), permit)));
+        let (server, phase) = (Arc::clone(&server), phase.clone());
+        match &tls {
+            None => {
+                let peer = Peer::plain(peer);
+                tokio::spawn(serve(&http, TokioIo::new(stream), peer, server, held, phase));
+            }
+            Some(tls) => {
+                let (http, tls) = (http.clone(), Arc::clone(tls));
+                tokio::spawn(serve_secured(http, tls, stream, peer, server, held, phase));
+            }
+        }
     }
 }
 
@@ -286,23 +362,50 @@ fn http() -> auto::Builder<TokioExecutor> {
     http
 }
 
-fn serve_connection<P: Send + Sync + 'static>(
-    http: &auto::Builder<TokioExecutor>,
+/// Serves a connection over TLS, once its handshake has been.
+async fn serve_secured<P: Send + Sync + 'static>(
+    http: auto::Builder<TokioExecutor>,
+    tls: Arc<Tls>,
     stream: TcpStream,
-    peer: SocketAddr,
+    address: SocketAddr,
     server: Arc<Server>,
-    permit: P,
+    held: Arc<Held<P>>,
     mut phase: watch::Receiver<Phase>,
 ) {
-    // Without it, small answers wait for the client's delayed acknowledgement.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, %peer, "TCP_NODELAY cannot be set");
-    }
+    let shaken = tokio::select! {
+        shaken = timeout(limits::HANDSHAKE_WAIT_MAX, tls.shake(stream)) => shaken,
+        () = closing(&mut phase) => return,
+    };
+    let shaken = match shaken {
+        Ok(Ok(shaken)) => shaken,
+        Ok(Err(error)) => return tracing::debug!(%error, %address, "a handshake failed"),
+        Err(_) => return tracing::debug!(%address, "a handshake took too long"),
+    };
+    let peer = Peer { address, tls: Some(Arc::new(shaken.secured)) };
+    // What was agreed on is what is spoken.
+    let http = if shaken.is_http2 { http.http2_only() } else { http.http1_only() };
+    serve(&http, TokioIo::new(shaken.stream), peer, server, held, phase).await;
+}
+
+/// Serves a connection until it ends.
+fn serve<I, P>(
+    http: &auto::Builder<TokioExecutor>,
+    stream: I,
+    peer: Peer,
+    server: Arc<Server>,
+    held: Arc<Held<P>>,
+    phase: watch::Receiver<Phase>,
+) -> impl Future<Output = ()> + Send + use<I, P>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    P: Send + Sync + 'static,
+{
+    let address = peer.address;
     // A WebSocket connection holds it as well, and for longer.
-    let held = Arc::new((server.in_flight.enter(), permit));
     let holding = Arc::clone(&held);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        let server = Arc::clone(&server);
+        holding.has_asked.store(true, Ordering::Relaxed);
+        let (server, peer) = (Arc::clone(&server), peer.clone());
         if request.headers().contains_key(header::UPGRADE) {
             request.extensions_mut().insert::<Holding>(Arc::clone(&holding) as _);
         }
@@ -320,27 +423,67 @@ fn serve_connection<P: Send + Sync + 'static>(
             answered
         }
     });
-    let connection =
-        http.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    tokio::spawn(async move {
-        let mut connection = std::pin::pin!(connection);
-        // What it gives is a lock, which must not be kept.
-        let closing = async {
-            let _ = phase.wait_for(|it| !matches!(it, Phase::Open | Phase::Leaving)).await;
-        };
-        let ended = tokio::select! {
-            biased;
-            ended = connection.as_mut() => ended,
-            () = closing => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-        };
+    let connection = http.serve_connection_with_upgrades(stream, service).into_owned();
+    async move {
+        let ended = until_end(connection, &held.has_asked, phase).await;
         if let Err(error) = ended {
-            tracing::debug!(error = %error, %peer, "a connection ended early");
+            tracing::debug!(error = %error, peer = %address, "a connection ended early");
         }
         drop(held);
-    });
+    }
+}
+
+/// Drives a connection until it ends, by itself or because the server stops, or because nothing that it said was a request.
+async fn until_end<I, S, B>(
+    connection: auto::UpgradeableConnection<'static, I, S, TokioExecutor>,
+    has_asked: &AtomicBool,
+    mut phase: watch::Receiver<Phase>,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    S: hyper::service::Service<Request<Incoming>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut connection = std::pin::pin!(connection);
+    let silence = async {
+        tokio::time::sleep(limits::HEAD_WAIT_MAX).await;
+        if has_asked.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => ended,
+        () = closing(&mut phase) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        // HTTP/1.1 has a timer of its own; a client that does not even say which version it speaks would stay for ever.
+        () = silence => Err("no request came".into()),
+    }
+}
+
+async fn closing(phase: &mut watch::Receiver<Phase>) {
+    // What it gives is a lock, which must not be kept.
+    let _ = phase.wait_for(|it| !matches!(it, Phase::Open | Phase::Leaving)).await;
+}
+
+/// What a connection holds, and whether a request has come over it.
+#[derive(Debug)]
+struct Held<P> {
+    #[expect(dead_code, reason = "it is held, and looked at by nobody")]
+    held: P,
+    has_asked: AtomicBool,
+}
+
+impl<P> Held<P> {
+    fn new(held: P) -> Self {
+        Self { held, has_asked: AtomicBool::new(false) }
+    }
 }
 
 /// What a connection holds for as long as it is open, in whatever protocol: its place among the connections, and among
@@ -353,13 +496,64 @@ mod tests {
 
     use super::*;
 
+    fn bind(address: SocketAddr, count: usize) -> Result<Listeners, Error> {
+        Listeners::bind(address, count, &mut Inherited::default())
+    }
+
     fn any_port() -> SocketAddr {
         (Ipv4Addr::LOCALHOST, 0).into()
     }
 
+    /// How a connection ends over which a client says this and then no more.
+    async fn ends_with(words: &[u8]) -> (String, Vec<u8>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let (mut client, ours) = tokio::io::duplex(64 * 1024);
+        client.write_all(words).await.unwrap();
+        let has_asked = Arc::new(AtomicBool::new(false));
+        let asked = Arc::clone(&has_asked);
+        let service = service_fn(move |_: Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            let body = http_body_util::Full::new(bytes::Bytes::from_static(b"here"));
+            async move { Ok::<_, std::convert::Infallible>(Response::new(body)) }
+        });
+        let (_open, phase) = watch::channel(Phase::Open);
+        let connection =
+            http().serve_connection_with_upgrades(TokioIo::new(ours), service).into_owned();
+        let ended = tokio::spawn(async move { until_end(connection, &has_asked, phase).await });
+        // Time is the runtime's own here, and passes at once when nothing else can happen.
+        let ended = timeout(3 * limits::HEAD_WAIT_MAX, ended).await;
+        let ended = match ended {
+            Ok(ended) => ended.unwrap().err().map_or_else(String::new, |error| error.to_string()),
+            Err(_) => "it stayed".to_owned(),
+        };
+        let mut got = Vec::new();
+        if ended != "it stayed" {
+            client.read_to_end(&mut got).await.unwrap();
+        }
+        (ended, got)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_that_is_a_request_is_hung_up_on() {
+        for words in [&b""[..], b"PRI * HTTP/2.0\r\n", b"P", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+            let (ended, _) = ends_with(words).await;
+            assert_ne!(ended, "it stayed", "{}", words.escape_ascii());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end_and_an_idle_connection_are_ended() {
+        let (ended, got) = ends_with(b"GET / HTTP/1.1\r\nHost: x\r\nX: ").await;
+        assert_ne!(ended, "it stayed");
+        assert!(got.is_empty() || got.starts_with(b"HTTP/1.1 408"), "{}", got.escape_ascii());
+        let (ended, got) = ends_with(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_ne!(ended, "it stayed");
+        assert!(got.starts_with(b"HTTP/1.1 200"), "{}", got.escape_ascii());
+    }
+
     #[test]
     fn all_listeners_share_the_port_that_was_picked() {
-        let listeners = Listeners::bind(any_port(), 4).unwrap();
+        let listeners = bind(any_port(), 4).unwrap();
         assert_ne!(listeners.address().port(), 0);
         for socket in &listeners.sockets {
             assert_eq!(socket.local_addr().unwrap(), listeners.address());
@@ -368,17 +562,17 @@ mod tests {
 
     #[test]
     fn a_port_of_another_gatemill_is_refused_although_it_is_shared() {
-        let first = Listeners::bind(any_port(), 2).unwrap();
-        let second = Listeners::bind(first.address(), 2).unwrap_err();
+        let first = bind(any_port(), 2).unwrap();
+        let second = bind(first.address(), 2).unwrap_err();
         assert!(matches!(second, Error::PortBusy { .. }), "{second}");
         assert!(second.to_string().contains("--listen 127.0.0.1:PORT"), "{second}");
     }
 
     #[test]
     fn a_port_is_free_again_after_its_listeners_are_gone() {
-        let first = Listeners::bind(any_port(), 2).unwrap();
+        let first = bind(any_port(), 2).unwrap();
         let address = first.address();
         drop(first);
-        assert_eq!(Listeners::bind(address, 2).unwrap().address(), address);
+        assert_eq!(bind(address, 2).unwrap().address(), address);
     }
 }

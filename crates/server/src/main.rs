@@ -35,8 +35,10 @@ mod log_lines;
 mod logging;
 mod machine;
 mod observed;
+mod otlp;
 mod output;
 mod own_host;
+mod peer;
 mod recorder;
 mod roles;
 mod runtimes;
@@ -44,6 +46,7 @@ mod server;
 mod services;
 mod signals;
 mod supervisor;
+mod tls;
 mod wiring;
 
 use std::process::ExitCode;

@@ -15,8 +15,12 @@ use tokio::sync::Semaphore;
 use crate::{
     configuration::{Configuration, Mode},
     in_flight::InFlight,
-    limits, own_host,
+    limits,
+    otlp::Exporter,
+    own_host,
+    peer::Peer,
     recorder::CallRecorder,
+    tls::Tls,
 };
 
 /// Everything a request can need.
@@ -25,6 +29,10 @@ pub(crate) struct Server {
     pub(crate) configuration: Configuration,
     /// Where it listens, with the port that was picked.
     pub(crate) address: SocketAddr,
+    /// Where it speaks TLS, likewise.
+    pub(crate) tls_address: Option<SocketAddr>,
+    /// What ends TLS there.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// When it was started.
     pub(crate) started: Timestamp,
     /// The time.
@@ -51,6 +59,8 @@ pub(crate) struct Server {
     pub(crate) gateway: Arc<Gateway>,
     /// CloudWatch Logs.
     pub(crate) logs: Arc<Logs>,
+    /// The exporter of traces, where one is configured.
+    pub(crate) spans: Option<Arc<Exporter>>,
     /// CloudWatch metrics.
     pub(crate) metrics: Arc<Metrics>,
     /// Durable records.
@@ -70,11 +80,11 @@ impl Server {
     }
 
     /// What is known of a request before it is read.
-    pub(crate) fn arrival(&self, parts: &Parts, peer: SocketAddr) -> Arrival {
+    pub(crate) fn arrival(&self, parts: &Parts, peer: &Peer) -> Arrival {
         Arrival {
             now: self.clock.now(),
-            source_ip: peer.ip().to_canonical().to_string(),
-            endpoint: self.endpoint(parts),
+            source_ip: peer.source_ip(),
+            endpoint: self.endpoint(parts, peer),
             entropy: Arc::clone(&self.entropy),
         }
     }
@@ -108,14 +118,20 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// The base URL of the address where it speaks TLS.
+    pub(crate) fn tls_url(&self) -> Option<String> {
+        self.tls_address.map(|address| format!("https://{address}"))
+    }
+
     /// Scheme, host and port under which a caller reached us: what it wrote as host, when that can be one. It ends up
     /// in answers, so nothing else passes.
-    fn endpoint(&self, parts: &Parts) -> String {
+    fn endpoint(&self, parts: &Parts, peer: &Peer) -> String {
         let host = parts.uri.authority().map(http::uri::Authority::as_str);
         let host = host.or_else(|| parts.headers.get(http::header::HOST)?.to_str().ok());
         let byte_fits = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
         match host.filter(|host| (1..=255).contains(&host.len()) && host.bytes().all(byte_fits)) {
-            Some(host) => format!("http://{host}"),
+            Some(host) => format!("{}://{host}", peer.scheme()),
+            None if peer.tls.is_some() => self.tls_url().unwrap_or_else(|| self.url()),
             None => self.url(),
         }
     }

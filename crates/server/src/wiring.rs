@@ -30,16 +30,25 @@ use crate::{
     in_flight::InFlight,
     inside::Inside,
     limits,
-    listener::{DataPlane, Listeners},
+    listener::{DataPlane, Inherited, Listeners},
     log_lines::{FunctionLogs, GatewayLogs},
     machine,
+    otlp::Exporter,
     recorder::CallRecorder,
     roles::FunctionRoles,
     runtimes,
     server::Server,
     services,
     supervisor::{Supervisor, Work, Worker},
+    tls::{Certificates, Tls},
 };
+
+/// Where TLS is spoken, and with which certificates.
+#[derive(Debug)]
+struct Secured {
+    listeners: Listeners,
+    certificates: Arc<Certificates>,
+}
 
 /// What must be there before the first thread: the port, and the daemon that makes sandboxes. What the daemon tries out takes as
 /// long as all else of a start, so it does that meanwhile.
@@ -47,6 +56,7 @@ use crate::{
 pub(crate) struct Ground {
     configuration: Configuration,
     listeners: Listeners,
+    secured: Option<Secured>,
     sandboxes: Preparation,
 }
 
@@ -57,7 +67,11 @@ impl Ground {
     /// A sentence about what is in the way; nothing runs then.
     pub(crate) fn prepare(configuration: Configuration) -> Result<Self, Error> {
         // The port first: it is what fails most often, and nothing is touched by then.
-        let listeners = Listeners::bind(configuration.listen, configuration.threads)?;
+        let mut inherited = Inherited::new();
+        let listeners =
+            Listeners::bind(configuration.listen, configuration.threads, &mut inherited)?;
+        let secured = secured(&configuration, &mut inherited)?;
+        drop(inherited);
         let dir = &configuration.data_dir;
         let unwritable = |source| Error::DataDirectory { dir: dir.clone(), source };
         make_private(dir).map_err(unwritable)?;
@@ -74,8 +88,20 @@ impl Ground {
         let config = SandboxConfig { isolation, state_dir, network, ..SandboxConfig::default() };
         let sandboxes =
             Sandboxes::prepare(&config).map_err(|source| Error::Sandboxes { source })?;
-        Ok(Self { configuration, listeners, sandboxes })
+        Ok(Self { configuration, listeners, secured, sandboxes })
     }
+}
+
+/// Reads the certificates and binds the port of TLS, where it is spoken.
+fn secured(
+    configuration: &Configuration,
+    inherited: &mut Inherited,
+) -> Result<Option<Secured>, Error> {
+    let Some(address) = configuration.tls_listen else { return Ok(None) };
+    let Some(directory) = &configuration.tls_certificates else { return Ok(None) };
+    let certificates = Arc::new(Certificates::open(directory)?);
+    let listeners = Listeners::bind(address, configuration.threads, inherited)?;
+    Ok(Some(Secured { listeners, certificates }))
 }
 
 /// Tells the operator at every start which walls stand, and above all which do not.
@@ -128,7 +154,7 @@ impl Running {
     /// # Errors
     /// A sentence about what is in the way; nothing runs then.
     pub(crate) async fn start(ground: Ground) -> Result<Self, Error> {
-        let Ground { configuration, listeners, sandboxes } = ground;
+        let Ground { configuration, listeners, secured, sandboxes } = ground;
         let discovery = runtimes::Discovery::start(configuration.clone())?;
         let store = open_store(&configuration.data_dir)?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -159,6 +185,7 @@ impl Running {
         }));
         let client = services::client(&configuration.services, &clock, &entropy)?;
         lambda.set_services(Arc::clone(&client));
+        let truststores = Arc::clone(&client);
         let sources = Arc::new(AwsSources::new(client));
         lambda.set_event_sources(Arc::clone(&sources) as _);
         let events = Events::new(gatemill_events::Parts {
@@ -180,7 +207,26 @@ impl Running {
         let meters = Arc::new(Meters::new(configuration.threads + limits::METER_LANES_BESIDE));
         lambda.set_meters(Arc::clone(&meters));
         gateway.set_meters(Arc::clone(&meters));
+        let spans = match &configuration.otlp_endpoint {
+            Some(to) => Some(Exporter::new(to, &configuration.region, Arc::clone(&entropy))?),
+            None => None,
+        };
+        if let Some(spans) = &spans {
+            lambda.set_spans(Arc::clone(spans) as _);
+            gateway.set_spans(Arc::clone(spans) as _);
+        }
         let metrics = Metrics::new(store.clone(), Arc::clone(&clock), meters);
+        gateway.set_services(truststores);
+        let (tls, tls_address, tls_listeners) = match secured {
+            Some(Secured { listeners, certificates }) => {
+                gateway.set_certificates(Arc::clone(&certificates) as _);
+                let address = listeners.address();
+                let tls = Tls::new(certificates, Arc::clone(&gateway));
+                let tls = tls.map_err(|source| Error::Tls { source })?;
+                (Some(Arc::new(tls)), Some(address), Some(listeners))
+            }
+            None => (None, None, None),
+        };
         let recorder = Arc::new(CallRecorder::default());
         let front = Front {
             services: with_unbuilt(vec![
@@ -198,6 +244,8 @@ impl Running {
         };
         let server = Arc::new(Server {
             address: listeners.address(),
+            tls_address,
+            tls,
             started: clock.now(),
             clock,
             entropy,
@@ -207,6 +255,7 @@ impl Running {
             gateway,
             logs,
             metrics,
+            spans,
             recorder,
             in_flight: InFlight::default(),
             bodies: Server::room_for_bodies(),
@@ -218,7 +267,7 @@ impl Running {
         server.lambda.set_aws_endpoint(Arc::new(Inside(Arc::downgrade(&server))));
         server.gateway.set_callers(Arc::new(GatewayCallers(Arc::downgrade(&server))));
         let supervisor = Supervisor::start(workers(&server))?;
-        let data_plane = DataPlane::start(listeners, &server)?;
+        let data_plane = DataPlane::start(listeners, tls_listeners, &server)?;
         say_what_holds(server.configuration.isolation, &server.sandboxes.enforced());
         Ok(Self { server, new_credentials, data_plane, supervisor })
     }
@@ -270,6 +319,9 @@ impl Running {
             }
         })
         .await;
+        if let Some(spans) = &server.spans {
+            step("spans", limits::STOP_STEP_MAX, spans.flush()).await;
+        }
         step("metrics", limits::STOP_STEP_MAX, async {
             if let Err(error) = server.metrics.flush().await {
                 tracing::error!(%error, "the last metrics could not be stored");
@@ -389,8 +441,18 @@ fn workers(server: &Arc<Server>) -> Vec<Worker> {
         };
         workers.push(Worker { name, make: Arc::new(make) });
     }
+    if let Some(spans) = &server.spans {
+        let spans = Arc::clone(spans);
+        let make = move || -> Work { Box::pin(Arc::clone(&spans).run()) };
+        workers.push(Worker { name: "spans", make: Arc::new(make) });
+    }
     let events = Arc::clone(&server.events);
     workers.push(Worker { name: "event-source-mappings", make: Arc::new(move || events.work()) });
+    if let Some(tls) = &server.tls {
+        let certificates = tls.certificates();
+        let make = move || Box::pin(Arc::clone(&certificates).watch()) as Work;
+        workers.push(Worker { name: "certificates", make: Arc::new(make) });
+    }
     for worker in server.gateway.workers() {
         workers.push(Worker { name: worker.name, make: Arc::from(worker.run) });
     }
@@ -441,6 +503,7 @@ fn parking(configuration: &Configuration) -> gatemill_lambda::ParkingSettings {
 fn gateway_settings(configuration: &Configuration) -> gatemill_gateway::Settings {
     gatemill_gateway::Settings {
         base_domain: configuration.api_domain.clone(),
+        truststores: configuration.tls_truststores.clone(),
         account_rate: configuration.api_rate.map(f64::from),
         account_burst: configuration
             .api_burst

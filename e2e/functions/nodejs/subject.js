@@ -42,3 +42,12 @@ const deeds = {
 };
 
 exports.handler = async (event, context) => deeds[event.do](event, context);
+
+exports.stream = awslambda.streamifyResponse(async (event, stream) => {
+  stream.write('first ');
+  const piece = Buffer.alloc(1 << 16, 'x');
+  for (let left = event.size; left > 0; left -= piece.length) {
+    if (!stream.write(piece)) await new Promise((resolve) => stream.once('drain', resolve));
+  }
+  stream.end();
+});

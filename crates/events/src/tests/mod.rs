@@ -9,9 +9,8 @@ mod streams;
 mod windows;
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -23,7 +22,7 @@ use gatemill_lambda::{
         State, StreamSettings, Work,
     },
 };
-use gatemill_store::Store;
+use gatemill_store::{Store, Write};
 use gatemill_wire::{Clock, Entropy, RequestId, Timestamp, routes::BoxFuture};
 use serde_json::Value;
 use tokio::{task::JoinHandle, time::Instant};
@@ -87,7 +86,7 @@ const START_MS: i64 = 1_795_379_200_000;
 /// How many courses of chance a test of everything that fails takes: `EVENTS_SEEDS`, else a few.
 #[expect(clippy::disallowed_methods, reason = "a test may be asked for more")]
 fn seeds() -> u64 {
-    std::env::var("EVENTS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(2)
+    std::env::var("EVENTS_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(10)
 }
 
 /// One call that a function got.
@@ -133,39 +132,6 @@ impl Functions for TestFunctions {
     }
 }
 
-/// Lets one test run at a time. The runtime's clock jumps whenever nothing is to be done, also while the store's thread
-/// has a write before it; the busier the cores are, the further it jumps.
-struct Turn;
-
-static RUNNING: Mutex<()> = Mutex::new(());
-
-thread_local! {
-    /// The turn of the test on this thread, and how many worlds it has.
-    static HELD: RefCell<(Option<MutexGuard<'static, ()>>, usize)> = const { RefCell::new((None, 0)) };
-}
-
-impl Turn {
-    fn take() -> Self {
-        HELD.with_borrow_mut(|(guard, worlds)| {
-            // A test that failed leaves nothing behind that another one could mind.
-            guard.get_or_insert_with(|| RUNNING.lock().unwrap_or_else(PoisonError::into_inner));
-            *worlds += 1;
-        });
-        Self
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        HELD.with_borrow_mut(|(guard, worlds)| {
-            *worlds -= 1;
-            if *worlds == 0 {
-                *guard = None;
-            }
-        });
-    }
-}
-
 /// A server's part of mappings, which can be killed and started again.
 pub(crate) struct World {
     store: Store,
@@ -175,7 +141,6 @@ pub(crate) struct World {
     chance: Chance,
     working: Option<JoinHandle<()>>,
     events: Option<Events>,
-    _turn: Turn,
 }
 
 impl World {
@@ -185,7 +150,6 @@ impl World {
         + Send
         + 'static,
     ) -> Self {
-        let turn = Turn::take();
         let chance = Chance::new(seed);
         let functions = TestFunctions {
             behaviour: Mutex::new(Box::new(behaviour)),
@@ -200,7 +164,6 @@ impl World {
             chance,
             working: None,
             events: None,
-            _turn: turn,
         }
     }
 
@@ -226,28 +189,33 @@ impl World {
 
     async fn put(&self, mapping: Mapping) {
         let place = key().record();
-        self.store
-            .write(move |tx| {
-                MAPPINGS.put(tx, &place, &mapping)?;
-                MAPPING_WORK.put(tx, &place, &Work {})
-            })
-            .await
-            .unwrap();
+        self.write(move |tx| {
+            MAPPINGS.put(tx, &place, &mapping)?;
+            MAPPING_WORK.put(tx, &place, &Work {})
+        })
+        .await;
     }
 
     async fn change(&self, state: State, change: impl Fn(&mut Settings) + Send + 'static) {
         let place = key().record();
-        self.store
-            .write(move |tx| {
-                let mut mapping = MAPPINGS.get(tx, &place)?.unwrap();
-                mapping.state = state;
-                mapping.revision += 1;
-                change(&mut mapping.settings);
-                MAPPINGS.put(tx, &place, &mapping)?;
-                MAPPING_WORK.put(tx, &place, &Work {})
-            })
-            .await
-            .unwrap();
+        self.write(move |tx| {
+            let mut mapping = MAPPINGS.get(tx, &place)?.unwrap();
+            mapping.state = state;
+            mapping.revision += 1;
+            change(&mut mapping.settings);
+            MAPPINGS.put(tx, &place, &mapping)?;
+            MAPPING_WORK.put(tx, &place, &Work {})
+        })
+        .await;
+    }
+
+    /// Writes while the test's time stands still.
+    async fn write(
+        &self,
+        write: impl Fn(&mut Write) -> Result<(), gatemill_store::Error> + Send + 'static,
+    ) {
+        let store = self.store.clone();
+        still(async move { store.write(write).await.unwrap() }).await;
     }
 
     fn state(&self) -> Option<State> {
@@ -264,12 +232,10 @@ impl World {
         self.functions.calls.lock().unwrap()
     }
 
-    /// Lets a little of the test's time pass. It stands still while somebody waits for the store, whose thread knows
-    /// only clocks: the runtime does not jump while blocking work is under way.
+    /// Lets a little of the test's time pass; none while the store has something to write.
     async fn tick(&self) {
-        let (store, runtime) = (self.store.clone(), tokio::runtime::Handle::current());
-        let flushed = tokio::task::spawn_blocking(move || runtime.block_on(store.flush()));
-        flushed.await.unwrap().unwrap();
+        let store = self.store.clone();
+        still(async move { store.flush().await.unwrap() }).await;
         tokio::time::sleep(TICK).await;
     }
 
@@ -291,6 +257,13 @@ impl World {
         }
         panic!("it never came that {what}: {:?}, {:?}", self.state(), self.result());
     }
+}
+
+/// Waits for the store, whose thread knows only clocks, while the test's time stands still: the runtime jumps whenever
+/// nothing is to be done, and would go through minutes meanwhile, but not while blocking work is under way.
+async fn still(work: impl Future<Output = ()> + Send + 'static) {
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || runtime.block_on(work)).await.unwrap();
 }
 
 fn key() -> MappingKey {

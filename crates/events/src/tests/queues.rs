@@ -114,6 +114,21 @@ async fn messages_that_were_not_begun_are_given_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_mapping_with_all_its_calls_under_way_rests() {
+    let mut world = World::new(6, |_| success());
+    Arc::get_mut(&mut world.functions).unwrap().takes = Duration::from_secs(2);
+    // Beside the request that gets the second message another one gets nothing, and is not to be repeated at once.
+    (0..2).for_each(|id| world.sources.send(&id.to_string()));
+    let mut mapping = queue_mapping();
+    mapping.settings.batch_size = 1;
+    mapping.settings.maximum_concurrency = Some(2);
+    world.put(mapping).await;
+    world.start();
+    // The test's time does not pass while an engine never rests.
+    world.until("the queue is empty", |world| world.sources.messages_left() == 0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_calls_at_one_time_than_the_mapping_says() {
     let mut world = World::new(5, |_| success());
     let functions = Arc::get_mut(&mut world.functions).unwrap();

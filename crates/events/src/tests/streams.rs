@@ -104,15 +104,11 @@ async fn survives(seed: u64, parallelization: u32, bisects: bool, reports: bool)
 
 #[tokio::test(start_paused = true)]
 async fn nothing_is_lost_and_order_holds_whatever_fails() {
-    // With several lanes some runs have lost a record before workers waited for the store; see decision 16.
-    let with_lanes = std::env::var_os("EVENTS_LANES").is_some();
     for seed in 0..super::seeds() {
         survives(seed, 1, false, false).await;
         survives(seed, 1, true, true).await;
-        if with_lanes {
-            survives(seed, 4, false, true).await;
-            survives(seed, 10, true, false).await;
-        }
+        survives(seed, 4, false, true).await;
+        survives(seed, 10, true, false).await;
     }
 }
 

@@ -1,8 +1,9 @@
 //! The family of domain names.
 //!
-//! A domain leads to APIs by its mappings and routing rules; a request belongs to it by its host. What this version
-//! serves is plain HTTP: TLS ends before it, and what would need TLS here (`mutualTlsAuthentication`) is refused with 501.
-//! A certificate's ARN is kept because tools compare it and names nothing (see `docs/decisions/0014-domains.md`).
+//! A domain leads to APIs by its mappings and routing rules; a request belongs to it by its host. Its certificate is one of
+//! the server's, found by the domain's name; an ARN whose last part is the name of one of them chooses that one, and every
+//! other is kept because tools compare it (see `docs/decisions/0014-domains.md`). With `mutualTlsAuthentication` only
+//! clients whom its trust store knows are served.
 
 use gatemill_api::apigatewayv2::{
     CreateDomainNameRequest, CreateDomainNameResponse, DeleteDomainNameRequest, DomainName,
@@ -14,17 +15,23 @@ use gatemill_wire::Cx;
 
 use crate::{
     Gateway,
-    control::{page::page, says, tag, unbuilt},
+    control::{
+        page::page,
+        says, tag,
+        truststore::{self, Asked},
+        unbuilt,
+    },
     error::{Error, Result},
     limits::DOMAINS_MAX,
     record::{
-        API_MAPPINGS, DOMAIN_OWNERS, DOMAINS, DomainRecord, OwnerRecord, ROUTING_RULES, RoutingMode,
+        API_MAPPINGS, DOMAIN_OWNERS, DOMAINS, DomainRecord, OwnerRecord, ROUTING_RULES,
+        RoutingMode, TRUST_STORES,
     },
 };
 
 /// The members of a domain in an answer; the answers of four operations have the same.
 macro_rules! members {
-    ($answer:ident, $record:expr, $region:expr) => {{
+    ($answer:ident, $gateway:expr, $record:expr, $region:expr) => {{
         let (record, region): (&DomainRecord, &str) = ($record, $region);
         $answer {
             api_mapping_selection_expression: Some("$request.basepath".to_owned()),
@@ -37,12 +44,13 @@ macro_rules! members {
                 api_gateway_domain_name: Some(record.name.clone()),
                 certificate_arn: record.certificate.clone(),
                 domain_name_status: Some("AVAILABLE".to_owned()),
+                domain_name_status_message: status_message($gateway, record),
                 endpoint_type: Some("REGIONAL".to_owned()),
                 ip_address_type: Some("ipv4".to_owned()),
                 security_policy: Some("TLS_1_2".to_owned()),
                 ..DomainNameConfiguration::default()
             }]),
-            mutual_tls_authentication: None,
+            mutual_tls_authentication: record.mutual_tls.as_ref().map(truststore::shown),
             routing_mode: Some(mode_text(record.mode).to_owned()),
             tags: Some(record.tags.clone()),
         }
@@ -55,17 +63,24 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateDomainNameRequest,
 ) -> Result<CreateDomainNameResponse> {
-    unbuilt("mutualTlsAuthentication", req.mutual_tls_authentication.is_some())?;
     let name = req.domain_name.to_ascii_lowercase();
     check_name(&name)?;
+    let certificate = certificate(req.domain_name_configurations.as_deref(), None)?;
+    check_certificate(gateway, certificate.as_deref(), &name)?;
+    let asked = truststore::asked(gateway, cx, req.mutual_tls_authentication, None).await?;
+    let (mutual_tls, store) = match asked {
+        Asked::AsBefore | Asked::Without => (None, None),
+        Asked::With(record, store) => (Some(record), Some(store)),
+    };
     let domain = DomainRecord {
         name,
-        certificate: certificate(req.domain_name_configurations.as_deref(), None)?,
+        certificate,
         mode: mode(req.routing_mode.as_deref(), RoutingMode::default())?,
         tags: tag::accept(req.tags.unwrap_or_default())?,
         created: cx.now,
+        mutual_tls,
     };
-    let answer = members!(CreateDomainNameResponse, &domain, &cx.region);
+    let answer = members!(CreateDomainNameResponse, gateway, &domain, &cx.region);
     let place = DomainPlace::new(cx);
     gateway
         .change_domains(move |tx| {
@@ -77,6 +92,9 @@ pub(crate) async fn create(
                 return Err(Error::TooMany("Domain Names"));
             }
             DOMAIN_OWNERS.put(tx, &owner, &place.owner())?;
+            if let Some(store) = &store {
+                TRUST_STORES.put(tx, &place.of(&domain.name), store)?;
+            }
             Ok(DOMAINS.put(tx, &place.of(&domain.name), &domain)?)
         })
         .await?;
@@ -90,7 +108,7 @@ pub(crate) async fn get(
     req: GetDomainNameRequest,
 ) -> Result<GetDomainNameResponse> {
     let domain = gateway.store.read(|tx| find(tx, &DomainPlace::new(cx), &req.domain_name))?;
-    Ok(members!(GetDomainNameResponse, &domain, &cx.region))
+    Ok(members!(GetDomainNameResponse, gateway, &domain, &cx.region))
 }
 
 /// `GetDomainNames`.
@@ -103,7 +121,8 @@ pub(crate) async fn list(
     let (domains, next_token) = gateway.store.read(|tx| {
         page(&DOMAINS, tx, &place.key(), req.max_results.as_deref(), req.next_token.as_deref())
     })?;
-    let items = domains.iter().map(|domain| members!(DomainName, domain, &cx.region)).collect();
+    let shown = |domain| members!(DomainName, gateway, domain, &cx.region);
+    let items = domains.iter().map(shown).collect();
     Ok(GetDomainNamesResponse { items: Some(items), next_token })
 }
 
@@ -113,19 +132,36 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateDomainNameRequest,
 ) -> Result<UpdateDomainNameResponse> {
-    unbuilt("mutualTlsAuthentication", req.mutual_tls_authentication.is_some())?;
     let place = DomainPlace::new(cx);
+    let before = gateway.store.read(|tx| find(tx, &place, &req.domain_name))?;
+    let given = req.domain_name_configurations.as_deref();
+    let named = certificate(given, before.certificate.clone())?;
+    check_certificate(gateway, named.as_deref().filter(|_| given.is_some()), &before.name)?;
+    let given = req.mutual_tls_authentication;
+    let asked = truststore::asked(gateway, cx, given, before.mutual_tls.as_ref()).await?;
     let domain = gateway
         .change_domains(move |tx| {
             let mut domain = find(tx, &place, &req.domain_name)?;
             let given = req.domain_name_configurations.as_deref();
             domain.certificate = certificate(given, domain.certificate.take())?;
             domain.mode = mode(req.routing_mode.as_deref(), domain.mode)?;
-            DOMAINS.put(tx, &place.of(&domain.name), &domain)?;
+            let key = place.of(&domain.name);
+            match &asked {
+                Asked::AsBefore => {}
+                Asked::Without => {
+                    domain.mutual_tls = None;
+                    TRUST_STORES.delete(tx, &key)?;
+                }
+                Asked::With(record, store) => {
+                    domain.mutual_tls = Some(record.clone());
+                    TRUST_STORES.put(tx, &key, store)?;
+                }
+            }
+            DOMAINS.put(tx, &key, &domain)?;
             Ok(domain)
         })
         .await?;
-    Ok(members!(UpdateDomainNameResponse, &domain, &cx.region))
+    Ok(members!(UpdateDomainNameResponse, gateway, &domain, &cx.region))
 }
 
 /// `DeleteDomainName`, with its mappings and rules.
@@ -136,6 +172,7 @@ pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteDomainNameRequ
             let domain = find(tx, &place, &req.domain_name)?;
             let key = place.of(&domain.name);
             DOMAINS.delete(tx, &key)?;
+            TRUST_STORES.delete(tx, &key)?;
             DOMAIN_OWNERS.delete(tx, &Key::new([&domain.name]))?;
             for (mapping, _) in API_MAPPINGS.scan(tx, &key, None, usize::MAX)? {
                 API_MAPPINGS.delete(tx, &mapping)?;
@@ -243,6 +280,24 @@ fn certificate(
         return Err(Error::invalid("Invalid certificate ARN"));
     }
     Ok(arn.or(before))
+}
+
+/// Refuses a certificate of ours that is for other names.
+fn check_certificate(gateway: &Gateway, arn: Option<&str>, domain: &str) -> Result<()> {
+    let named = gateway.certificates.get().zip(arn).and_then(|(ours, arn)| ours.named(arn, domain));
+    match named {
+        Some(false) => Err(Error::invalid(
+            "The domain name to be created is not covered by the provided certificate.",
+        )),
+        Some(true) | None => Ok(()),
+    }
+}
+
+/// What the owner has to know: that clients of the domain will not accept what this server can show them.
+fn status_message(gateway: &Gateway, domain: &DomainRecord) -> Option<String> {
+    let ours = gateway.certificates.get()?;
+    let missing = !ours.covers(&domain.name);
+    missing.then(|| format!("No certificate of this server covers {}.", domain.name))
 }
 
 fn mode(text: Option<&str>, before: RoutingMode) -> Result<RoutingMode> {

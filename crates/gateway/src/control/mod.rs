@@ -19,6 +19,7 @@ pub(crate) mod routes;
 pub(crate) mod routing_rule;
 pub(crate) mod stage;
 pub(crate) mod tag;
+mod truststore;
 pub(crate) mod vpc_link;
 pub(crate) mod websocket;
 

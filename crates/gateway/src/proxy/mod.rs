@@ -73,6 +73,9 @@ pub struct ClientCert {
     pub serial: String,
     /// From when and until when it holds.
     pub validity: Validity,
+    /// The fingerprint of the trust store that proved it.
+    #[serde(skip)]
+    pub trust: Arc<str>,
 }
 
 /// From when and until when a certificate holds, such as `May 28 12:30:02 2019 GMT`.

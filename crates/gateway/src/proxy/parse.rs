@@ -10,7 +10,7 @@ use http::{Uri, header, request::Parts};
 
 use super::{Exchange, Refusal, Refused};
 use crate::{
-    Gateway,
+    ClientCert, Gateway,
     domain::{Domains, Led},
     limits::HEAD_BYTES_MAX,
     snapshot::StageSnapshot,
@@ -49,6 +49,8 @@ pub(crate) enum Form {
         stage: Option<String>,
         /// Where in the URI's path the rest begins.
         rest: usize,
+        /// Whether its clients have shown a certificate.
+        is_mutual: bool,
     },
 }
 
@@ -71,24 +73,38 @@ impl Gateway {
     /// `/_aws/execute-api/<api-id>/<stage>/…` (also without `/_aws`), or by the host of a domain. Whether the API exists
     /// is not asked here.
     pub fn claims(&self, parts: &Parts) -> Option<Target> {
-        by_host(parts).or_else(|| by_domain(&self.domains, parts)).or_else(|| by_path(&parts.uri))
+        self.claims_of(None, parts)
+    }
+
+    /// The same for a client that proved who it is. A domain with mutual TLS leads others nowhere.
+    pub fn claims_of(&self, client: Option<&ClientCert>, parts: &Parts) -> Option<Target> {
+        by_host(parts)
+            .or_else(|| by_domain(&self.domains, client, parts))
+            .or_else(|| by_path(&parts.uri))
     }
 }
 
-fn by_domain(domains: &Domains, parts: &Parts) -> Option<Target> {
+fn by_domain(domains: &Domains, client: Option<&ClientCert>, parts: &Parts) -> Option<Target> {
     let (host, _) = split_port(authority(parts)?);
     let domain_name = host.to_ascii_lowercase();
     let domain = domains.find(&domain_name)?;
-    Some(match domain.lead(parts) {
+    let is_mutual = domain.tls.trust.is_some();
+    Some(match domain.lead(parts).filter(|_| domain.admits(client)) {
         None => {
-            let form = Form::Domain { domain_name, base_path: String::new(), stage: None, rest: 0 };
+            let form = Form::Domain {
+                domain_name,
+                base_path: String::new(),
+                stage: None,
+                rest: 0,
+                is_mutual,
+            };
             Target { api_id: String::new(), form }
         }
         Some(Led { api, stage, base_path, rest }) => {
             let (base_path, stage) = (base_path.to_owned(), Some(stage.to_owned()));
             Target {
                 api_id: api.to_owned(),
-                form: Form::Domain { domain_name, base_path, stage, rest },
+                form: Form::Domain { domain_name, base_path, stage, rest, is_mutual },
             }
         }
     })
@@ -119,6 +135,11 @@ impl Target {
             Form::Host { domain_name } | Form::Domain { domain_name, .. } => domain_name.clone(),
             Form::Path { .. } => format!("{}.execute-api.localhost", self.api_id),
         }
+    }
+
+    /// Whether requests show the certificate of their client: those of a domain that asks for one.
+    pub fn shows_client(&self) -> bool {
+        matches!(self.form, Form::Domain { is_mutual: true, .. })
     }
 
     /// Whether the API is reached under the name that it was given, and not one of its owner's.

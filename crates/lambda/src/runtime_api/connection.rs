@@ -264,7 +264,7 @@ impl Connection {
         }
         let trailer = |name| body.trailer_named(name).map(str::to_owned);
         Ok(Some(Turn::Asked(Box::new(Asked {
-            error_type: trailer("lambda-runtime-function-error-type"),
+            error_type: trailer(super::stage::ERROR_TYPE),
             error_body: trailer("lambda-runtime-function-error-body"),
             head,
             body: arrived,

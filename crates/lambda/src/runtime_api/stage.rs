@@ -25,6 +25,8 @@ use crate::{
 
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const STREAMING: &[u8] = b"streaming";
+/// The trailer that says which failure ended an answer in pieces.
+pub(super) const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const RUNTIME: &str = "/2018-06-01/runtime/";
 const EXTENSION: &str = "/2020-01-01/extension/";
 const TELEMETRY: &str = "/2022-07-01/telemetry";
@@ -248,8 +250,8 @@ impl Stage {
         }
         let headers = &asked.head.headers;
         match headers.get(RESPONSE_MODE).map(|mode| mode.as_bytes()) {
+            _ if comes_in_pieces(headers) => self.streamed(asked),
             None => self.answered(Kind::Response, asked.body.clone()),
-            Some(STREAMING) => self.streamed(asked),
             Some(_) => {
                 let (kind, message) =
                     ("InvalidFunctionResponseMode", "Invalid function response mode");
@@ -266,7 +268,7 @@ impl Stage {
         self.runtime == Runtime::Running
             && head.method == Method::POST
             && call.and_then(|call| call.strip_suffix("/response")) == Some(&*current.request_id)
-            && head.headers.get(RESPONSE_MODE).is_some_and(|mode| mode.as_bytes() == STREAMING)
+            && comes_in_pieces(&head.headers)
     }
 
     /// A piece of such an answer; its request goes on.
@@ -357,6 +359,20 @@ impl Stage {
 fn too_large() -> Answer {
     let message = format!("Exceeded maximum allowed payload size ({RESPONSE_BYTES_MAX} bytes).");
     Answer::error(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &message)
+}
+
+/// Whether an answer is to be passed on while it comes. Most clients say so. AWS's for Go does not: what a handler gives
+/// it to read from comes without a length, with trailers for a failure, and as anything but JSON, which is how it sends values.
+fn comes_in_pieces(headers: &HeaderMap) -> bool {
+    if let Some(mode) = headers.get(RESPONSE_MODE) {
+        return mode.as_bytes() == STREAMING;
+    }
+    let is_json = headers.get(header::CONTENT_TYPE).is_none_or(|kind| kind == "application/json");
+    let trailers = headers.get(header::TRAILER).and_then(|names| names.to_str().ok());
+    let may_fail = trailers.is_some_and(|names| {
+        names.split(',').any(|name| name.trim().eq_ignore_ascii_case(ERROR_TYPE))
+    });
+    !is_json && may_fail && !headers.contains_key(header::CONTENT_LENGTH)
 }
 
 /// The error document in the trailers of a streamed answer whose handler failed on the way: base64 of JSON.

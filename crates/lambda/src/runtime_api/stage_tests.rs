@@ -296,6 +296,29 @@ fn an_answer_in_pieces() {
 }
 
 #[test]
+fn an_answer_in_pieces_that_does_not_say_so() {
+    let trailer =
+        ("trailer", "Lambda-Runtime-Function-Error-Body, Lambda-Runtime-Function-Error-Type");
+    let bytes = ("content-type", "application/octet-stream");
+    let line = format!("POST {RUNTIME}/invocation/a/response");
+    let mut stage = stage();
+    ask(&mut stage, &format!("GET {RUNTIME}/invocation/next"));
+    offer(&mut stage, "a");
+    stage.take_invocation().unwrap();
+    for (headers, expected) in [
+        (vec![trailer, bytes], true),
+        (vec![bytes], false),
+        (vec![trailer], false),
+        (vec![trailer, ("content-type", "application/json")], false),
+        (vec![trailer, bytes, ("content-length", "3")], false),
+        (vec![trailer, bytes, (RESPONSE_MODE, "other")], false),
+    ] {
+        let head = asked(&line, &headers, Arrived::TooLarge).head;
+        assert_eq!(stage.is_stream(&head), expected, "{headers:?}");
+    }
+}
+
+#[test]
 fn answers_in_pieces_that_fail() {
     for (body, expected) in [
         (&b""[..], vec![Kind::Error]),

@@ -99,6 +99,9 @@ async fn serve_on(
     let mut running = Running::start(ground).await?;
     let server = Arc::clone(running.server());
     let sandboxes = server.sandboxes.clone();
+    if let Some(url) = server.tls_url() {
+        output::print(&format!("Gatemill speaks TLS at {url}\n"))?;
+    }
     output::print(&format!("Gatemill is ready at {}\n", server.url()))?;
     if let Some(credentials) = running.take_new_credentials() {
         output::print(&first_words(&server, &credentials))?;

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use lambda_runtime::{Context, Diagnostic, LambdaEvent, service_fn};
+use lambda_runtime::{
+    Context, Diagnostic, FunctionResponse, LambdaEvent, service_fn,
+    streaming::{Body, Response, channel},
+};
 use serde_json::{Value, json};
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
@@ -22,7 +25,31 @@ impl From<NoLuck> for Diagnostic {
     }
 }
 
-async fn handle(event: LambdaEvent<Value>) -> Result<Value, NoLuck> {
+type Answer = FunctionResponse<Value, Body>;
+
+async fn handle(event: LambdaEvent<Value>) -> Result<Answer, NoLuck> {
+    if event.payload["do"] == "stream" {
+        let size = event.payload["size"].as_u64().unwrap_or_default();
+        return Ok(FunctionResponse::StreamingResponse(Response::from(stream(size))));
+    }
+    act(event).await.map(FunctionResponse::BufferedResponse)
+}
+
+fn stream(size: u64) -> Body {
+    let (mut sender, body) = channel();
+    tokio::spawn(async move {
+        let mut sent = sender.send_data("first ".into()).await;
+        for _ in 0..size.div_ceil(1 << 16) {
+            if sent.is_err() {
+                return;
+            }
+            sent = sender.send_data(vec![b'x'; 1 << 16].into()).await;
+        }
+    });
+    body
+}
+
+async fn act(event: LambdaEvent<Value>) -> Result<Value, NoLuck> {
     let (event, context) = event.into_parts();
     let number = |name: &str| event[name].as_f64().unwrap_or_default();
     Ok(match event["do"].as_str().unwrap_or_default() {
