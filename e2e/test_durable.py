@@ -275,6 +275,48 @@ def test_executions_are_paused_stopped_and_deleted(durable):
     assert until(gone, "it was not removed") == "ResourceNotFoundException"
 
 
+def waits_for_its_callback(functions, name, qualifier):
+    """Begins an execution that waits until somebody calls back: its ARN and the callback."""
+    functions.invoke(FunctionName=name, Qualifier=qualifier, InvocationType="Event", Payload=json.dumps({"do": "callback", "timeout": 300}))
+
+    def found():
+        for one in functions.list_durable_executions_by_function(FunctionName=name, Qualifier=qualifier, Statuses=["RUNNING"])["DurableExecutions"]:
+            for event in history(functions, one["DurableExecutionArn"]):
+                if event["EventType"] == "CallbackStarted":
+                    return one["DurableExecutionArn"], event["CallbackStartedDetails"]["CallbackId"]
+        return None
+    return until(found, "no callback was started")
+
+
+def test_what_is_deleted_runs_its_executions_to_their_end(durable, code, name):
+    create(durable, name, code, PYTHON, Timeout=60, MemorySize=512, Publish=True,
+           DurableConfig={"ExecutionTimeout": 300, "RetentionPeriodInDays": 3})
+
+    def gone(**more):
+        try:
+            durable.get_function(FunctionName=name, **more)
+            return None
+        except durable.exceptions.ResourceNotFoundException:
+            return True
+
+    for more, qualifier in (({"Qualifier": "1"}, "1"), ({}, "$LATEST")):
+        arn, callback = waits_for_its_callback(durable, name, qualifier)
+        assert durable.delete_function(FunctionName=name, **more)["StatusCode"] == 202
+        state = durable.get_function(FunctionName=name, **more)["Configuration"]
+        assert (state["State"], state["StateReasonCode"]) == ("Deleting", "DrainingDurableExecutions")
+        with pytest.raises(ClientError) as error:
+            durable.invoke(FunctionName=name, Qualifier=qualifier, InvocationType="Event", Payload=json.dumps({"do": "steps", "n": 1}))
+        assert code_of(error) == "ResourceConflictException" and "Deleting" in str(error.value)
+        # It is not over yet, so it is still there, and its execution goes on with the code that it began with.
+        assert not gone(**more)
+        durable.send_durable_execution_callback_success(CallbackId=callback, Result=b'"yes"')
+        until(lambda: gone(**more), "it was not removed")
+        execution = durable.get_durable_execution(DurableExecutionArn=arn)
+        assert (execution["Status"], json.loads(execution["Result"])) == ("SUCCEEDED", {"approved": '"yes"'})
+    create(durable, name, code, PYTHON, DurableConfig={"ExecutionTimeout": 300}, wait=False)
+    assert durable.delete_function(FunctionName=name)["StatusCode"] == 204
+
+
 def test_refusals(durable):
     for arguments, text in [
         (dict(FunctionName="durable"), "You cannot invoke a durable function using an unqualified ARN."),
@@ -296,10 +338,11 @@ def test_refusals(durable):
     with pytest.raises(ClientError) as error:
         durable.update_function_configuration(FunctionName="plain", DurableConfig={"ExecutionTimeout": 60})
     assert code_of(error) == "InvalidParameterValueException"
-    with pytest.raises(ClientError) as error:
-        queue = "arn:aws:sqs:us-east-1:000000000000:dead"
-        durable.update_function_configuration(FunctionName="durable", DeadLetterConfig={"TargetArn": queue})
-    assert code_of(error) == "NotImplementedException"
+    for given, code in [({"DestinationConfig": {"OnFailure": {"Destination": "arn:aws:sqs:us-east-1:000000000000:q"}}}, "InvalidParameterValueException"),
+                        ({"MaximumRetryAttempts": 1}, "NotImplementedException")]:
+        with pytest.raises(ClientError) as error:
+            durable.put_function_event_invoke_config(FunctionName="durable", **given)
+        assert code_of(error) == code
     assert durable.get_function_configuration(FunctionName="durable")["DurableConfig"]["ExecutionTimeout"] == 300
 
 

@@ -230,6 +230,29 @@ def test_dead_letters_go_to_the_queue_of_the_function(functions, name, python, q
             functions.update_function_configuration(FunctionName=name, DeadLetterConfig={"TargetArn": bad})
 
 
+def test_an_execution_that_fails_goes_to_the_dead_letter_queue_of_its_function(functions, name, python, queue):
+    """A durable function without an SDK: what it returns is what AWS's would."""
+    code = package(app__py='''
+import json
+
+def handler(event, context):
+    given = json.loads(event["InitialExecutionState"]["Operations"][0]["ExecutionDetails"]["InputPayload"])
+    if given["fail"]:
+        return {"Status": "FAILED", "Error": {"ErrorType": "Refused", "ErrorMessage": given["fail"]}}
+    return {"Status": "SUCCEEDED", "Result": "1"}
+''')
+    create(functions, name, code, python, DeadLetterConfig={"TargetArn": queue.arn}, DurableConfig={"ExecutionTimeout": 60})
+    latest = {"Qualifier": "$LATEST"}
+    # Neither one that succeeded nor one that somebody waits for is a dead letter.
+    send(functions, name, {"fail": ""}, **latest)
+    functions.invoke(FunctionName=name, Payload=json.dumps({"fail": "its caller reads it"}), **latest)
+    request_id = send(functions, name, {"fail": "no way"}, **latest)
+    message, = queue.receive()
+    assert json.loads(message["Body"]) == {"fail": "no way"}
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes == {"RequestID": request_id, "ErrorCode": "200", "ErrorMessage": "no way"}
+
+
 def test_a_reserve_of_nothing_settles_events_at_once(functions, another, queue):
     functions.put_function_event_invoke_config(FunctionName=another, DestinationConfig={"OnFailure": {"Destination": queue.arn}})
     functions.put_function_concurrency(FunctionName=another, ReservedConcurrentExecutions=0)

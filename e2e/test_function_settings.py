@@ -175,6 +175,12 @@ def test_what_nothing_enforces_is_shown_where_the_operator_wants_it(python, name
     file_systems = [{"Arn": "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0", "LocalMountPath": "/mnt/x"}]
     key = "arn:aws:kms:us-east-1:000000000000:key/k"
     made = create(functions, name, CODE, python, VpcConfig=vpc, FileSystemConfigs=file_systems, KMSKeyArn=key)
+    # The key of the code comes with the code and goes with it.
+    shown = lambda: functions.get_function(FunctionName=name)["Code"].get("SourceKMSKeyArn")
+    for given, seen in (({"SourceKMSKeyArn": key}, key), ({}, None)):
+        functions.update_function_code(FunctionName=name, ZipFile=CODE, **given)
+        functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+        assert shown() == seen
     assert made["VpcConfig"] == {**vpc, "VpcId": "", "Ipv6AllowedForDualStack": False}
     assert (made["FileSystemConfigs"], made["KMSKeyArn"]) == (file_systems, key)
     assert "has no effect here" in server.log()

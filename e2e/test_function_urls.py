@@ -45,12 +45,12 @@ FORBIDDEN = {"Message": "Forbidden. For troubleshooting Function URL authorizati
                         "https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"}
 
 
-def permit(functions, name, auth="NONE", principal="*"):
+def permit(functions, name, auth="NONE", principal="*", **more):
     """What callers need since October 2025: both actions."""
     functions.add_permission(FunctionName=name, StatementId="FunctionURLAllowPublicAccess", Principal=principal,
-                             Action="lambda:InvokeFunctionUrl", FunctionUrlAuthType=auth)
+                             Action="lambda:InvokeFunctionUrl", FunctionUrlAuthType=auth, **more)
     functions.add_permission(FunctionName=name, StatementId="FunctionURLInvokeAllowPublicAccess", Principal=principal,
-                             Action="lambda:InvokeFunction", InvokedViaFunctionUrl=True)
+                             Action="lambda:InvokeFunction", InvokedViaFunctionUrl=True, **more)
 
 
 def send(server, url, method="GET", path="/", headers=None, body=None):
@@ -121,6 +121,39 @@ def test_the_life_of_a_configuration(server, functions, python, name):
     functions.delete_function(FunctionName=name)
     answer = send(server, again)
     assert (answer.status, answer.read()) == (403, b'{"Message":null}')
+
+
+def test_an_alias_has_a_url_of_its_own(server, functions, python, name):
+    create(functions, name, package(app__py="def handler(event, context): return context.invoked_function_arn + ' ' + context.function_version\n"),
+           python, Publish=True)
+    arn = functions.get_function(FunctionName=name)["Configuration"]["FunctionArn"]
+    refused("ResourceNotFoundException", "Function does not exist", functions.create_function_url_config, FunctionName=name,
+            Qualifier="live", AuthType="NONE")
+    functions.create_alias(FunctionName=name, Name="live", FunctionVersion="1")
+    made = functions.create_function_url_config(FunctionName=name, Qualifier="live", AuthType="NONE")
+    own = functions.create_function_url_config(FunctionName=name, AuthType="NONE")
+    assert made["FunctionArn"] == f"{arn}:live" and own["FunctionArn"] == arn and made["FunctionUrl"] != own["FunctionUrl"]
+    refused("ResourceConflictException", f"[functionArn = {arn}:live]", functions.create_function_url_config,
+            FunctionName=f"{name}:live", AuthType="NONE")
+    assert functions.get_function_url_config(FunctionName=name, Qualifier="live")["FunctionUrl"] == made["FunctionUrl"]
+    pages = functions.get_paginator("list_function_url_configs").paginate(FunctionName=name, PaginationConfig={"PageSize": 1})
+    listed = {one["FunctionArn"]: one["FunctionUrl"] for page in pages for one in page["FunctionUrlConfigs"]}
+    assert listed == {arn: own["FunctionUrl"], f"{arn}:live": made["FunctionUrl"]}
+    # Each has the policy of what it belongs to.
+    permit(functions, name)
+    assert send(server, own["FunctionUrl"]).read() == f"{arn} $LATEST".encode()
+    assert send(server, made["FunctionUrl"]).status == 403
+    permit(functions, name, Qualifier="live")
+    assert send(server, made["FunctionUrl"]).read() == f"{arn}:live 1".encode()
+    assert functions.update_function_url_config(FunctionName=name, Qualifier="live", AuthType="AWS_IAM")["AuthType"] == "AWS_IAM"
+    assert send(server, made["FunctionUrl"]).status == 403 and send(server, own["FunctionUrl"]).status == 200
+    functions.update_function_url_config(FunctionName=name, Qualifier="live", AuthType="NONE")
+    # What outlives its alias lets nobody in.
+    functions.delete_alias(FunctionName=name, Name="live")
+    assert send(server, made["FunctionUrl"]).status == 403
+    functions.delete_function_url_config(FunctionName=name, Qualifier="live")
+    refused("ResourceNotFoundException", "", functions.get_function_url_config, FunctionName=name, Qualifier="live")
+    assert send(server, own["FunctionUrl"]).status == 200
 
 
 def test_what_is_refused(functions, echo):

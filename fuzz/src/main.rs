@@ -8,12 +8,13 @@ use std::sync::LazyLock;
 use gatemill_gateway::fuzzing as gateway;
 use gatemill_image::fuzzing as image;
 use gatemill_lambda::fuzzing as lambda;
+use gatemill_template::fuzzing as template;
 use libfuzzer_sys::fuzz_target;
 
 /// Something that takes bytes, and panics when it finds a fault.
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 13] = [
+const TARGETS: [(&str, Target); 14] = [
     ("arn", open::references),
     ("frame", lambda::frame),
     ("http1", lambda::http1),
@@ -24,6 +25,7 @@ const TARGETS: [(&str, Target); 13] = [
     ("routes", gateway::routes),
     ("sigv4", open::sigv4),
     ("tar", image::tar),
+    ("template", template::template),
     ("unpack", image::unpack),
     ("uri", gateway::uri),
     ("zip", lambda::zip),

@@ -37,6 +37,9 @@ pub enum Error {
     /// No model of this id.
     #[error("Invalid Model identifier specified {0}")]
     NoSuchModel(String),
+    /// A route does not ask for this parameter.
+    #[error("Invalid RequestParameter identifier specified {0}")]
+    NoSuchRequestParameter(String),
     /// A response with this key is there.
     #[error("{what} with key {key} already exists")]
     ResponseExists {
@@ -168,6 +171,7 @@ impl From<Error> for ApiError {
             | Error::NoSuchRouteResponse(_)
             | Error::NoSuchIntegrationResponse(_)
             | Error::NoSuchModel(_)
+            | Error::NoSuchRequestParameter(_)
             | Error::NoSuchResource(_) => &aws::NOT_FOUND_EXCEPTION,
             Error::RouteExists(_)
             | Error::StageExists

@@ -7,6 +7,7 @@
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
 //! | [`access_log`], [`usage`], `measure` | the lines, the counts and the measurements that requests leave behind |
 //! | `domain` | which API a domain leads to |
+//! | `schema` | models: the JSON schemas that messages are checked by |
 //! | `trust`, `client_cert` | mutual TLS: whom the clients of a domain have to be known to, and who they are |
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
@@ -34,6 +35,7 @@ mod mapping;
 mod measure;
 pub mod proxy;
 mod record;
+mod schema;
 mod snapshot;
 mod trie;
 mod trust;

@@ -160,3 +160,9 @@ pub const RULE_PRIORITY_MAX: i32 = 1_000_000;
 pub const MAPPING_KEY_MAX: usize = 300;
 /// The bytes of a message that count as one: AWS's price list has 32 KB.
 pub const MESSAGE_UNIT_BYTES: usize = 32 * 1024;
+/// Schemas that one model's schema may be made of, those of the models that it refers to included.
+pub const SCHEMA_NODES_MAX: usize = 10_000;
+/// Schemas that are asked of one message: about 10 ms of one core.
+pub const SCHEMA_STEPS_MAX: usize = 100_000;
+/// How deep schemas may stand in each other, and how deep the check of a message may go; it bounds the stack.
+pub const SCHEMA_DEPTH_MAX: usize = 128;

@@ -458,6 +458,15 @@ pub(crate) struct WebSocketRoute {
     pub(crate) response_selection: Option<String>,
     /// Its route responses: at most one, `$default`.
     pub(crate) responses: Vec<RouteResponseRecord>,
+    /// Chooses the model that a message has to fit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) model_selection: Option<String>,
+    /// Names of models, by what chooses them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) request_models: BTreeMap<String, String>,
+    /// From `route.request.{header,querystring}.name` to whether a handshake needs it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) request_parameters: BTreeMap<String, bool>,
 }
 
 /// What makes a route answer.
@@ -478,6 +487,17 @@ pub(crate) struct WebSocketIntegration {
     pub(crate) template_selection: Option<String>,
     pub(crate) passthrough: Passthrough,
     pub(crate) responses: Vec<IntegrationResponseRecord>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content_handling: Option<ContentHandling>,
+}
+
+/// What happens to a body between the client and the integration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ContentHandling {
+    /// It is base 64, and is decoded.
+    ToBinary,
+    /// It is text, and what is no UTF-8 in it is replaced.
+    ToText,
 }
 
 /// What happens to a message that no request template is for.
@@ -500,6 +520,11 @@ pub(crate) struct IntegrationResponseRecord {
     pub(crate) key: String,
     pub(crate) templates: BTreeMap<String, String>,
     pub(crate) template_selection: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) content_handling: Option<ContentHandling>,
+    /// From `route.response.header.name` to an expression.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) parameters: BTreeMap<String, String>,
 }
 
 /// A model: a JSON schema under a name.

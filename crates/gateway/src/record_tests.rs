@@ -270,8 +270,11 @@ fn what_websocket_apis_have() {
         model_selection: None,
         models: None,
     };
-    let own =
-        WebSocketRoute { response_selection: Some(text("$default")), responses: vec![response] };
+    let own = WebSocketRoute {
+        response_selection: Some(text("$default")),
+        responses: vec![response],
+        ..WebSocketRoute::default()
+    };
     let route = RouteRecord { websocket: Some(own), ..route() };
     let ending = r#","websocket":{"response_selection":"$default","responses":[{"id":"x","key":"$default","model_selection":null,"models":null}]}}"#;
     check(&route, &format!("{}{ending}", ROUTE.trim_end_matches('}')));
@@ -280,7 +283,7 @@ fn what_websocket_apis_have() {
         id: text("x"),
         key: text("200"),
         templates: map(),
-        template_selection: None,
+        ..IntegrationResponseRecord::default()
     };
     let own = WebSocketIntegration {
         request_parameters: map(),
@@ -288,6 +291,7 @@ fn what_websocket_apis_have() {
         template_selection: Some(text("t")),
         passthrough: Passthrough::Never,
         responses: vec![response],
+        content_handling: None,
     };
     let kind = IntegrationKind::Mock;
     let integration = IntegrationRecord { kind, websocket: Some(own), ..integration() };

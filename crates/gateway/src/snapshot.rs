@@ -23,13 +23,17 @@ use crate::{
     },
     record::{
         APIS, ApiKey, Authorization, AuthorizationKind, AuthorizerRecord, DEPLOYMENTS,
-        IntegrationKind, IntegrationRecord, OWNERS, PayloadFormat, RouteRecord, RouteSettings,
-        STAGES, Settings, StageRecord, VERSIONS, VPC_LINKS, Version, WebSocketSettings,
+        IntegrationKind, IntegrationRecord, ModelRecord, OWNERS, PayloadFormat, RouteRecord,
+        RouteSettings, STAGES, Settings, StageRecord, VERSIONS, VPC_LINKS, Version,
+        WebSocketSettings,
     },
     trie::{RouteKey, Trie},
     uri::{UriTemplate, substitute},
     usage::{Counters, Metered, Usage},
-    websocket::snapshot::{self as websocket, Surroundings, WebSocketStage},
+    websocket::{
+        snapshot::{self as websocket, Surroundings, WebSocketStage},
+        validate,
+    },
 };
 use gatemill_meter::Subject;
 
@@ -196,6 +200,7 @@ struct Shown<'v> {
     routes: Vec<&'v RouteRecord>,
     integrations: BTreeMap<&'v str, &'v IntegrationRecord>,
     authorizers: Vec<&'v AuthorizerRecord>,
+    models: Vec<&'v ModelRecord>,
 }
 
 /// The newest version of each thing that is not newer than the revision. The rows come ordered by thing, then by
@@ -217,7 +222,8 @@ fn shown(versions: &[(Key, Version)], revision: u64) -> Shown<'_> {
                 shown.integrations.insert(&integration.id, integration);
             }
             Some((_, Version::Authorizer(authorizer))) => shown.authorizers.push(authorizer),
-            Some((_, Version::Model(_) | Version::Removed)) | None => {}
+            Some((_, Version::Model(model))) => shown.models.push(model),
+            Some((_, Version::Removed)) | None => {}
         }
     }
     shown
@@ -338,6 +344,8 @@ fn compile_websocket(
             Some((*id, Arc::new(websocket::integration(record, own, &stage.variables))))
         })
         .collect();
+    let schemas = validate::schemas(&shown.routes, &shown.models);
+    let schemas = &schemas;
     let mut compiled = WebSocketStage::new(settings);
     for record in &shown.routes {
         let had = before.and_then(|before| before.routes.get(&record.key)?.bucket.as_ref());
@@ -347,7 +355,7 @@ fn compile_websocket(
         let settings = stage.route_settings.get(&record.key);
         let measured = settings.unwrap_or(&stage.default_settings).metrics;
         let stage = &stage.name;
-        let around = Surroundings { at, stage, integration, bucket, access, measured };
+        let around = Surroundings { at, stage, integration, bucket, access, schemas, measured };
         compiled.insert(record, around);
     }
     compiled

@@ -29,6 +29,8 @@ pub(crate) const USAGE: Table<UsageRecord> = Table::new("lambda-usage");
 pub(crate) const VERSIONS: Table<VersionRecord> = Table::new("lambda-versions");
 /// Versions that wait for the worker that settles them, by the same keys.
 pub(crate) const VERSION_WORK: Table<Mark> = Table::new("lambda-version-work");
+/// Functions, and versions by their number, that are deleted as soon as their durable executions are over.
+pub(crate) const DRAINING: Table<Mark> = Table::new("lambda-draining");
 /// The last version number that a function gave, by account, region and name. Outlives the function: numbers are
 /// never given again.
 pub(crate) const VERSION_NUMBERS: Table<NumberRecord> = Table::new("lambda-version-numbers");
@@ -56,6 +58,9 @@ pub(crate) struct FunctionRecord {
     pub(crate) last_modified_ms: i64,
     #[serde(default)]
     pub(crate) tags: BTreeMap<String, String>,
+    /// Whether it is deleted as soon as its durable executions are over ([`DRAINING`]).
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) draining: bool,
 }
 
 impl Record for FunctionRecord {
@@ -73,6 +78,9 @@ pub(crate) struct VersionRecord {
     pub(crate) last_modified_ms: i64,
     /// The description that `$LATEST` had: another one there makes a new version.
     pub(crate) latest_description: String,
+    /// Whether it is deleted as soon as its durable executions are over ([`DRAINING`]).
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub(crate) draining: bool,
 }
 
 impl Record for VersionRecord {
@@ -195,6 +203,9 @@ pub(crate) struct Unenforced {
     pub(crate) file_systems: Vec<FileSystem>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) kms_key_arn: Option<String>,
+    /// The key of the code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) source_kms_key_arn: Option<String>,
 }
 
 /// A VPC that a function shall be connected to.

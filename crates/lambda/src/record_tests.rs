@@ -35,6 +35,7 @@ fn function() -> FunctionRecord {
         revision_id: "7a3f6c1e-0000-4000-8000-000000000002".into(),
         last_modified_ms: 1_795_379_214_123,
         tags: [("k".to_owned(), "v".to_owned())].into(),
+        draining: false,
     }
 }
 
@@ -85,6 +86,7 @@ fn versions() {
         revision_id,
         last_modified_ms,
         latest_description: "e".into(),
+        draining: false,
     };
     let bytes = encode(&version).unwrap();
     let text = FUNCTION_V1
@@ -92,6 +94,11 @@ fn versions() {
         .replace(r#""tags":{"k":"v"}"#, r#""latest_description":"e""#);
     assert_eq!(bytes, golden(&text));
     assert_eq!(decode::<VersionRecord>(&bytes).unwrap(), version);
+    let draining = VersionRecord { draining: true, ..version };
+    let text =
+        text.replace(r#""latest_description":"e""#, r#""latest_description":"e","draining":true"#);
+    assert_eq!(encode(&draining).unwrap(), golden(&text));
+    assert_eq!(decode::<VersionRecord>(&golden(&text)).unwrap(), draining);
     assert_eq!(encode(&NumberRecord { last: 7 }).unwrap(), golden(r#"{"last":7}"#));
 }
 
@@ -126,6 +133,7 @@ fn a_version_is_still_what_latest_is() {
         revision_id: "r".into(),
         last_modified_ms: 1,
         latest_description: latest.description.clone(),
+        draining: false,
     };
     assert!(version.is_still(&latest));
     assert!(!version.is_still(&Configuration { description: "new".into(), ..latest.clone() }));

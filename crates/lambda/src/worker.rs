@@ -44,13 +44,14 @@ impl std::fmt::Debug for Worker {
 }
 
 pub(crate) fn all(lambda: &Arc<Lambda>) -> Vec<Worker> {
-    let [a, b, c, d, e, f, g, h, i, j, k, l] = std::array::from_fn(|_| Arc::clone(lambda));
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m] = std::array::from_fn(|_| Arc::clone(lambda));
     vec![
         Worker { name: "lambda-deployments", future: Box::pin(deployments(a)) },
         Worker { name: "lambda-versions", future: Box::pin(version_worker::run(e)) },
         Worker { name: "lambda-provisioned", future: Box::pin(provisioned_worker::run(f)) },
         Worker { name: "lambda-durable", future: Box::pin(durable::driver::run(i)) },
         Worker { name: "lambda-durable-chained", future: Box::pin(durable::chained::run(j)) },
+        Worker { name: "lambda-durable-drain", future: Box::pin(durable::drain::run(m)) },
         Worker { name: "lambda-environments", future: Box::pin(environments(b)) },
         Worker {
             name: "lambda-freezer",

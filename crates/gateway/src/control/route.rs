@@ -1,8 +1,11 @@
 //! The family of routes.
 
+use std::collections::BTreeMap;
+
 use gatemill_api::apigatewayv2::{
     CreateRouteRequest, CreateRouteResult, DeleteRouteRequest, GetRouteRequest, GetRouteResult,
-    GetRoutesRequest, GetRoutesResponse, Route, UpdateRouteRequest, UpdateRouteResult,
+    GetRoutesRequest, GetRoutesResponse, ParameterConstraints, Route, UpdateRouteRequest,
+    UpdateRouteResult,
 };
 use gatemill_store::Reader;
 use gatemill_wire::Cx;
@@ -20,7 +23,7 @@ use crate::{
     limits::{ROUTE_KEY_MAX, ROUTES_PER_API_MAX},
     record::{
         ApiKey, Authorization, INTEGRATIONS, IdRecord, ROUTE_KEYS, ROUTE_TARGETS, ROUTES,
-        RouteRecord, Version,
+        RouteRecord, Version, WebSocketRoute,
     },
     trie::RouteKey,
 };
@@ -36,10 +39,17 @@ macro_rules! members {
                 .filter(|scopes| !scopes.is_empty()),
             authorization_type: Some(authorizer::kind_text(record.authorization.kind).to_owned()),
             authorizer_id: record.authorization.authorizer.clone(),
-            model_selection_expression: None,
+            model_selection_expression: record
+                .websocket
+                .as_ref()
+                .and_then(|own| own.model_selection.clone()),
             operation_name: record.operation_name.clone(),
-            request_models: None,
-            request_parameters: None,
+            request_models: record
+                .websocket
+                .as_ref()
+                .map(|own| own.request_models.clone())
+                .filter(|models| !models.is_empty()),
+            request_parameters: parameters(record.websocket.as_ref()),
             route_id: Some(record.id.clone()),
             route_key: record.key.clone().into(),
             route_response_selection_expression: record
@@ -49,6 +59,17 @@ macro_rules! members {
             target: record.integration.as_ref().map(|id| format!("integrations/{id}")),
         }
     }};
+}
+
+/// What a route of a WebSocket API asks of handshakes, as it is on the wire.
+pub(crate) fn parameters(
+    own: Option<&WebSocketRoute>,
+) -> Option<BTreeMap<String, ParameterConstraints>> {
+    let parameters = own?.request_parameters.iter();
+    let constraints = |required: &bool| ParameterConstraints { required: Some(*required) };
+    let parameters: BTreeMap<_, _> =
+        parameters.map(|(name, required)| (name.clone(), constraints(required))).collect();
+    (!parameters.is_empty()).then_some(parameters)
 }
 
 /// `CreateRoute`.

@@ -8,7 +8,7 @@ use crate::{
     control::{
         api, api_mapping, authorizer, cors, deployment, domain, integration, route, routing_rule,
         stage, tag, vpc_link,
-        websocket::{integration_response, model, route_response},
+        websocket::{integration_response, model, route as ws_route, route_response},
     },
 };
 
@@ -26,6 +26,7 @@ pub fn table() -> Table<Gateway, Error> {
         .on::<aws::GetRoutes>(route::list)
         .on::<aws::UpdateRoute>(route::update)
         .on::<aws::DeleteRoute>(route::delete)
+        .on::<aws::DeleteRouteRequestParameter>(ws_route::delete_request_parameter)
         .on::<aws::CreateIntegration>(integration::create)
         .on::<aws::GetIntegration>(integration::get)
         .on::<aws::GetIntegrations>(integration::list)

@@ -4,6 +4,7 @@
 use std::{borrow::Cow, collections::BTreeMap, sync::OnceLock};
 
 use bytes::Bytes;
+use gatemill_template::{Input, Overrides, Scope};
 use gatemill_wire::{
     Timestamp,
     payload::{event::multi_query, headers::EventHeaders},
@@ -104,8 +105,22 @@ impl<'a> Happening<'a> {
             let found = headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
             return found.and_then(|(_, values)| values.last()).cloned().unwrap_or_default().into();
         }
-        let Some(name) = name.strip_prefix("request.querystring.") else { return String::new() };
-        percent::query_pairs(query).filter(|(key, _)| key == name).last().unwrap_or_default().1
+        if let Some(name) = name.strip_prefix("request.multivalueheader.") {
+            let found = headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name));
+            return found.map(|(_, values)| values.join(",")).unwrap_or_default();
+        }
+        let (is_multi, name) = match name.strip_prefix("request.querystring.") {
+            Some(name) => (false, name),
+            None => match name.strip_prefix("request.multivaluequerystring.") {
+                Some(name) => (true, name),
+                None => return String::new(),
+            },
+        };
+        let mut values = percent::query_pairs(query).filter(|(key, _)| key == name);
+        match is_multi {
+            false => values.last().unwrap_or_default().1,
+            true => values.by_ref().map(|(_, value)| value).collect::<Vec<_>>().join(","),
+        }
     }
 
     fn context(&self, name: &str) -> Option<String> {
@@ -123,8 +138,32 @@ impl<'a> Happening<'a> {
         })
     }
 
-    fn json(&self) -> Option<&Value> {
+    /// The body as JSON, if it is.
+    pub(crate) fn json(&self) -> Option<&Value> {
         self.json.get_or_init(|| serde_json::from_str(self.body()).ok()).as_ref()
+    }
+
+    /// What a template of this sees, with the body that it is about.
+    pub(crate) fn scope<'s>(&'s self, body: &'s str, overrides: Overrides) -> Scope<'s> {
+        let (mut header, mut querystring) = (Vec::new(), Vec::new());
+        if let What::Connect { headers, query } = &self.what {
+            let named = headers.iter().map(|(name, values)| (cased(name).to_owned(), last(values)));
+            header.extend(named);
+            querystring.extend(percent::query_pairs(query));
+        }
+        let context = match serde_json::to_value(self.request_context()) {
+            Ok(Value::Object(mut context)) => {
+                context.insert("accountId".to_owned(), self.peer.account.clone().into());
+                context
+            }
+            Ok(_) | Err(_) => Map::new(),
+        };
+        Scope {
+            input: Input { body, path: Vec::new(), querystring, header },
+            context,
+            stage_variables: Some(self.variables),
+            overrides,
+        }
     }
 
     fn event_type(&self) -> &'static str {

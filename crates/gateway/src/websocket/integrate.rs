@@ -2,25 +2,23 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use gatemill_wire::{RequestId, percent};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
+use gatemill_wire::RequestId;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use http_body_util::{BodyExt as _, Limited};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
     happening::{Answered, Happening, What},
-    mapping::Place,
-    select::KeyPattern,
+    request::{self, Outgoing, http_request, outgoing},
+    respond::respond,
     snapshot::{Integration, Route, To},
-    template::{Rendered, Templates},
 };
 use crate::{
     Gateway,
     functions::{Answer, Call, CallError, FunctionTarget},
     limits::MESSAGE_BYTES_MAX,
     proxy::upstream::Failure,
-    record::Passthrough,
     snapshot::StageSnapshot,
 };
 
@@ -42,7 +40,7 @@ pub(super) struct Failed {
     pub(super) is_throttled: bool,
 }
 
-fn failed(status: u16, why: impl Into<String>) -> Failed {
+pub(super) fn failed(status: u16, why: impl Into<String>) -> Failed {
     Failed { why: why.into(), status, is_throttled: false }
 }
 
@@ -160,7 +158,7 @@ async fn called(
     function: &FunctionTarget,
     happening: &Happening<'_>,
 ) -> Result<Reply, Failed> {
-    let body = outgoing(integration, happening)?;
+    let Outgoing { body, overrides, .. } = outgoing(integration, happening)?;
     let payload = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
     if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
         return Err(failed(400, "what the function would be called with is no JSON"));
@@ -172,7 +170,7 @@ async fn called(
     let headers = HeaderMap::new();
     let answered = Answered { status: 200, headers: &headers, body: &answer.payload };
     let by = answered.lookup("integration.response.body.errorMessage").unwrap_or_default();
-    respond(integration, happening, &answered, &by)
+    respond(integration, happening, &answered, &by, overrides)
 }
 
 async fn invoke(
@@ -207,7 +205,8 @@ async fn asked_by_http(
     integration: &Integration,
     happening: &Happening<'_>,
 ) -> Result<Reply, Failed> {
-    let request = http_request(integration, happening)?;
+    let outgoing = outgoing(integration, happening)?;
+    let request = http_request(integration, happening, &outgoing)?;
     let response = gateway.upstream.send(request).await.map_err(|failure| match failure {
         Failure::Forbidden => failed(500, failure.to_string()),
         Failure::Unreachable(_) | Failure::Status(_) | Failure::Unread(_) => {
@@ -220,118 +219,17 @@ async fn asked_by_http(
     let (status, headers, body) = (head.status.as_u16(), head.headers, body.to_bytes());
     if let To::Http { is_proxy: false, .. } = integration.to {
         let answered = Answered { status, headers: &headers, body: &body };
-        let mut reply = respond(integration, happening, &answered, &status.to_string())?;
-        reply.headers = headers;
-        return Ok(reply);
+        let by = status.to_string();
+        return respond(integration, happening, &answered, &by, outgoing.overrides);
     }
     Ok(Reply { status, headers, body })
 }
 
-fn http_request(
-    integration: &Integration,
-    happening: &Happening<'_>,
-) -> Result<Request<Full<Bytes>>, Failed> {
-    let To::Http { uri, method, .. } = &integration.to else {
-        return Err(failed(500, "the integration is of another kind"));
-    };
-    let (mut headers, mut query) = (HeaderMap::new(), Vec::new());
-    let mut path: Vec<(&str, String)> = Vec::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    for mapping in &integration.mappings {
-        let Some(value) = mapping.value(|name| happening.lookup(name)) else { continue };
-        let encoded = || percent::encode(value.as_bytes(), b"");
-        match mapping.place {
-            Place::Query => {
-                query.push(format!(
-                    "{}={}",
-                    percent::encode(mapping.name.as_bytes(), b""),
-                    encoded()
-                ));
-            }
-            Place::Path => path.push((&mapping.name, encoded())),
-            Place::Header => {
-                let name = HeaderName::from_bytes(mapping.name.as_bytes());
-                if let (Ok(name), Ok(value)) = (name, HeaderValue::from_str(&value)) {
-                    headers.insert(name, value);
-                }
-            }
-        }
-    }
-    let trace = HeaderValue::from_str(happening.trace_id);
-    if let Ok(trace) = trace {
-        headers.insert(gatemill_wire::payload::headers::TRACE, trace);
-    }
-    let parameter =
-        |name: &str| path.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str());
-    let mut uri = uri.render(parameter);
-    if !query.is_empty() {
-        uri.push(if uri.contains('?') { '&' } else { '?' });
-        uri.push_str(&query.join("&"));
-    }
-    let uri: Uri = uri.parse().map_err(|_| failed(500, "the integration's URI is none"))?;
-    let mut request = Request::new(Full::new(outgoing(integration, happening)?));
-    *request.method_mut() = method.clone();
-    *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
-    Ok(request)
-}
-
 /// Nobody: the request template says the status, the integration response the body.
 fn mocked(integration: &Integration, happening: &Happening<'_>) -> Result<Reply, Failed> {
-    let status = match render(integration, happening)? {
-        Rendered::Text(text) => {
-            let asked: Value = serde_json::from_str(text)
-                .map_err(|_| failed(500, "the mock's template is no JSON"))?;
-            let status = asked.get("statusCode").and_then(Value::as_u64).unwrap_or(200);
-            u16::try_from(status).map_err(|_| failed(500, "the mock's status is none"))?
-        }
-        Rendered::AsItIs | Rendered::Refused => 200,
-    };
+    let outgoing = outgoing(integration, happening)?;
+    let status = request::mocked(&outgoing)?;
     let (headers, body) = (HeaderMap::new(), Bytes::new());
     let answered = Answered { status, headers: &headers, body: &body };
-    respond(integration, happening, &answered, &status.to_string())
-}
-
-/// What the integration is sent.
-fn outgoing(integration: &Integration, happening: &Happening<'_>) -> Result<Bytes, Failed> {
-    Ok(match render(integration, happening)? {
-        Rendered::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
-        Rendered::AsItIs | Rendered::Refused => Bytes::copy_from_slice(happening.body().as_bytes()),
-    })
-}
-
-fn render<'i>(
-    integration: &'i Integration,
-    happening: &Happening<'_>,
-) -> Result<Rendered<'i>, Failed> {
-    let lookup = |name: &str| happening.lookup(name);
-    match integration.templates.render(integration.passthrough, lookup) {
-        Rendered::Refused => Err(failed(415, "no request template is for this message")),
-        rendered => Ok(rendered),
-    }
-}
-
-/// Chooses the integration response by `by`, and makes the body by its template. With none at all, the answer goes on
-/// as it is.
-fn respond(
-    integration: &Integration,
-    happening: &Happening<'_>,
-    answered: &Answered<'_>,
-    by: &str,
-) -> Result<Reply, Failed> {
-    let responses = &integration.responses;
-    let chosen = responses.iter().find(|(key, _)| key.fits(by));
-    let chosen =
-        chosen.or_else(|| responses.iter().find(|(key, _)| matches!(key, KeyPattern::Default)));
-    let templates: Option<&Templates> = chosen.map(|(_, templates)| templates);
-    if templates.is_none() && !responses.is_empty() {
-        return Err(failed(500, "no integration response is for what the integration answered"));
-    }
-    let lookup = |name: &str| answered.lookup(name).unwrap_or_else(|| happening.lookup(name));
-    let rendered = templates.map(|templates| templates.render(Passthrough::WhenNoMatch, lookup));
-    let body = match rendered {
-        Some(Rendered::Text(text)) => Bytes::copy_from_slice(text.as_bytes()),
-        Some(Rendered::AsItIs | Rendered::Refused) | None => answered.body.clone(),
-    };
-    Ok(Reply { status: answered.status, headers: HeaderMap::new(), body })
+    respond(integration, happening, &answered, &status.to_string(), outgoing.overrides)
 }

@@ -1,4 +1,5 @@
-//! Request parameters of HTTP integrations: what of a message, its connection and its stage goes where in the request.
+//! Parameters of integrations: what of a message, its connection and its stage goes where in the request of an HTTP
+//! integration, and what of an answer into the headers of a handshake's.
 
 use super::select::text_of;
 
@@ -36,21 +37,17 @@ impl Mapping {
             "path" => Place::Path,
             _ => return None,
         };
-        let legal = match place {
-            Place::Header => http::HeaderName::from_bytes(name.as_bytes()).is_ok(),
-            Place::Query | Place::Path => !name.is_empty(),
-        };
-        let from = match from.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
-            Some(text) => From::Text(text.to_owned()),
-            None => {
-                let known = from == "route.request.body"
-                    || ["route.request.", "context.", "stageVariables."]
-                        .iter()
-                        .any(|root| from.strip_prefix(root).is_some_and(|rest| !rest.is_empty()));
-                From::Variable(known.then(|| from.to_owned())?)
-            }
-        };
-        legal.then(|| Self { place, name: name.to_owned(), from })
+        let from = From::parse(from, "route.request.")?;
+        place.has(name).then(|| Self { place, name: name.to_owned(), from })
+    }
+
+    /// Reads `route.response.header.name`, or the same with `method` as AWS's model writes it, and what goes there.
+    pub(crate) fn parse_response(to: &str, from: &str) -> Option<Self> {
+        let name = to.strip_prefix("route.response.header.");
+        let name = name.or_else(|| to.strip_prefix("method.response.header."))?;
+        let from = From::parse(from, "integration.response.")?;
+        let place = Place::Header;
+        place.has(name).then(|| Self { place, name: name.to_owned(), from })
     }
 
     /// What goes there; nothing where the variable holds nothing.
@@ -60,6 +57,29 @@ impl Mapping {
             From::Variable(name) => lookup(name),
         };
         Some(value).filter(|value| !value.is_empty())
+    }
+}
+
+impl Place {
+    /// Whether something of this name can stand there.
+    fn has(self, name: &str) -> bool {
+        match self {
+            Self::Header => http::HeaderName::from_bytes(name.as_bytes()).is_ok(),
+            Self::Query | Self::Path => !name.is_empty(),
+        }
+    }
+}
+
+impl From {
+    /// Reads a text in quotes, or a variable: of the stage, of the context, or below `own`.
+    fn parse(text: &str, own: &str) -> Option<Self> {
+        if let Some(text) = text.strip_prefix('\'').and_then(|text| text.strip_suffix('\'')) {
+            return Some(Self::Text(text.to_owned()));
+        }
+        let known = [own, "context.", "stageVariables."]
+            .iter()
+            .any(|root| text.strip_prefix(root).is_some_and(|rest| !rest.is_empty()));
+        known.then(|| Self::Variable(text.to_owned()))
     }
 }
 
@@ -97,5 +117,12 @@ mod tests {
         ] {
             assert_eq!(Mapping::parse(to, from), None, "{to} {from}");
         }
+        for to in ["route.response.header.x", "method.response.header.x"] {
+            let mapping = Mapping::parse_response(to, "integration.response.header.y").unwrap();
+            let value = mapping.value(lookup);
+            assert_eq!(value.as_deref(), Some("<integration.response.header.y>"));
+            assert_eq!(Mapping::parse_response(to, "route.request.body"), None);
+        }
+        assert_eq!(Mapping::parse_response("route.response.body", "'x'"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! The path of a message: select → throttle → integrate → answer.
+//! The path of a message: select → throttle → validate → integrate → answer.
 //!
 //! Each runs in a task of its own, so that messages of one connection are handled side by side, within a limit. It reads
 //! the snapshot of the stage as it is now: a deployment holds for the connections that are open.
@@ -15,11 +15,12 @@ use super::{
     happening::{Happening, What},
     integrate,
     snapshot::Route,
+    validate::Invalid,
 };
 use crate::{
     Gateway,
     limits::MESSAGE_BYTES_MAX,
-    measure::{CLIENT_ERROR, MESSAGES},
+    measure::{CLIENT_ERROR, EXECUTION_ERROR, MESSAGES},
     snapshot::StageSnapshot,
 };
 
@@ -46,6 +47,7 @@ impl Inbox for Messages {
 enum Told {
     Forbidden,
     TooManyRequests,
+    InvalidBody,
     Internal,
 }
 
@@ -78,6 +80,19 @@ async fn handle(gateway: &Gateway, connection: &Connection, text: &str) {
     if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(now)) {
         measure.websocket(&stage, Some(route), now, &[(&CLIENT_ERROR, 1.0)]);
         return tell(gateway, connection, &id, Told::TooManyRequests);
+    }
+    match route.validation.check(&happening) {
+        Ok(()) => {}
+        Err(Invalid::Body(why)) => {
+            tracing::debug!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why, "message");
+            measure.websocket(&stage, Some(route), now, &[(&CLIENT_ERROR, 1.0)]);
+            return tell(gateway, connection, &id, Told::InvalidBody);
+        }
+        Err(Invalid::Model(why)) => {
+            tracing::warn!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why, "message");
+            measure.websocket(&stage, Some(route), now, &[(&EXECUTION_ERROR, 1.0)]);
+            return tell(gateway, connection, &id, Told::Internal);
+        }
     }
     let reply = integrate::integrate(gateway, &stage, route, &happening).await;
     match reply {
@@ -113,6 +128,7 @@ fn tell(gateway: &Gateway, connection: &Connection, request_id: &str, told: Told
     let message = match told {
         Told::Forbidden => "Forbidden",
         Told::TooManyRequests => "Too Many Requests",
+        Told::InvalidBody => "Invalid request body",
         Told::Internal => "Internal server error",
     };
     let text = error_text(message, &connection.peer.id.to_string(), request_id);

@@ -7,11 +7,13 @@
 //! | `authorize` | who opens a connection, and whether they may |
 //! | `connection`, `id` | a connection as others see it: its outbox, its end, its name |
 //! | `drive` | the task that owns a socket |
-//! | `message` | the path of a message: select → throttle → integrate → answer |
+//! | `message` | the path of a message: select → throttle → validate → integrate → answer |
 //! | `disconnect` | the end of a connection, delivered also after a kill |
 //! | `manage` | the `@connections` API |
 //! | `select`, `template`, `mapping`, `sample` | expressions, templates, request parameters, and templates of models |
+//! | `validate` | what a route asks of handshakes and messages |
 //! | `happening`, `integrate` | what happens on a connection, and its integration |
+//! | `request`, `respond` | what an integration is asked, and what becomes of its answer |
 //! | `snapshot` | what of a stage is compiled |
 //!
 //! The path of a handshake is [`Gateway::connect`]: check → place → throttle → authorize → integrate → remember → switch. The answer
@@ -31,12 +33,15 @@ mod integrate;
 pub(crate) mod manage;
 pub(crate) mod mapping;
 mod message;
+mod request;
+mod respond;
 pub(crate) mod sample;
 pub(crate) mod select;
 pub(crate) mod snapshot;
 pub(crate) mod template;
+pub(crate) mod validate;
 
-use std::{any::Any, fmt, pin::Pin, sync::Arc};
+use std::{any::Any, borrow::Cow, fmt, pin::Pin, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
@@ -87,12 +92,16 @@ impl fmt::Debug for Held {
 /// Why a handshake is refused: the status, and the message for the client.
 struct Refused {
     status: StatusCode,
-    message: &'static str,
+    message: Cow<'static, str>,
     why: String,
 }
 
-fn refused(status: StatusCode, message: &'static str, why: impl Into<String>) -> Refused {
-    Refused { status, message, why: why.into() }
+fn refused(
+    status: StatusCode,
+    message: impl Into<Cow<'static, str>>,
+    why: impl Into<String>,
+) -> Refused {
+    Refused { status, message: message.into(), why: why.into() }
 }
 
 /// What a handshake was found to be.
@@ -223,7 +232,7 @@ async fn open(
             let Refused { status, message, why } = refused;
             let (api, id_) = (&target.api_id, &request_id);
             tracing::debug!(%api, id = %id_, status = status.as_u16(), why, "handshake");
-            let text = message::error_text(message, &id.to_string(), &request_id);
+            let text = message::error_text(&message, &id.to_string(), &request_id);
             return answer(gateway, status, "application/json", text.into());
         }
     };
@@ -402,6 +411,11 @@ async fn ask(
     let ids = (request_id, trace_id);
     let mut happening = Happening::new(peer, ids, arrival.now, &stage.variables, what);
     let known = authorize::authorize(gateway, route, head, &happening).await?;
+    let missing = route.validation.missing(&happening);
+    if !missing.is_empty() {
+        let message = format!("Missing required request parameters: [{}]", missing.join(", "));
+        return Err(refused(StatusCode::BAD_REQUEST, message, "parameters are missing"));
+    }
     if route.integration.is_none() {
         return Ok((integrate::Reply { status: 200, ..integrate::Reply::default() }, known));
     }

@@ -13,15 +13,17 @@ use super::{
     mapping::Mapping,
     select::{KeyPattern, Selection},
     template::Templates,
+    validate::Validation,
 };
 use crate::{
     functions::FunctionTarget,
     measure,
     proxy::throttle::Bucket,
     record::{
-        ApiKey, IntegrationKind, IntegrationRecord, Passthrough, RouteRecord, WebSocketIntegration,
-        WebSocketSettings,
+        ApiKey, ContentHandling, IntegrationKind, IntegrationRecord, Passthrough, RouteRecord,
+        WebSocketIntegration, WebSocketSettings,
     },
+    schema::Schema,
     snapshot::Access,
     uri::{UriTemplate, substitute},
 };
@@ -47,6 +49,7 @@ pub(crate) struct Route {
     pub(crate) access: Access,
     /// As what its messages are measured, where the stage asked for that.
     pub(crate) subject: Option<Arc<Subject>>,
+    pub(crate) validation: Validation,
 }
 
 /// An integration as messages see it.
@@ -57,8 +60,18 @@ pub(crate) struct Integration {
     pub(crate) templates: Templates,
     pub(crate) passthrough: Passthrough,
     pub(crate) mappings: Vec<Mapping>,
-    /// Each with the key that chooses it.
-    pub(crate) responses: Vec<(KeyPattern, Templates)>,
+    pub(crate) content_handling: Option<ContentHandling>,
+    pub(crate) responses: Vec<Response>,
+}
+
+/// An integration response as answers see it.
+#[derive(Debug)]
+pub(crate) struct Response {
+    /// What chooses it.
+    pub(crate) key: KeyPattern,
+    pub(crate) templates: Templates,
+    pub(crate) mappings: Vec<Mapping>,
+    pub(crate) content_handling: Option<ContentHandling>,
 }
 
 /// What an integration passes messages to.
@@ -85,6 +98,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) access: Access,
     /// Whether it is measured by itself.
     pub(crate) measured: bool,
+    /// The schemas of the models that routes name.
+    pub(crate) schemas: &'a BTreeMap<String, Option<Arc<Schema>>>,
 }
 
 impl WebSocketStage {
@@ -106,6 +121,7 @@ impl WebSocketStage {
             subject: around
                 .measured
                 .then(|| measure::of_websocket_route(around.at, stage, key, &record.id)),
+            validation: Validation::new(record, around.schemas),
         };
         self.routes.insert(key.clone(), Arc::new(route));
     }
@@ -132,13 +148,23 @@ pub(crate) fn integration(
     });
     let responses = own.responses.iter().filter_map(|response| {
         let templates = Templates::new(response.template_selection.as_deref(), &response.templates);
-        Some((KeyPattern::parse(&response.key)?, templates))
+        Some(Response {
+            key: KeyPattern::parse(&response.key)?,
+            templates,
+            mappings: response
+                .parameters
+                .iter()
+                .filter_map(|(to, from)| Mapping::parse_response(to, from))
+                .collect(),
+            content_handling: response.content_handling,
+        })
     });
     Integration {
         timeout,
         to: to.unwrap_or(To::Nowhere),
         templates: Templates::new(own.template_selection.as_deref(), &own.request_templates),
         passthrough: own.passthrough,
+        content_handling: own.content_handling,
         mappings: own
             .request_parameters
             .iter()

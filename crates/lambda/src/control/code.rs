@@ -11,7 +11,7 @@ use gatemill_wire::{
 use super::{
     code_signing, function, image, layer, reference,
     s3_code::{self, Object},
-    unbuilt, version,
+    unbuilt, unenforced, version,
     view::{self, Named},
 };
 use crate::{
@@ -36,6 +36,7 @@ pub(crate) async fn update(
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
     let record = function::existing(lambda, &key)?;
     unbuilt::update_code(&request)?;
+    let source_key = unenforced::source_key(lambda, request.source_kms_key_arn.as_ref())?;
     let uri = request.image_uri.as_deref().filter(|uri| !uri.is_empty());
     let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
     let mut signing = None;
@@ -74,7 +75,9 @@ pub(crate) async fn update(
             resolved_uri: found.resolved_uri,
             ..old
         });
-        Configuration { package, image, signing: signing.clone(), ..old.clone() }
+        let signing = signing.clone();
+        let unenforced = unenforced::with_source_key(old.unenforced.as_ref(), source_key.clone());
+        Configuration { package, image, signing, unenforced, ..old.clone() }
     };
     if request.dry_run == Some(true) {
         let mut would_be = record;

@@ -144,7 +144,6 @@ pub(crate) async fn update(
         new.traced = wants_tracing(request.tracing_config.as_ref()).unwrap_or(old.traced);
         new.unenforced.clone_from(&unenforced);
         check_snap_start(&new)?;
-        durable::check(&new)?;
         Ok(new)
     };
     let (record, _) = function::update(lambda, cx, &key, revision_id, None, change).await?;
@@ -203,12 +202,14 @@ pub(crate) fn of_request(
         dead_letter_arn: dead_letter(lambda, request.dead_letter_config.as_ref())?.flatten(),
         layers: Vec::new(),
         traced: wants_tracing(request.tracing_config.as_ref()).unwrap_or(false),
-        unenforced: unenforced::apply(lambda, None, &given)?,
+        unenforced: unenforced::with_source_key(
+            unenforced::apply(lambda, None, &given)?.as_ref(),
+            unenforced::source_key(lambda, request.code.source_kms_key_arn.as_ref())?,
+        ),
         signing,
         durable: durable::config(request.durable_config.as_ref())?,
     };
     check_snap_start(&configuration)?;
-    durable::check(&configuration)?;
     Ok(configuration)
 }
 

@@ -18,7 +18,7 @@ use crate::{
         view::{self, Shown, time},
     },
     limits::{DURABLE_ENVELOPE_BYTES, DURABLE_PAGE, DURABLE_PAGE_MAX, DURABLE_RETENTION_DAYS},
-    record::{Configuration, Durable},
+    record::Durable,
     target::FunctionKey,
 };
 
@@ -60,14 +60,6 @@ pub(crate) fn changed(
             config(Some(&merged))
         }
     }
-}
-
-/// Refuses what executions would not heed: nobody is told of one that failed yet.
-pub(crate) fn check(configuration: &Configuration) -> Result<(), Error> {
-    if configuration.durable.is_some() && configuration.dead_letter_arn.is_some() {
-        return Err(Error::field_not_built("DeadLetterConfig of a durable function"));
-    }
-    Ok(())
 }
 
 /// Durability as clients read it.

@@ -180,6 +180,32 @@ fn check_exists(tx: &impl Reader, target: &FunctionTarget) -> Result<(), Error> 
     if exists { Ok(()) } else { Err(missing()) }
 }
 
+/// Refuses what executions of a durable function would not heed: an event begins its execution at once, and who fails is
+/// told by the dead-letter queue alone. The text about destinations is ours: AWS's is not recorded.
+fn check_durable(tx: &impl Reader, target: &FunctionTarget, given: &Given) -> Result<(), Error> {
+    let function = FUNCTIONS.get(tx, &target.key().record())?;
+    if function.is_none_or(|function| function.configuration.durable.is_none()) {
+        return Ok(());
+    }
+    let named = |arn: Option<&String>| arn.is_some_and(|arn| !arn.is_empty());
+    if given.destinations.as_ref().is_some_and(|given| {
+        named(given.on_success.as_ref().and_then(|to| to.destination.as_ref()))
+            || named(given.on_failure.as_ref().and_then(|to| to.destination.as_ref()))
+    }) {
+        let text = "Destinations are not supported for durable functions.";
+        return Err(Error::InvalidParameter(text.to_owned()));
+    }
+    for (member, used) in [
+        ("MaximumRetryAttempts", given.retries_max.is_some()),
+        ("MaximumEventAgeInSeconds", given.age_max_s.is_some()),
+    ] {
+        if used {
+            return Err(Error::field_not_built(&format!("{member} of a durable function")));
+        }
+    }
+    Ok(())
+}
+
 async fn write(
     lambda: &Lambda,
     cx: &Cx,
@@ -199,6 +225,7 @@ async fn write(
         .store
         .write(move |tx| {
             check_exists(tx, &target)?;
+            check_durable(tx, &target, &given)?;
             let mut record = before(tx, &target)?;
             if let Some(destinations) = &given.destinations {
                 check(tx, &target, destinations, services.as_ref())?;

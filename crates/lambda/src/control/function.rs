@@ -10,17 +10,21 @@ use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
     alias, code, code_signing, concurrency, configuration, event_invoke_config, image, layer,
-    reference, runtime_management, tag, unbuilt, url, version,
+    reference, runtime_management, tag, unbuilt, unenforced, url, version,
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
+    durable::drain,
+    invoke::resolve::Snapshots,
     limits::{CODE_STORAGE_BYTES_MAX, FUNCTION_NAME_CHARS_MAX, PAGE_MAX},
+    load::Loads,
     record::{
-        self, CODE_USES, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, Mark, POLICIES,
-        USAGE, UsageRecord, WORK,
+        self, CODE_USES, Configuration, DRAINING, FUNCTIONS, FunctionRecord, Lifecycle, Mark,
+        POLICIES, USAGE, UsageRecord, WORK,
     },
     target::FunctionKey,
+    url::Urls,
 };
 
 /// `CreateFunction`: 201 with state Pending; a worker makes it Active.
@@ -64,6 +68,7 @@ pub(crate) async fn create(
         revision_id: cx.uuid().to_string(),
         last_modified_ms: cx.now.millis(),
         tags,
+        draining: false,
     };
     let publish = (request.publish == Some(true)).then(|| version::Ids::new(cx));
     let created = record.clone();
@@ -123,11 +128,13 @@ pub(crate) async fn get(
     let version::Found { record, number } = version::find(lambda, &key, qualifier.as_ref())?;
     let named = Named { version: number, qualifier: qualifier.as_ref() };
     let reserved = lambda.store.read(|tx| concurrency::reserved_of(tx, &key))?;
+    let source_kms_key_arn = unenforced::shown_source_key(record.configuration.unenforced.as_ref());
     let code = match &record.configuration.image {
         Some(image) => image::location(image),
         None => api::FunctionCodeLocation {
             repository_type: Some("S3".to_owned()),
             location: Some(code::location(lambda, cx, &key, &record.configuration.package)),
+            source_kms_key_arn,
             ..Default::default()
         },
     };
@@ -258,7 +265,8 @@ pub(crate) fn page_size(max_items: Option<i32>) -> usize {
     max_items.and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX)
 }
 
-/// `DeleteFunction`: the function, its policies and its URL; its log groups stay. Its environments end after their running call.
+/// `DeleteFunction`: the function, its policies and its URL; its log groups stay. Its environments end after their running
+/// call. One with durable executions under way is deleted when the last of them is over ([`crate::durable::drain`]): 202.
 pub(crate) async fn delete(
     lambda: &Lambda,
     cx: &Cx,
@@ -269,73 +277,93 @@ pub(crate) async fn delete(
     let target = reference::resolve(cx, info, named.0, named.1)?;
     let key = target.key().to_owned();
     let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
-    match &target.qualifier {
-        None => {}
+    let number = match target.qualifier {
+        None => None,
+        Some(Qualifier::Version(number)) => Some(number),
         Some(Qualifier::Latest) => {
             return refused("$LATEST version cannot be deleted without deleting the function.");
         }
         Some(Qualifier::Alias(_)) => {
             return refused("Deletion of aliases is not currently supported.");
         }
-        Some(Qualifier::Version(number)) => {
-            return delete_version(lambda, &key, *number, target.arn()).await;
-        }
-    }
-    let (snapshots, loads) = (Arc::clone(&lambda.snapshots), Arc::clone(&lambda.loads));
-    let urls = Arc::clone(&lambda.urls);
-    lambda
+    };
+    let (revision, caches) = (cx.uuid().to_string(), Caches::of(lambda));
+    let drains = lambda
         .store
         .write(move |tx| {
-            let Some(record) = FUNCTIONS.get(tx, &key.record())? else {
-                return Err(Error::FunctionNotFound(key.arn(None)));
+            if let Some(number) = number {
+                alias::check_unused(tx, &key, number)?;
+            }
+            if drain::begin(tx, &key, number, &revision)? {
+                forget_on_commit(tx, &caches.snapshots, &key);
+                return Ok(true);
+            }
+            let removed = match number {
+                None => remove(tx, &key, &caches)?,
+                Some(number) => remove_version(tx, &key, number, &caches)?,
             };
-            alias::remove_all(tx, &key)?;
-            version::remove_all(tx, &key)?;
-            concurrency::remove_reserved(tx, &key)?;
-            concurrency::tell_on_commit(tx, &loads, &key)?;
-            url::remove_all(tx, &urls, &key)?;
-            code_signing::detach(tx, &key)?;
-            runtime_management::remove(tx, &key, None)?;
-            event_invoke_config::remove_all(tx, &key)?;
-            FUNCTIONS.delete(tx, &key.record())?;
-            WORK.delete(tx, &key.record())?;
-            for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {
-                POLICIES.delete(tx, &policy)?;
-            }
-            let serving = record.serving().into_iter().flat_map(Configuration::code_digests);
-            for digest in record.configuration.code_digests().chain(serving) {
-                CODE_USES.delete(tx, &record::code_use_key(&digest, &key))?;
-            }
-            count(tx, &key, -1, 0, size(&record.configuration))?;
-            forget_on_commit(tx, &snapshots, &key);
-            Ok(())
+            let arn = || key.arn(number.map(Qualifier::Version).as_ref());
+            if removed { Ok(false) } else { Err(Error::FunctionNotFound(arn())) }
         })
         .await?;
-    Ok(api::DeleteFunctionResponse { status_code: Some(204) })
+    Ok(api::DeleteFunctionResponse { status_code: Some(if drains { 202 } else { 204 }) })
 }
 
-/// Deletes one published version and its policy.
-async fn delete_version(
-    lambda: &Lambda,
+/// What in memory knows of functions, and forgets one when it is removed.
+#[derive(Debug, Clone)]
+pub(crate) struct Caches {
+    snapshots: Arc<Snapshots>,
+    loads: Arc<Loads>,
+    urls: Arc<Urls>,
+}
+
+impl Caches {
+    pub(crate) fn of(lambda: &Lambda) -> Self {
+        Self {
+            snapshots: Arc::clone(&lambda.snapshots),
+            loads: Arc::clone(&lambda.loads),
+            urls: Arc::clone(&lambda.urls),
+        }
+    }
+}
+
+/// Removes a function with all that belongs to it; `false` when there is none.
+pub(crate) fn remove(tx: &mut Write, key: &FunctionKey, caches: &Caches) -> Result<bool, Error> {
+    let Some(record) = FUNCTIONS.get(tx, &key.record())? else { return Ok(false) };
+    alias::remove_all(tx, key)?;
+    version::remove_all(tx, key)?;
+    concurrency::remove_reserved(tx, key)?;
+    concurrency::tell_on_commit(tx, &caches.loads, key)?;
+    url::remove_all(tx, &caches.urls, key)?;
+    code_signing::detach(tx, key)?;
+    runtime_management::remove(tx, key, None)?;
+    event_invoke_config::remove_all(tx, key)?;
+    FUNCTIONS.delete(tx, &key.record())?;
+    WORK.delete(tx, &key.record())?;
+    DRAINING.delete(tx, &key.record())?;
+    for (policy, _) in POLICIES.scan(tx, &key.record(), None, usize::MAX)? {
+        POLICIES.delete(tx, &policy)?;
+    }
+    let serving = record.serving().into_iter().flat_map(Configuration::code_digests);
+    for digest in record.configuration.code_digests().chain(serving) {
+        CODE_USES.delete(tx, &record::code_use_key(&digest, key))?;
+    }
+    count(tx, key, -1, 0, size(&record.configuration))?;
+    forget_on_commit(tx, &caches.snapshots, key);
+    Ok(true)
+}
+
+/// Removes one published version and its policy; `false` when there is none.
+pub(crate) fn remove_version(
+    tx: &mut Write,
     key: &FunctionKey,
     number: u64,
-    arn: String,
-) -> Result<api::DeleteFunctionResponse, Error> {
-    let key = key.clone();
-    let (snapshots, loads) = (Arc::clone(&lambda.snapshots), Arc::clone(&lambda.loads));
-    lambda
-        .store
-        .write(move |tx| {
-            alias::check_unused(tx, &key, number)?;
-            if !version::remove(tx, &key, number)? {
-                return Err(Error::FunctionNotFound(arn.clone()));
-            }
-            concurrency::tell_on_commit(tx, &loads, &key)?;
-            forget_on_commit(tx, &snapshots, &key);
-            Ok(())
-        })
-        .await?;
-    Ok(api::DeleteFunctionResponse { status_code: Some(204) })
+    caches: &Caches,
+) -> Result<bool, Error> {
+    let removed = version::remove(tx, key, number)?;
+    concurrency::tell_on_commit(tx, &caches.loads, key)?;
+    forget_on_commit(tx, &caches.snapshots, key);
+    Ok(removed)
 }
 
 /// The record of a function that has to exist.
@@ -375,6 +403,7 @@ pub(crate) async fn update(
                 revision_id: revision.clone(),
                 last_modified_ms: now.millis(),
                 tags: old.tags,
+                draining: false,
             };
             FUNCTIONS.put(tx, &key.record(), &record)?;
             WORK.put(tx, &key.record(), &Mark {})?;
@@ -391,12 +420,9 @@ pub(crate) fn check_updatable(
     record: &FunctionRecord,
     revision_id: Option<&str>,
 ) -> Result<(), Error> {
-    let refused = "The operation cannot be performed at this time.";
-    let state = |state: &str| {
-        Error::Conflict(format!(
-            "{refused} The function is currently in the following state: {state}"
-        ))
-    };
+    if record.draining {
+        return Err(state("Deleting"));
+    }
     match &record.lifecycle {
         Lifecycle::Creating => return Err(state("Pending")),
         Lifecycle::CreateFailed { .. } => return Err(state("Failed")),
@@ -409,6 +435,13 @@ pub(crate) fn check_updatable(
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// What is refused of a function in a state that does not allow it.
+pub(crate) fn state(state: &str) -> Error {
+    Error::Conflict(format!(
+        "The operation cannot be performed at this time. The function is currently in the following state: {state}"
+    ))
 }
 
 /// What is refused while an update is under way.

@@ -21,58 +21,48 @@ fn unsupported<T>(member: &str) -> Result<T, Error> {
     invalid(format!("Unsupported {member} parameter for given event source mapping type."))
 }
 
+/// The members that creating and updating share and that are not built, and whether a request has them: the two requests
+/// are types of their own, with the same members.
+macro_rules! unbuilt {
+    ($request:expr) => {
+        [
+            ("KMSKeyArn", $request.kms_key_arn.is_some()),
+            ("LoggingConfig", $request.logging_config.is_some()),
+            ("SourceAccessConfigurations", $request.source_access_configurations.is_some()),
+            (
+                "AmazonManagedKafkaEventSourceConfig",
+                $request.amazon_managed_kafka_event_source_config.is_some(),
+            ),
+            (
+                "SelfManagedKafkaEventSourceConfig",
+                $request.self_managed_kafka_event_source_config.is_some(),
+            ),
+            ("DocumentDBEventSourceConfig", $request.document_db_event_source_config.is_some()),
+            ("ProvisionedPollerConfig", $request.provisioned_poller_config.is_some()),
+        ]
+    };
+}
+
 /// Refuses what is not built by its name.
 pub(super) fn refuse_unbuilt_create(
     request: &api::CreateEventSourceMappingRequest,
 ) -> Result<(), Error> {
-    for (member, used) in [
+    let alone = [
         ("SelfManagedEventSource", request.self_managed_event_source.is_some()),
         ("Topics", request.topics.is_some()),
         ("Queues", request.queues.is_some()),
-    ] {
-        if used {
-            return Err(Error::field_not_built(member));
-        }
-    }
-    refuse_unbuilt([
-        ("KMSKeyArn", request.kms_key_arn.is_some()),
-        ("LoggingConfig", request.logging_config.is_some()),
-        ("SourceAccessConfigurations", request.source_access_configurations.is_some()),
-        (
-            "AmazonManagedKafkaEventSourceConfig",
-            request.amazon_managed_kafka_event_source_config.is_some(),
-        ),
-        (
-            "SelfManagedKafkaEventSourceConfig",
-            request.self_managed_kafka_event_source_config.is_some(),
-        ),
-        ("DocumentDBEventSourceConfig", request.document_db_event_source_config.is_some()),
-        ("ProvisionedPollerConfig", request.provisioned_poller_config.is_some()),
-    ])
+    ];
+    refuse(alone.into_iter().chain(unbuilt!(request)))
 }
 
 /// Refuses what is not built by its name.
 pub(super) fn refuse_unbuilt_update(
     request: &api::UpdateEventSourceMappingRequest,
 ) -> Result<(), Error> {
-    refuse_unbuilt([
-        ("KMSKeyArn", request.kms_key_arn.is_some()),
-        ("LoggingConfig", request.logging_config.is_some()),
-        ("SourceAccessConfigurations", request.source_access_configurations.is_some()),
-        (
-            "AmazonManagedKafkaEventSourceConfig",
-            request.amazon_managed_kafka_event_source_config.is_some(),
-        ),
-        (
-            "SelfManagedKafkaEventSourceConfig",
-            request.self_managed_kafka_event_source_config.is_some(),
-        ),
-        ("DocumentDBEventSourceConfig", request.document_db_event_source_config.is_some()),
-        ("ProvisionedPollerConfig", request.provisioned_poller_config.is_some()),
-    ])
+    refuse(unbuilt!(request))
 }
 
-fn refuse_unbuilt(members: [(&str, bool); 7]) -> Result<(), Error> {
+fn refuse(members: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), Error> {
     match members.into_iter().find(|(_, used)| *used) {
         Some((member, _)) => Err(Error::field_not_built(member)),
         None => Ok(()),
@@ -207,39 +197,33 @@ fn scaling(config: &Option<api::ScalingConfig>) -> Option<Option<u32>> {
     config.as_ref().map(|config| number(config.maximum_concurrency))
 }
 
+/// The changes that a request of either kind asks for.
+macro_rules! changes {
+    ($request:expr) => {
+        Changes {
+            batch_size: number($request.batch_size),
+            window_s: number($request.maximum_batching_window_in_seconds),
+            filters: patterns(&$request.filter_criteria),
+            responses: $request.function_response_types.clone(),
+            metrics: metrics(&$request.metrics_config),
+            scaling: scaling(&$request.scaling_config),
+            parallelization: number($request.parallelization_factor),
+            destinations: $request.destination_config.clone(),
+            record_age_s: $request.maximum_record_age_in_seconds,
+            bisects: $request.bisect_batch_on_function_error,
+            retries: $request.maximum_retry_attempts,
+            tumbling_s: number($request.tumbling_window_in_seconds),
+        }
+    };
+}
+
 impl Changes {
     fn of_create(request: &api::CreateEventSourceMappingRequest) -> Self {
-        Self {
-            batch_size: number(request.batch_size),
-            window_s: number(request.maximum_batching_window_in_seconds),
-            filters: patterns(&request.filter_criteria),
-            responses: request.function_response_types.clone(),
-            metrics: metrics(&request.metrics_config),
-            scaling: scaling(&request.scaling_config),
-            parallelization: number(request.parallelization_factor),
-            destinations: request.destination_config.clone(),
-            record_age_s: request.maximum_record_age_in_seconds,
-            bisects: request.bisect_batch_on_function_error,
-            retries: request.maximum_retry_attempts,
-            tumbling_s: number(request.tumbling_window_in_seconds),
-        }
+        changes!(request)
     }
 
     pub(super) fn of_update(request: &api::UpdateEventSourceMappingRequest) -> Self {
-        Self {
-            batch_size: number(request.batch_size),
-            window_s: number(request.maximum_batching_window_in_seconds),
-            filters: patterns(&request.filter_criteria),
-            responses: request.function_response_types.clone(),
-            metrics: metrics(&request.metrics_config),
-            scaling: scaling(&request.scaling_config),
-            parallelization: number(request.parallelization_factor),
-            destinations: request.destination_config.clone(),
-            record_age_s: request.maximum_record_age_in_seconds,
-            bisects: request.bisect_batch_on_function_error,
-            retries: request.maximum_retry_attempts,
-            tumbling_s: number(request.tumbling_window_in_seconds),
-        }
+        changes!(request)
     }
 
     /// The settings with these changes, or what is wrong with them.

@@ -25,6 +25,7 @@ pub(crate) mod resource_policy;
 pub(crate) mod routes;
 pub(crate) mod runtime_management;
 pub(crate) mod s3_code;
+mod scaling;
 pub(crate) mod stream;
 pub(crate) mod tag;
 pub(crate) mod unbuilt;

@@ -6,7 +6,7 @@ use gatemill_wire::Table;
 use super::{
     account, alias, code, code_signing, concurrency, configuration, durable, event_invoke_config,
     event_source_mapping, function, invoke, layer, layer_policy, permission, recursion,
-    resource_policy, runtime_management, stream, tag, url, version,
+    resource_policy, runtime_management, scaling, stream, tag, url, version,
 };
 use crate::{Error, Lambda};
 
@@ -34,6 +34,8 @@ pub fn table() -> Table<Lambda, Error> {
         .on::<api::GetProvisionedConcurrencyConfig>(concurrency::get_provisioned)
         .on::<api::ListProvisionedConcurrencyConfigs>(concurrency::list_provisioned)
         .on::<api::DeleteProvisionedConcurrencyConfig>(concurrency::delete_provisioned)
+        .on::<api::PutFunctionScalingConfig>(scaling::put)
+        .on::<api::GetFunctionScalingConfig>(scaling::get)
         .on::<api::AddPermission>(permission::add)
         .on::<api::RemovePermission>(permission::remove)
         .on::<api::GetPolicy>(permission::get)

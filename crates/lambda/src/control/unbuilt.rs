@@ -16,31 +16,11 @@ fn given(text: Option<&String>) -> bool {
     text.is_some_and(|text| !text.is_empty())
 }
 
-/// The members that creating and updating share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) capacity_provider: bool,
-    pub(crate) runtime_config: bool,
-    pub(crate) accelerator: bool,
-}
-
-impl Shared {
-    pub(crate) fn check(&self) -> Result<(), Error> {
-        refuse("CapacityProviderConfig", self.capacity_provider)?;
-        refuse("RuntimeConfig", self.runtime_config)?;
-        refuse("AcceleratorConfig", self.accelerator)
-    }
-}
-
 pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> {
-    Shared {
-        capacity_provider: request.capacity_provider_config.is_some(),
-        runtime_config: request.runtime_config.is_some(),
-        accelerator: request.accelerator_config.is_some(),
-    }
-    .check()?;
+    refuse("CapacityProviderConfig", request.capacity_provider_config.is_some())?;
+    refuse("RuntimeConfig", request.runtime_config.is_some())?;
+    refuse("AcceleratorConfig", request.accelerator_config.is_some())?;
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
-    refuse("Code.SourceKMSKeyArn", given(request.code.source_kms_key_arn.as_ref()))?;
     refuse(
         "Code.S3ObjectStorageMode REFERENCE",
         request.code.s3_object_storage_mode.as_deref() == Some("REFERENCE"),
@@ -51,17 +31,18 @@ pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> 
 pub(crate) fn update_configuration(
     request: &api::UpdateFunctionConfigurationRequest,
 ) -> Result<(), Error> {
-    Shared {
-        capacity_provider: request.capacity_provider_config.is_some(),
-        runtime_config: request.runtime_config.is_some(),
-        accelerator: request.accelerator_config.is_some(),
+    // No function here has one, and AWS lets none get one later.
+    if request.capacity_provider_config.is_some() {
+        return Err(Error::InvalidParameter(
+            "CapacityProviderConfig isn't supported for Lambda Default functions.".to_owned(),
+        ));
     }
-    .check()
+    refuse("RuntimeConfig", request.runtime_config.is_some())?;
+    refuse("AcceleratorConfig", request.accelerator_config.is_some())
 }
 
 pub(crate) fn update_code(request: &api::UpdateFunctionCodeRequest) -> Result<(), Error> {
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
-    refuse("SourceKMSKeyArn", given(request.source_kms_key_arn.as_ref()))?;
     refuse(
         "S3ObjectStorageMode REFERENCE",
         request.s3_object_storage_mode.as_deref() == Some("REFERENCE"),

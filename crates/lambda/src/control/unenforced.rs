@@ -25,14 +25,7 @@ pub(crate) fn apply(
     given: &Given,
 ) -> Result<Option<Unenforced>, Error> {
     let mut new = old.cloned().unwrap_or_default();
-    let take = |field: &str, used: bool| match used {
-        true if !lambda.settings.accept_unenforceable => Err(Error::field_not_built(field)),
-        true => {
-            tracing::warn!(field, "a function's setting is taken that has no effect here");
-            Ok(())
-        }
-        false => Ok(()),
-    };
+    let take = |field: &str, used: bool| take(lambda, field, used);
     if let Some(vpc) = &given.vpc {
         let vpc = Vpc {
             subnets: vpc.subnet_ids.clone().unwrap_or_default(),
@@ -67,8 +60,41 @@ pub(crate) fn apply(
     Ok((new != Unenforced::default()).then_some(new))
 }
 
+/// Refuses what is `used` unless the operator wants it taken.
+fn take(lambda: &Lambda, field: &str, used: bool) -> Result<(), Error> {
+    match used {
+        true if !lambda.settings.accept_unenforceable => Err(Error::field_not_built(field)),
+        true => {
+            tracing::warn!(field, "a function's setting is taken that has no effect here");
+            Ok(())
+        }
+        false => Ok(()),
+    }
+}
+
+/// Checks the key that a request names for its code; an empty one is none.
+pub(crate) fn source_key(lambda: &Lambda, given: Option<&String>) -> Result<Option<String>, Error> {
+    let key = given.filter(|key| !key.is_empty());
+    take(lambda, "SourceKMSKeyArn", key.is_some())?;
+    Ok(key.cloned())
+}
+
+/// What there is with another key of the code: it comes with the code, and goes with it.
+pub(crate) fn with_source_key(
+    old: Option<&Unenforced>,
+    source_kms_key_arn: Option<String>,
+) -> Option<Unenforced> {
+    let new = Unenforced { source_kms_key_arn, ..old.cloned().unwrap_or_default() };
+    (new != Unenforced::default()).then_some(new)
+}
+
 fn refused<T>(text: &str) -> Result<T, Error> {
     Err(Error::InvalidParameter(text.to_owned()))
+}
+
+/// The key of the code, as `GetFunction` shows it.
+pub(crate) fn shown_source_key(unenforced: Option<&Unenforced>) -> Option<String> {
+    unenforced.and_then(|unenforced| unenforced.source_kms_key_arn.clone())
 }
 
 /// Puts what was taken into an answer.

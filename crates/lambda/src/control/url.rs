@@ -1,20 +1,20 @@
 //! Function URLs: create, read, update, delete, list. Their data plane is in [`crate::url`].
 //!
-//! A URL belongs to a function or to an alias of it, never to a version. Aliases are not built, so one that is named does
-//! not exist.
+//! A URL belongs to a function or to an alias of it, never to a version. One whose alias was deleted stays, as with AWS, and
+//! lets nobody in.
 
 use std::sync::Arc;
 
 use gatemill_api::lambda as api;
 use gatemill_store::{Key, Write};
-use gatemill_wire::{Cx, Operation as _, OperationInfo, Timestamp, pagination};
+use gatemill_wire::{Cx, Operation as _, OperationInfo, Qualifier, Timestamp, pagination};
 
 use super::reference;
 use crate::{
     Error, Lambda,
     limits::PAGE_MAX,
-    record::FUNCTIONS,
-    target::FunctionKey,
+    record::{ALIASES, FUNCTIONS, alias_key},
+    target::{FunctionKey, FunctionTarget},
     url::{
         self, ID_CHARS, Urls,
         record::{
@@ -34,7 +34,7 @@ pub(crate) async fn create(
     request: api::CreateFunctionUrlConfigRequest,
 ) -> Result<api::CreateFunctionUrlConfigResponse, Error> {
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let key = function(cx, api::CreateFunctionUrlConfig::INFO, named, NO_FUNCTION)?;
+    let target = owner(cx, api::CreateFunctionUrlConfig::INFO, named, NO_FUNCTION)?;
     let now = cx.now.millis();
     let record = UrlRecord {
         id: cx.id(ID_CHARS),
@@ -44,13 +44,20 @@ pub(crate) async fn create(
         created_ms: now,
         last_modified_ms: now,
     };
-    let (created, owned) = (record.clone(), key.clone());
+    let (created, owned) = (record.clone(), target.clone());
     lambda
         .store
         .write(move |tx| {
-            let Some(function) = FUNCTIONS.get(tx, &owned.record())? else {
+            let key = owned.key().to_owned();
+            let Some(function) = FUNCTIONS.get(tx, &key.record())? else {
                 return Err(Error::NotFound(NO_FUNCTION.to_owned()));
             };
+            let alias = alias_of(&owned);
+            if let Some(alias) = &alias
+                && !ALIASES.contains(tx, &alias_key(&key, alias))?
+            {
+                return Err(Error::NotFound(NO_FUNCTION.to_owned()));
+            }
             // A request to a URL says nothing of a tenant. The text is ours: AWS's is not recorded.
             if function.configuration.per_tenant {
                 return Err(Error::InvalidParameter(
@@ -58,25 +65,21 @@ pub(crate) async fn create(
                         .to_owned(),
                 ));
             }
-            let place = url_key(&owned, "");
+            let place = place(&owned);
             if URLS.contains(tx, &place)? {
                 return Err(Error::Conflict(format!(
                     "Failed to create function url config for [functionArn = {}]. Error message:  FunctionUrlConfig \
                      exists for this Lambda function",
-                    owned.arn(None)
+                    owned.arn()
                 )));
             }
             URLS.put(tx, &place, &created)?;
-            let owner = UrlOwnerRecord {
-                account: owned.account.clone(),
-                region: owned.region.clone(),
-                name: owned.name.clone(),
-                qualifier: None,
-            };
+            let FunctionKey { account, region, name } = key;
+            let owner = UrlOwnerRecord { account, region, name, qualifier: alias };
             Ok(URL_OWNERS.put(tx, &owner_key(&created.id), &owner)?)
         })
         .await?;
-    let view = view(lambda, cx, &key, record);
+    let view = view(lambda, cx, &target, record);
     Ok(api::CreateFunctionUrlConfigResponse {
         function_url: view.function_url,
         function_arn: view.function_arn,
@@ -95,10 +98,10 @@ pub(crate) async fn get(
     request: api::GetFunctionUrlConfigRequest,
 ) -> Result<api::GetFunctionUrlConfigResponse, Error> {
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let key = function(cx, api::GetFunctionUrlConfig::INFO, named, NO_RESOURCE)?;
-    let record = lambda.store.read(|tx| Ok::<_, Error>(URLS.get(tx, &url_key(&key, ""))?))?;
+    let target = owner(cx, api::GetFunctionUrlConfig::INFO, named, NO_RESOURCE)?;
+    let record = lambda.store.read(|tx| Ok::<_, Error>(URLS.get(tx, &place(&target))?))?;
     let record = record.ok_or_else(|| Error::NotFound(NO_RESOURCE.to_owned()))?;
-    let view = view(lambda, cx, &key, record);
+    let view = view(lambda, cx, &target, record);
     Ok(api::GetFunctionUrlConfigResponse {
         function_url: view.function_url,
         function_arn: view.function_arn,
@@ -117,16 +120,15 @@ pub(crate) async fn update(
     request: api::UpdateFunctionUrlConfigRequest,
 ) -> Result<api::UpdateFunctionUrlConfigResponse, Error> {
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let key = function(cx, api::UpdateFunctionUrlConfig::INFO, named, NO_RESOURCE)?;
+    let target = owner(cx, api::UpdateFunctionUrlConfig::INFO, named, NO_RESOURCE)?;
     let now = cx.now.millis();
     let auth = request.auth_type.as_deref().map(AuthType::of);
     let mode = request.invoke_mode.as_deref().map(InvokeMode::of);
     let cors = request.cors.map(cors_record);
-    let (owned, urls) = (key.clone(), Arc::clone(&lambda.urls));
+    let (place, urls) = (place(&target), Arc::clone(&lambda.urls));
     let record = lambda
         .store
         .write(move |tx| {
-            let place = url_key(&owned, "");
             let Some(mut record) = URLS.get(tx, &place)? else {
                 return Err(Error::NotFound(NO_RESOURCE.to_owned()));
             };
@@ -141,7 +143,7 @@ pub(crate) async fn update(
             Ok(record)
         })
         .await?;
-    let view = view(lambda, cx, &key, record);
+    let view = view(lambda, cx, &target, record);
     Ok(api::UpdateFunctionUrlConfigResponse {
         function_url: view.function_url,
         function_arn: view.function_arn,
@@ -160,12 +162,11 @@ pub(crate) async fn delete(
     request: api::DeleteFunctionUrlConfigRequest,
 ) -> Result<(), Error> {
     let named = (request.function_name.as_str(), request.qualifier.as_deref());
-    let key = function(cx, api::DeleteFunctionUrlConfig::INFO, named, NO_RESOURCE)?;
-    let urls = Arc::clone(&lambda.urls);
+    let target = owner(cx, api::DeleteFunctionUrlConfig::INFO, named, NO_RESOURCE)?;
+    let (place, urls) = (place(&target), Arc::clone(&lambda.urls));
     lambda
         .store
         .write(move |tx| {
-            let place = url_key(&key, "");
             let Some(record) = URLS.get(tx, &place)? else {
                 return Err(Error::NotFound(NO_RESOURCE.to_owned()));
             };
@@ -181,7 +182,7 @@ pub(crate) async fn list(
     request: api::ListFunctionUrlConfigsRequest,
 ) -> Result<api::ListFunctionUrlConfigsResponse, Error> {
     let info = api::ListFunctionUrlConfigs::INFO;
-    let key = function(cx, info, (&request.function_name, None), NO_FUNCTION)?;
+    let key = owner(cx, info, (&request.function_name, None), NO_FUNCTION)?.key().to_owned();
     let after = match &request.marker {
         None => None,
         Some(marker) => {
@@ -200,10 +201,15 @@ pub(crate) async fn list(
         }
         Ok(URLS.scan(tx, &key.record(), after.as_ref(), limit + 1)?)
     })?;
-    let qualifier =
-        |(place, _): &(Key, UrlRecord)| place.text(3).unwrap_or_default().into_owned().into_bytes();
-    let (page, next_marker) = pagination::page(found, limit, qualifier);
-    let views = page.into_iter().map(|(_, record)| view(lambda, cx, &key, record));
+    let qualifier = |place: &Key| place.text(3).unwrap_or_default().into_owned();
+    let (page, next_marker) =
+        pagination::page(found, limit, |(place, _)| qualifier(place).into_bytes());
+    let views = page.into_iter().map(|(place, record)| {
+        let alias = Some(qualifier(&place)).filter(|alias| !alias.is_empty());
+        let FunctionKey { account, region, name } = key.clone();
+        let qualifier = alias.map(Qualifier::Alias);
+        view(lambda, cx, &FunctionTarget { account, region, name, qualifier }, record)
+    });
     Ok(api::ListFunctionUrlConfigsResponse { function_url_configs: views.collect(), next_marker })
 }
 
@@ -231,18 +237,30 @@ fn forget_on_commit(tx: &mut Write, urls: &Arc<Urls>, id: &str) {
     tx.on_commit(move || urls.forget(&id));
 }
 
-/// The function that a request names; with a qualifier it would be an alias.
-fn function(
+/// Whose URL a request names: a function, or an alias of it.
+fn owner(
     cx: &Cx,
     operation: &OperationInfo,
     (name, qualifier): (&str, Option<&str>),
     missing: &str,
-) -> Result<FunctionKey, Error> {
+) -> Result<FunctionTarget, Error> {
     let target = reference::resolve(cx, operation, name, qualifier)?;
     match target.qualifier {
-        None => Ok(target.key().to_owned()),
-        Some(_) => Err(Error::NotFound(missing.to_owned())),
+        None | Some(Qualifier::Alias(_)) => Ok(target),
+        Some(Qualifier::Latest | Qualifier::Version(_)) => Err(Error::NotFound(missing.to_owned())),
     }
+}
+
+fn alias_of(target: &FunctionTarget) -> Option<String> {
+    match &target.qualifier {
+        Some(Qualifier::Alias(alias)) => Some(alias.clone()),
+        _ => None,
+    }
+}
+
+/// The key of the URL of a function or an alias.
+fn place(target: &FunctionTarget) -> Key {
+    url_key(&target.key().to_owned(), &alias_of(target).unwrap_or_default())
 }
 
 /// A configuration as it was given; one without any member is none.
@@ -258,11 +276,16 @@ fn cors_record(cors: api::Cors) -> Option<CorsRecord> {
     (record != CorsRecord::default()).then_some(record)
 }
 
-fn view(lambda: &Lambda, cx: &Cx, key: &FunctionKey, record: UrlRecord) -> api::FunctionUrlConfig {
+fn view(
+    lambda: &Lambda,
+    cx: &Cx,
+    target: &FunctionTarget,
+    record: UrlRecord,
+) -> api::FunctionUrlConfig {
     let domain = lambda.settings.url_domain.as_deref();
     api::FunctionUrlConfig {
-        function_url: url::address(&cx.endpoint, domain, &key.region, &record.id),
-        function_arn: key.arn(None),
+        function_url: url::address(&cx.endpoint, domain, &target.region, &record.id),
+        function_arn: target.arn(),
         creation_time: Timestamp(record.created_ms).iso8601_millis(),
         last_modified_time: Timestamp(record.last_modified_ms).iso8601_millis(),
         cors: record.cors.map(|cors| api::Cors {

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     Error, Lambda,
     record::{
-        self, ALIASES, CODE_USES, Configuration, FUNCTIONS, FunctionRecord, Lifecycle, Mark,
-        NumberRecord, POLICIES, VERSION_NUMBERS, VERSION_WORK, VERSIONS, VersionRecord,
+        self, ALIASES, CODE_USES, Configuration, DRAINING, FUNCTIONS, FunctionRecord, Lifecycle,
+        Mark, NumberRecord, POLICIES, VERSION_NUMBERS, VERSION_WORK, VERSIONS, VersionRecord,
         version_key,
     },
     target::FunctionKey,
@@ -109,6 +109,7 @@ fn as_function(version: VersionRecord) -> FunctionRecord {
         revision_id: version.revision_id,
         last_modified_ms: version.last_modified_ms,
         tags: std::collections::BTreeMap::new(),
+        draining: version.draining,
     }
 }
 
@@ -152,6 +153,7 @@ pub(crate) fn add(
         revision_id: ids.revision.clone(),
         last_modified_ms,
         latest_description: latest.description.clone(),
+        draining: false,
     };
     let place = version_key(key, number);
     VERSION_NUMBERS.put(tx, &key.record(), &NumberRecord { last: number })?;
@@ -174,6 +176,7 @@ pub(crate) fn remove(tx: &mut Write, key: &FunctionKey, number: u64) -> Result<b
     concurrency::remove_provisioned(tx, key, &Qualifier::Version(number))?;
     VERSIONS.delete(tx, &place)?;
     VERSION_WORK.delete(tx, &place)?;
+    DRAINING.delete(tx, &place)?;
     POLICIES.delete(tx, &record::policy_key(key, &number.to_string()))?;
     runtime_management::remove(tx, key, Some(number))?;
     let package = &version.configuration.package;

@@ -16,6 +16,9 @@ use crate::{
 /// The code of a failure by a fault of ours.
 const INTERNAL: &str = "InternalError";
 
+/// Why a function is still there that was deleted. The text is ours: AWS's is not recorded.
+const DRAINING: &str = "The function is deleted when its durable executions are over.";
+
 /// What stands in the answer besides the record itself.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Named<'a> {
@@ -44,6 +47,10 @@ pub(crate) fn configuration(
         Lifecycle::Active | Lifecycle::Updating { .. } | Lifecycle::UpdateFailed { .. } => {
             ("Active", None, None)
         }
+    };
+    let (state, reason, code) = match record.draining {
+        true => ("Deleting", Some(DRAINING), Some("DrainingDurableExecutions")),
+        false => (state, reason, code),
     };
     view.state = owned(state);
     view.state_reason = reason.and_then(owned);

@@ -121,6 +121,7 @@ async fn try_invoke(
             trace_id: None,
             tenant_id: record.tenant_id.clone(),
             parent: Some(parent),
+            dead_letter: None,
         };
         start::start(lambda, &version, &durable, start).await?;
         return Ok(None);

@@ -9,11 +9,12 @@ use gatemill_store::{Key, Reader, Write};
 
 use super::{
     checkpoint::{Batch, Chained, Done},
+    dead_letter,
     record::{
         CHAINED, ChainedRecord, EVENTS, EXECUTIONS, ErrorRecord, EventOperationRecord, EventRecord,
         ExecutionKey, ExecutionRecord, Happened, IdRecord, Kind, NAMES, OPERATIONS, ORDER,
-        OpenRecord, OperationRecord, PAYLOADS, PayloadRecord, STARTED, State, Status, WAKES,
-        WakeRecord,
+        OpenRecord, OperationRecord, PAYLOADS, PayloadRecord, RUNNING, RunningRecord, STARTED,
+        State, Status, WAKES, WakeRecord,
     },
 };
 use crate::{Error, limits::DURABLE_PURGE_ROWS_AT_ONCE};
@@ -79,8 +80,20 @@ impl<'t> Execution<'t> {
             }
             self.record.wake_ms = wake;
         }
+        self.index()?;
         EXECUTIONS.put(self.tx, &self.key.record(), &self.record)?;
         Ok(self.record)
+    }
+
+    /// Says whether it is under way, to those who would delete its function.
+    fn index(&mut self) -> Result<(), Error> {
+        let (place, runs) = (self.key.running(&self.record.version), !self.record.status.is_over());
+        match (runs, RUNNING.contains(self.tx, &place)?) {
+            (true, false) => RUNNING.put(self.tx, &place, &RunningRecord {})?,
+            (false, true) => drop(RUNNING.delete(self.tx, &place)?),
+            (true, true) | (false, false) => {}
+        }
+        Ok(())
     }
 
     /// When the worker has to look at it, in Unix milliseconds.
@@ -290,6 +303,9 @@ impl<'t> Execution<'t> {
             _ => Happened::ExecutionSucceeded,
         };
         self.happened(None, what)?;
+        let input = PAYLOADS.get(self.tx, &self.key.of(INPUT))?;
+        let input = input.map_or_else(|| "{}".to_owned(), |input| input.text);
+        dead_letter::tell(self.tx, &self.key, &self.record, &input, error.as_ref())?;
         self.tell_parent(status, result, error)
     }
 

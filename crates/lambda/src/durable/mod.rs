@@ -7,12 +7,14 @@
 //! (`chained`) invokes the functions that executions wait for. Everything survives kill -9: what was acknowledged is a
 //! record, and whatever a dead server was doing is due again.
 //!
-//! Behaviour: `lambda.md` §25, which rests on AWS's public SDK and local runner. What this does not do: executions of a
-//! function that is deleted fail at their next invocation, where AWS drains them first.
+//! A function that is deleted while executions run goes when they are over (`drain`). Behaviour: `lambda.md` §25, which rests
+//! on AWS's public SDK and local runner.
 
 pub(crate) mod arn;
 pub(crate) mod chained;
 mod checkpoint;
+mod dead_letter;
+pub(crate) mod drain;
 pub(crate) mod driver;
 mod envelope;
 pub(crate) mod execution;
@@ -23,4 +25,5 @@ pub(crate) mod view;
 mod wait;
 
 pub(crate) use checkpoint::error_of;
+pub(crate) use dead_letter::Event;
 pub(crate) use wait::{Waiting, begin, run};

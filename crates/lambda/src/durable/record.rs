@@ -27,6 +27,8 @@ pub(crate) const NAMES: Table<IdRecord> = Table::new("lambda-durable-names");
 pub(crate) const STARTED: Table<StartedRecord> = Table::new("lambda-durable-started");
 /// Executions by the time at which the worker has to look at them, then by their key.
 pub(crate) const WAKES: Table<WakeRecord> = Table::new("lambda-durable-wakes");
+/// Executions that are not over, by account, region, function, version and id.
+pub(crate) const RUNNING: Table<RunningRecord> = Table::new("lambda-durable-running");
 /// Invocations that executions wait for, by the execution's key and the operation.
 pub(crate) const CHAINED: Table<ChainedRecord> = Table::new("lambda-durable-chained");
 
@@ -55,6 +57,11 @@ impl ExecutionKey {
 
     pub(crate) fn name(&self, version: &str, name: &str) -> Key {
         self.function.record().and(version).and(name)
+    }
+
+    /// The key of its row in [`RUNNING`].
+    pub(crate) fn running(&self, version: &str) -> Key {
+        self.function.record().and(version).and(&self.id)
     }
 
     pub(crate) fn started(&self, started_ms: i64) -> Key {
@@ -179,6 +186,19 @@ pub(crate) struct ExecutionRecord {
     pub(crate) pause: Option<PauseRecord>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) delete_requested_ms: Option<i64>,
+    /// Who is told if it fails: of an execution that an event began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter: Option<DeadLetterRecord>,
+}
+
+/// The dead-letter queue of an event, and which event it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct DeadLetterRecord {
+    pub(crate) target_arn: String,
+    pub(crate) request_id: String,
+    /// The two numbers of its [`EventId`](crate::events::record::EventId).
+    pub(crate) order: u64,
+    pub(crate) random: u64,
 }
 
 /// An invocation that runs.
@@ -458,6 +478,10 @@ pub(crate) struct StartedRecord {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WakeRecord {}
 
+/// A row that says by its key alone that an execution is not over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct RunningRecord {}
+
 /// An invocation that an execution waits for.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChainedRecord {
@@ -481,6 +505,7 @@ version_one!(
     EventRecord,
     StartedRecord,
     WakeRecord,
+    RunningRecord,
     ChainedRecord,
 );
 

@@ -20,12 +20,18 @@ fn stays<R: Record>(json: &str) {
 #[test]
 fn records() {
     stays::<ExecutionRecord>(EXECUTION_V1);
+    let of_event = EXECUTION_V1.replace(
+        r#""wake_ms":2000"#,
+        r#""wake_ms":2000,"dead_letter":{"target_arn":"q","request_id":"r","order":1,"random":2}"#,
+    );
+    stays::<ExecutionRecord>(&of_event);
     stays::<OperationRecord>(OPERATION_V1);
     stays::<EventRecord>(EVENT_V1);
     stays::<ChainedRecord>(r#"{"function":"f","tenant_id":null,"payload":"{}"}"#);
     stays::<PayloadRecord>(r#"{"text":"{}"}"#);
     stays::<StartedRecord>(r#"{"name":"n","version":"$LATEST"}"#);
     stays::<WakeRecord>("{}");
+    stays::<RunningRecord>("{}");
 }
 
 #[test]

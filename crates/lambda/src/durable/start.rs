@@ -3,9 +3,12 @@
 use bytes::Bytes;
 
 use super::{
-    arn,
+    arn, drain,
     execution::{Execution, INPUT},
-    record::{EXECUTIONS, ExecutionKey, ExecutionRecord, NAMES, PAYLOADS, ParentRecord, Status},
+    record::{
+        DeadLetterRecord, EXECUTIONS, ExecutionKey, ExecutionRecord, NAMES, PAYLOADS, ParentRecord,
+        Status,
+    },
 };
 use crate::{Error, Lambda, invoke::resolve::Version, record::Durable};
 
@@ -19,6 +22,8 @@ pub(crate) struct Start {
     pub(crate) trace_id: Option<String>,
     pub(crate) tenant_id: Option<String>,
     pub(crate) parent: Option<ParentRecord>,
+    /// Who is told if it fails.
+    pub(crate) dead_letter: Option<DeadLetterRecord>,
 }
 
 /// An execution that was begun, now or before.
@@ -31,7 +36,8 @@ pub(crate) struct Started {
 /// Begins an execution of a version, durably.
 ///
 /// # Errors
-/// [`Error::DurableExecutionStarted`] when there is one of that name with another input; an input that is no text.
+/// [`Error::DurableExecutionStarted`] when there is one of that name with another input; an input that is no text; a function
+/// that is about to be deleted.
 pub(crate) async fn start(
     lambda: &Lambda,
     version: &Version,
@@ -70,6 +76,7 @@ pub(crate) async fn start(
         wake_ms: None,
         pause: None,
         delete_requested_ms: None,
+        dead_letter: start.dead_letter,
     };
     let version = version.name().to_owned();
     let arn = move |key: &ExecutionKey| arn::of_execution(key, &version, &name);
@@ -87,6 +94,7 @@ pub(crate) async fn start(
                     };
                 }
             }
+            drain::check(tx, &key.function, &record.version)?;
             Execution::create(tx, &key, record.clone(), &input, now_ms)?.save()?;
             Ok(key.clone())
         })

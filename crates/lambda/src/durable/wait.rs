@@ -10,8 +10,9 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::{
+    Event,
     execution::RESULT,
-    record::{ErrorRecord, ExecutionKey, ExecutionRecord, PAYLOADS, Status},
+    record::{DeadLetterRecord, ErrorRecord, ExecutionKey, ExecutionRecord, PAYLOADS, Status},
     start::{self, Start, Started},
     transitions,
 };
@@ -50,11 +51,11 @@ pub(crate) async fn run(
     call: &Invocation,
     name: Option<String>,
 ) -> Result<Outcome, Error> {
-    let started = begin(lambda, version, call, name, true).await?;
+    let started = begin(lambda, version, call, name, None).await?;
     outcome(lambda, version, started).await
 }
 
-/// Begins an execution for a call, whose caller `waits` for its end or does not.
+/// Begins an execution for an `event`, or for a call whose caller waits for its end.
 ///
 /// # Errors
 /// As [`run`].
@@ -63,7 +64,7 @@ pub(crate) async fn begin(
     version: &Version,
     call: &Invocation,
     name: Option<String>,
-    waits: bool,
+    event: Option<Event>,
 ) -> Result<Started, Error> {
     let durable = version.configuration.durable.as_ref();
     let durable = durable.ok_or(Error::Internal("a function is not durable"))?;
@@ -72,7 +73,7 @@ pub(crate) async fn begin(
             "You cannot invoke a durable function using an unqualified ARN.".to_owned(),
         ));
     }
-    if waits && u64::from(durable.execution_timeout_s) > limits::DURABLE_WAIT.as_secs() {
+    if event.is_none() && u64::from(durable.execution_timeout_s) > limits::DURABLE_WAIT.as_secs() {
         return Err(Error::InvalidParameter(
             "You cannot synchronously invoke a durable function with an executionTimeout greater than 15 minutes."
                 .to_owned(),
@@ -88,6 +89,10 @@ pub(crate) async fn begin(
         trace_id: call.trace_id.clone(),
         tenant_id: call.tenant_id.clone(),
         parent: None,
+        dead_letter: event.and_then(|event| {
+            let arn = version.configuration.dead_letter_arn.clone();
+            arn.map(|arn| DeadLetterRecord::new(arn, event))
+        }),
     };
     start::start(lambda, version, durable, start).await
 }

@@ -92,7 +92,11 @@ async fn execution(lambda: &Lambda, version: &Version, arrival: Arrival) -> Resu
         tenant_id: arrival.tenant_id,
         log_tail: false,
     };
-    let started = durable::begin(lambda, version, &call, arrival.execution_name, false).await?;
+    let request_id = call.request_id.to_string();
+    let order = lambda.events.next_order(arrival.now.millis());
+    let event = durable::Event { id: EventId { order, random: random(&request_id) }, request_id };
+    let name = arrival.execution_name;
+    let started = durable::begin(lambda, version, &call, name, Some(event)).await?;
     Ok(started.arn)
 }
 

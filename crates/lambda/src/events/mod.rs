@@ -24,7 +24,7 @@ pub(crate) mod destination;
 mod lanes;
 pub(crate) mod lineage;
 pub(crate) mod record;
-mod verdict;
+pub(crate) mod verdict;
 
 use std::sync::{
     Arc,

@@ -12,12 +12,13 @@ use crate::{
     Gateway,
     control::{
         holds, integration, length, says, unbuilt,
-        websocket::{check_templates, integration_response::merge},
+        websocket::{check_templates, content_handling, merge},
     },
     error::{Error, Result},
     limits::{TIMEOUT_MS_MIN, WEBSOCKET_TIMEOUT_MS_MAX},
     record::{
-        IntegrationKind, IntegrationRecord, Passthrough, PayloadFormat, WebSocketIntegration,
+        ContentHandling, IntegrationKind, IntegrationRecord, Passthrough, PayloadFormat,
+        WebSocketIntegration,
     },
     uri::UriTemplate,
     websocket::{mapping::Mapping, select::Selection},
@@ -32,7 +33,9 @@ macro_rules! members {
             api_gateway_managed: None,
             connection_id: None,
             connection_type: Some("INTERNET".to_owned()),
-            content_handling_strategy: None,
+            content_handling_strategy: own
+                .content_handling
+                .map($crate::control::websocket::content_handling_text),
             credentials_arn: None,
             description: record.description.clone(),
             integration_id: Some(record.id.clone()),
@@ -70,7 +73,6 @@ macro_rules! refuse_unbuilt {
             "connectionType",
             req.connection_type.as_deref().is_some_and(|kind| kind != "INTERNET"),
         )?;
-        unbuilt("contentHandlingStrategy", says(req.content_handling_strategy.as_deref()))?;
         unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
         unbuilt("integrationSubtype", says(req.integration_subtype.as_deref()))?;
         unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
@@ -98,6 +100,7 @@ pub(crate) async fn create(
         template_selection: req.template_selection_expression.filter(|text| !text.is_empty()),
         passthrough: passthrough(req.passthrough_behavior.as_deref())?.unwrap_or_default(),
         responses: Vec::new(),
+        content_handling: content_handling(req.content_handling_strategy.as_deref())?,
     };
     let record = IntegrationRecord {
         id: cx.id(7),
@@ -131,6 +134,8 @@ pub(crate) async fn update(
     refuse_unbuilt!(&req);
     let kind = req.integration_type.as_deref().map(kind).transpose()?;
     let passthrough = passthrough(req.passthrough_behavior.as_deref())?;
+    let handling = req.content_handling_strategy.as_deref();
+    let handling = handling.map(|text| content_handling(Some(text))).transpose()?;
     let (record, own) = gateway
         .edit(cx, &req.api_id.clone(), move |edition| {
             let before = integration::find(edition.tx, edition.at, &req.integration_id)?;
@@ -148,6 +153,7 @@ pub(crate) async fn update(
                 record.description = Some(text.clone()).filter(|text| !text.is_empty());
             }
             own.passthrough = passthrough.unwrap_or(own.passthrough);
+            own.content_handling = handling.unwrap_or(own.content_handling);
             merge(&mut own.request_parameters, req.request_parameters.as_ref());
             merge(&mut own.request_templates, req.request_templates.as_ref());
             if let Some(text) = &req.template_selection_expression {
@@ -232,7 +238,11 @@ fn check(record: &IntegrationRecord, own: &WebSocketIntegration) -> Result<()> {
     if proxy && !own.request_templates.is_empty() {
         return Err(Error::invalid("Request templates are not supported for proxy integrations"));
     }
-    check_templates("requestTemplates", &own.request_templates)
+    unbuilt(
+        "contentHandlingStrategy CONVERT_TO_BINARY of proxy integrations",
+        proxy && own.content_handling == Some(ContentHandling::ToBinary),
+    )?;
+    check_templates(&own.request_templates)
 }
 
 fn check_http(record: &IntegrationRecord) -> Result<()> {

@@ -15,13 +15,18 @@ use crate::{
     Gateway,
     control::{
         edition::Edition,
-        holds, integration, says, unbuilt,
-        websocket::{check_templates, page_of},
+        integration,
+        websocket::{
+            check_templates, content_handling, content_handling_text, merge,
+            response::{self, Response as _},
+        },
     },
     error::{Error, Result},
-    limits::INTEGRATION_RESPONSES_MAX,
     record::{IntegrationRecord, IntegrationResponseRecord, WebSocketIntegration},
-    websocket::select::{KeyPattern, Selection},
+    websocket::{
+        mapping::Mapping,
+        select::{KeyPattern, Selection},
+    },
 };
 
 /// The members of an integration response in an answer; the answers of four operations have the same.
@@ -29,10 +34,11 @@ macro_rules! members {
     ($answer:ident, $record:expr) => {{
         let record: &IntegrationResponseRecord = $record;
         $answer {
-            content_handling_strategy: None,
+            content_handling_strategy: record.content_handling.map(content_handling_text),
             integration_response_id: Some(record.id.clone()),
             integration_response_key: record.key.clone().into(),
-            response_parameters: None,
+            response_parameters: Some(record.parameters.clone())
+                .filter(|parameters| !parameters.is_empty()),
             response_templates: Some(record.templates.clone())
                 .filter(|templates| !templates.is_empty()),
             template_selection_expression: record.template_selection.clone(),
@@ -40,33 +46,29 @@ macro_rules! members {
     }};
 }
 
-const WHAT: &str = "IntegrationResponse";
-
 /// `CreateIntegrationResponse`.
 pub(crate) async fn create(
     gateway: &Gateway,
     cx: &Cx,
     req: CreateIntegrationResponseRequest,
 ) -> Result<CreateIntegrationResponseResponse> {
-    gateway.need_websocket(cx, &req.api_id, WHAT)?;
-    unbuilt("contentHandlingStrategy", says(req.content_handling_strategy.as_deref()))?;
-    unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
+    gateway.need_websocket(cx, &req.api_id, IntegrationResponseRecord::WHAT)?;
+    let mut parameters = BTreeMap::new();
+    merge(&mut parameters, req.response_parameters.as_ref());
     let response = IntegrationResponseRecord {
         id: cx.id(7),
         key: req.integration_response_key,
         templates: req.response_templates.unwrap_or_default(),
         template_selection: req.template_selection_expression.filter(|text| !text.is_empty()),
+        content_handling: content_handling(req.content_handling_strategy.as_deref())?,
+        parameters,
     };
     check(&response)?;
     let answer = members!(CreateIntegrationResponseResponse, &response);
     gateway
         .edit(cx, &req.api_id, move |edition| {
             change(edition, &req.integration_id, |own| {
-                if own.responses.len() >= INTEGRATION_RESPONSES_MAX {
-                    return Err(Error::TooMany("IntegrationResponses"));
-                }
-                own.responses.push(response.clone());
-                Ok(())
+                response::add(&mut own.responses, response.clone())
             })
         })
         .await?;
@@ -80,8 +82,7 @@ pub(crate) async fn get(
     req: GetIntegrationResponseRequest,
 ) -> Result<GetIntegrationResponseResponse> {
     let own = own(gateway, cx, &req.api_id, &req.integration_id)?;
-    let found = own.responses.iter().find(|response| response.id == req.integration_response_id);
-    let found = found.ok_or(Error::NoSuchIntegrationResponse(req.integration_response_id))?;
+    let found = response::find(&own.responses, &req.integration_response_id)?;
     Ok(members!(GetIntegrationResponseResponse, found))
 }
 
@@ -93,7 +94,7 @@ pub(crate) async fn list(
 ) -> Result<GetIntegrationResponsesResponse> {
     let own = own(gateway, cx, &req.api_id, &req.integration_id)?;
     let (max, token) = (req.max_results.as_deref(), req.next_token.as_deref());
-    let (page, next_token) = page_of(&own.responses, |response| &response.id, max, token)?;
+    let (page, next_token) = response::page(&own.responses, max, token)?;
     let items = page.iter().map(|response| members!(IntegrationResponse, response)).collect();
     Ok(GetIntegrationResponsesResponse { items: Some(items), next_token })
 }
@@ -104,24 +105,24 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateIntegrationResponseRequest,
 ) -> Result<UpdateIntegrationResponseResponse> {
-    unbuilt("contentHandlingStrategy", says(req.content_handling_strategy.as_deref()))?;
-    unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
+    let handling = req.content_handling_strategy.as_deref();
+    let handling = handling.map(|text| content_handling(Some(text))).transpose()?;
     let response = gateway
         .edit(cx, &req.api_id.clone(), move |edition| {
             change(edition, &req.integration_id, |own| {
-                let id = &req.integration_response_id;
-                let found = own.responses.iter_mut().find(|response| response.id == *id);
-                let response = found.ok_or_else(|| Error::NoSuchIntegrationResponse(id.clone()))?;
-                if let Some(key) = &req.integration_response_key {
-                    response.key.clone_from(key);
-                }
-                merge(&mut response.templates, req.response_templates.as_ref());
-                if let Some(text) = &req.template_selection_expression {
-                    response.template_selection =
-                        Some(text.clone()).filter(|text| !text.is_empty());
-                }
-                check(response)?;
-                Ok(response.clone())
+                response::change(&mut own.responses, &req.integration_response_id, |response| {
+                    if let Some(key) = &req.integration_response_key {
+                        response.key.clone_from(key);
+                    }
+                    merge(&mut response.templates, req.response_templates.as_ref());
+                    merge(&mut response.parameters, req.response_parameters.as_ref());
+                    if let Some(text) = &req.template_selection_expression {
+                        response.template_selection =
+                            Some(text.clone()).filter(|text| !text.is_empty());
+                    }
+                    response.content_handling = handling.unwrap_or(response.content_handling);
+                    check(response)
+                })
             })
         })
         .await?;
@@ -137,27 +138,10 @@ pub(crate) async fn delete(
     gateway
         .edit(cx, &req.api_id.clone(), move |edition| {
             change(edition, &req.integration_id, |own| {
-                let before = own.responses.len();
-                own.responses.retain(|response| response.id != req.integration_response_id);
-                if own.responses.len() == before {
-                    let id = req.integration_response_id.clone();
-                    return Err(Error::NoSuchIntegrationResponse(id));
-                }
-                Ok(())
+                response::remove(&mut own.responses, &req.integration_response_id)
             })
         })
         .await
-}
-
-/// Sets members of a map, and removes those that are set to nothing.
-pub(crate) fn merge(map: &mut BTreeMap<String, String>, given: Option<&BTreeMap<String, String>>) {
-    for (key, text) in given.into_iter().flatten() {
-        if text.is_empty() {
-            map.remove(key);
-        } else {
-            map.insert(key.clone(), text.clone());
-        }
-    }
 }
 
 fn own(
@@ -179,11 +163,6 @@ fn change<T>(
     let before = integration::find(edition.tx, edition.at, integration_id)?;
     let mut own = before.websocket.clone().unwrap_or_default();
     let value = change(&mut own)?;
-    let keys: std::collections::BTreeSet<_> = own.responses.iter().map(|it| &it.key).collect();
-    if keys.len() < own.responses.len() {
-        let key = own.responses.last().map(|it| it.key.clone()).unwrap_or_default();
-        return Err(Error::ResponseExists { what: WHAT, key });
-    }
     let after = IntegrationRecord { websocket: Some(own), ..before.clone() };
     if after != before {
         integration::insert(edition, &after)?;
@@ -198,5 +177,10 @@ fn check(response: &IntegrationResponseRecord) -> Result<()> {
     if response.template_selection.as_deref().is_some_and(|text| Selection::parse(text).is_none()) {
         return Err(Error::invalid("Invalid TemplateSelectionExpression specified"));
     }
-    check_templates("responseTemplates", &response.templates)
+    for (to, from) in &response.parameters {
+        if Mapping::parse_response(to, from).is_none() {
+            return Err(Error::invalid(format!("Invalid mapping expression specified: {from}")));
+        }
+    }
+    check_templates(&response.templates)
 }

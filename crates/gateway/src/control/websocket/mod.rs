@@ -9,6 +9,7 @@ pub(crate) mod authorizer;
 pub(crate) mod integration;
 pub(crate) mod integration_response;
 pub(crate) mod model;
+mod response;
 pub(crate) mod route;
 pub(crate) mod route_response;
 
@@ -18,9 +19,9 @@ use crate::{
     Gateway,
     error::{Error, Result},
     limits::TEMPLATE_BYTES_MAX,
-    record::ApiRecord,
-    websocket::template,
+    record::{ApiRecord, ContentHandling},
 };
+use gatemill_template::Template;
 use gatemill_wire::{Cx, pagination};
 
 /// Refuses what only WebSocket APIs have.
@@ -38,17 +39,45 @@ impl Gateway {
     }
 }
 
-/// Checks mapping templates: those that say anything to a template engine are not built.
-fn check_templates(member: &str, templates: &BTreeMap<String, String>) -> Result<()> {
+/// Checks mapping templates, each of which has to be one.
+fn check_templates(templates: &BTreeMap<String, String>) -> Result<()> {
     let bytes: usize = templates.iter().map(|(key, text)| key.len() + text.len()).sum();
     if bytes > TEMPLATE_BYTES_MAX {
         return Err(Error::invalid("Mapping templates are limited to 300 KB"));
     }
-    match templates.values().all(|text| template::is_literal(text)) {
-        true => Ok(()),
-        false => Err(Error::NotBuilt(format!(
-            "A mapping template with references or directives ({member} of WebSocket APIs)"
-        ))),
+    for (key, text) in templates {
+        Template::parse(text)
+            .map_err(|error| Error::invalid(format!("Invalid mapping template {key}: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Sets members of a map, and removes those that are set to nothing.
+fn merge(map: &mut BTreeMap<String, String>, given: Option<&BTreeMap<String, String>>) {
+    for (key, text) in given.into_iter().flatten() {
+        if text.is_empty() {
+            map.remove(key);
+        } else {
+            map.insert(key.clone(), text.clone());
+        }
+    }
+}
+
+/// Reads what happens to bodies; nothing where it says nothing.
+fn content_handling(text: Option<&str>) -> Result<Option<ContentHandling>> {
+    match text {
+        None | Some("") => Ok(None),
+        Some("CONVERT_TO_BINARY") => Ok(Some(ContentHandling::ToBinary)),
+        Some("CONVERT_TO_TEXT") => Ok(Some(ContentHandling::ToText)),
+        Some(_) => Err(Error::invalid("Invalid ContentHandlingStrategy specified")),
+    }
+}
+
+/// As it is on the wire.
+pub(crate) fn content_handling_text(handling: ContentHandling) -> String {
+    match handling {
+        ContentHandling::ToBinary => "CONVERT_TO_BINARY".to_owned(),
+        ContentHandling::ToText => "CONVERT_TO_TEXT".to_owned(),
     }
 }
 

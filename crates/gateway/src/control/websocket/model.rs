@@ -1,7 +1,6 @@
 //! The family of models: JSON schemas under names.
 //!
-//! A model can be read, and a mapping template be made of it. Messages are not checked against models yet: a route that
-//! asks for that is refused.
+//! A model can be read, a mapping template be made of it, and messages be checked by it where their route asks for that.
 
 use gatemill_api::apigatewayv2::{
     CreateModelRequest, CreateModelResponse, DeleteModelRequest, GetModelRequest, GetModelResponse,
@@ -22,6 +21,7 @@ use crate::{
     error::{Error, Result},
     limits::{MODEL_BYTES_MAX, MODELS_PER_API_MAX},
     record::{ApiKey, IdRecord, MODEL_NAMES, MODELS, ModelRecord, Version},
+    schema::{Models, Schema},
     websocket::sample,
 };
 
@@ -180,8 +180,14 @@ fn check(model: &ModelRecord) -> Result<()> {
     if model.schema.len() > MODEL_BYTES_MAX {
         return Err(Error::invalid("Model schema is limited to 32 KB"));
     }
+    // What refers to other models can only be compiled with them.
+    let alone = model.content_type != JSON || model.schema.contains("$ref");
     match serde_json::from_str::<Value>(&model.schema) {
-        Ok(Value::Object(_)) => Ok(()),
+        Ok(Value::Object(_)) if alone => Ok(()),
+        Ok(Value::Object(_)) => match Schema::compile(&model.schema, &Models::new()) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(Error::invalid(format!("Invalid model schema specified: {why}"))),
+        },
         Ok(_) | Err(_) => Err(Error::invalid("Invalid model schema specified")),
     }
 }

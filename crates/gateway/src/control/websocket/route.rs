@@ -1,16 +1,18 @@
 //! Routes of WebSocket APIs: `$connect`, `$disconnect`, `$default` and those of the owner's own keys.
 
 use gatemill_api::apigatewayv2::{
-    CreateRouteRequest, CreateRouteResult, UpdateRouteRequest, UpdateRouteResult,
+    CreateRouteRequest, CreateRouteResult, DeleteRouteRequestParameterRequest, UpdateRouteRequest,
+    UpdateRouteResult,
 };
 use gatemill_wire::Cx;
 
 use crate::{
     Gateway,
-    control::{authorizer, holds, route, says, unbuilt},
+    control::{authorizer, edition::Edition, route, unbuilt, websocket::merge},
     error::{Error, Result},
     limits::ROUTE_KEY_MAX,
-    record::{Authorization, AuthorizationKind, RouteRecord, WebSocketRoute},
+    record::{Authorization, AuthorizationKind, MODEL_NAMES, RouteRecord, WebSocketRoute},
+    websocket::select::Selection,
 };
 
 /// The members of a route in an answer.
@@ -23,10 +25,10 @@ macro_rules! members {
             authorization_scopes: None,
             authorization_type: Some(authorizer::kind_text(record.authorization.kind).to_owned()),
             authorizer_id: record.authorization.authorizer.clone(),
-            model_selection_expression: None,
+            model_selection_expression: own.model_selection.clone(),
             operation_name: record.operation_name.clone(),
-            request_models: None,
-            request_parameters: None,
+            request_models: Some(own.request_models.clone()).filter(|models| !models.is_empty()),
+            request_parameters: route::parameters(Some(own)),
             route_id: Some(record.id.clone()),
             route_key: record.key.clone().into(),
             route_response_selection_expression: own.response_selection.clone(),
@@ -40,15 +42,75 @@ macro_rules! refuse_unbuilt {
     ($req:expr) => {{
         let req = $req;
         unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
-        unbuilt("modelSelectionExpression", says(req.model_selection_expression.as_deref()))?;
-        unbuilt("requestModels", holds(req.request_models.as_ref()))?;
-        unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
         if req.authorization_scopes.as_ref().is_some_and(|list| !list.is_empty()) {
             return Err(Error::invalid(
                 "Authorization scopes are not supported on protocolType WEBSOCKET",
             ));
         }
     }};
+}
+
+/// Sets what a request says of what a route asks of messages and handshakes. A model that is set to nothing is removed.
+macro_rules! take_validation {
+    ($own:ident, $req:expr) => {{
+        let req = $req;
+        if let Some(text) = &req.model_selection_expression {
+            $own.model_selection = Some(text.clone()).filter(|text| !text.is_empty());
+        }
+        merge(&mut $own.request_models, req.request_models.as_ref());
+        for (name, constraints) in req.request_parameters.iter().flatten() {
+            $own.request_parameters.insert(name.clone(), constraints.required == Some(true));
+        }
+    }};
+}
+
+/// Checks what a route asks of messages and handshakes.
+fn check_validation(edition: &Edition<'_>, route: &RouteRecord) -> Result<()> {
+    let Some(own) = &route.websocket else { return Ok(()) };
+    if own.model_selection.as_deref().is_some_and(|text| Selection::parse(text).is_none()) {
+        return Err(Error::invalid("Invalid ModelSelectionExpression specified"));
+    }
+    let is_connect = route.key == "$connect";
+    let has_models = !own.request_models.is_empty() || own.model_selection.is_some();
+    if has_models && (is_connect || route.key == "$disconnect") {
+        return Err(Error::invalid("Request models are supported for routes of messages only"));
+    }
+    if !is_connect && !own.request_parameters.is_empty() {
+        return Err(Error::invalid("Request parameters are supported for the $connect route only"));
+    }
+    for name in own.request_parameters.keys() {
+        let known = ["route.request.header.", "route.request.querystring."];
+        if !known.iter().any(|root| name.strip_prefix(root).is_some_and(|name| !name.is_empty())) {
+            return Err(Error::invalid(format!("Invalid request parameter specified: {name}")));
+        }
+    }
+    for name in own.request_models.values() {
+        if !MODEL_NAMES.contains(edition.tx, &edition.at.of(name))? {
+            return Err(Error::NoSuchModel(name.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// `DeleteRouteRequestParameter`.
+pub(crate) async fn delete_request_parameter(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: DeleteRouteRequestParameterRequest,
+) -> Result<()> {
+    gateway
+        .edit(cx, &req.api_id.clone(), move |edition| {
+            let before = route::find(edition.tx, edition.at, &req.route_id)?;
+            let mut after = before.clone();
+            let own = after.websocket.as_mut();
+            let removed =
+                own.and_then(|own| own.request_parameters.remove(&req.request_parameter_key));
+            if removed.is_none() {
+                return Err(Error::NoSuchRequestParameter(req.request_parameter_key.clone()));
+            }
+            route::replace(edition, &before, &after)
+        })
+        .await
 }
 
 /// What a route says of its authorization. Only `$connect` is asked, and by no token.
@@ -80,10 +142,11 @@ pub(crate) async fn create(
 ) -> Result<CreateRouteResult> {
     refuse_unbuilt!(&req);
     check_key(&req.route_key)?;
-    let own = WebSocketRoute {
+    let mut own = WebSocketRoute {
         response_selection: selection(req.route_response_selection_expression.as_deref())?,
-        responses: Vec::new(),
+        ..WebSocketRoute::default()
     };
+    take_validation!(own, &req);
     let authorization = authorization(
         &req.route_key,
         &Authorization::default(),
@@ -100,7 +163,12 @@ pub(crate) async fn create(
         authorization,
     };
     let answer = members!(CreateRouteResult, &route, &own);
-    gateway.edit(cx, &req.api_id, move |edition| route::insert(edition, &route)).await?;
+    gateway
+        .edit(cx, &req.api_id, move |edition| {
+            check_validation(edition, &route)?;
+            route::insert(edition, &route)
+        })
+        .await?;
     Ok(answer)
 }
 
@@ -141,7 +209,9 @@ pub(crate) async fn update(
             if let Some(response) = &response {
                 own.response_selection.clone_from(response);
             }
+            take_validation!(own, &req);
             route.websocket = Some(own.clone());
+            check_validation(edition, &route)?;
             route::replace(edition, &before, &route)?;
             Ok((route, own))
         })

@@ -11,7 +11,11 @@ use gatemill_wire::Cx;
 
 use crate::{
     Gateway,
-    control::{edition::Edition, holds, route, unbuilt, websocket::page_of},
+    control::{
+        edition::Edition,
+        holds, route, unbuilt,
+        websocket::response::{self, Response as _},
+    },
     error::{Error, Result},
     record::{RouteRecord, RouteResponseRecord, WebSocketRoute},
 };
@@ -30,15 +34,13 @@ macro_rules! members {
     }};
 }
 
-const WHAT: &str = "RouteResponse";
-
 /// `CreateRouteResponse`.
 pub(crate) async fn create(
     gateway: &Gateway,
     cx: &Cx,
     req: CreateRouteResponseRequest,
 ) -> Result<CreateRouteResponseResponse> {
-    gateway.need_websocket(cx, &req.api_id, WHAT)?;
+    gateway.need_websocket(cx, &req.api_id, RouteResponseRecord::WHAT)?;
     unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
     check_key(&req.route_response_key)?;
     let response = RouteResponseRecord {
@@ -51,11 +53,7 @@ pub(crate) async fn create(
     gateway
         .edit(cx, &req.api_id, move |edition| {
             change(edition, &req.route_id, |own| {
-                if own.responses.iter().any(|other| other.key == response.key) {
-                    return Err(Error::ResponseExists { what: WHAT, key: response.key.clone() });
-                }
-                own.responses.push(response.clone());
-                Ok(())
+                response::add(&mut own.responses, response.clone())
             })
         })
         .await?;
@@ -70,8 +68,7 @@ pub(crate) async fn get(
 ) -> Result<GetRouteResponseResponse> {
     let route = gateway.read(cx, &req.api_id, |tx, at, _| route::find(tx, at, &req.route_id))?;
     let own = route.websocket.unwrap_or_default();
-    let found = own.responses.iter().find(|response| response.id == req.route_response_id);
-    let found = found.ok_or(Error::NoSuchRouteResponse(req.route_response_id))?;
+    let found = response::find(&own.responses, &req.route_response_id)?;
     Ok(members!(GetRouteResponseResponse, found))
 }
 
@@ -84,7 +81,7 @@ pub(crate) async fn list(
     let route = gateway.read(cx, &req.api_id, |tx, at, _| route::find(tx, at, &req.route_id))?;
     let own = route.websocket.unwrap_or_default();
     let (max, token) = (req.max_results.as_deref(), req.next_token.as_deref());
-    let (page, next_token) = page_of(&own.responses, |response| &response.id, max, token)?;
+    let (page, next_token) = response::page(&own.responses, max, token)?;
     let items = page.iter().map(|response| members!(RouteResponse, response)).collect();
     Ok(GetRouteResponsesResponse { items: Some(items), next_token })
 }
@@ -102,16 +99,16 @@ pub(crate) async fn update(
     let response = gateway
         .edit(cx, &req.api_id.clone(), move |edition| {
             change(edition, &req.route_id, |own| {
-                let id = &req.route_response_id;
-                let found = own.responses.iter_mut().find(|response| response.id == *id);
-                let response = found.ok_or_else(|| Error::NoSuchRouteResponse(id.clone()))?;
-                if let Some(text) = &req.model_selection_expression {
-                    response.model_selection = Some(text.clone()).filter(|text| !text.is_empty());
-                }
-                if let Some(models) = &req.response_models {
-                    response.models = Some(models.clone()).filter(|models| !models.is_empty());
-                }
-                Ok(response.clone())
+                response::change(&mut own.responses, &req.route_response_id, |response| {
+                    if let Some(text) = &req.model_selection_expression {
+                        response.model_selection =
+                            Some(text.clone()).filter(|text| !text.is_empty());
+                    }
+                    if let Some(models) = &req.response_models {
+                        response.models = Some(models.clone()).filter(|models| !models.is_empty());
+                    }
+                    Ok(())
+                })
             })
         })
         .await?;
@@ -127,12 +124,7 @@ pub(crate) async fn delete(
     gateway
         .edit(cx, &req.api_id.clone(), move |edition| {
             change(edition, &req.route_id, |own| {
-                let before = own.responses.len();
-                own.responses.retain(|response| response.id != req.route_response_id);
-                if own.responses.len() == before {
-                    return Err(Error::NoSuchRouteResponse(req.route_response_id.clone()));
-                }
-                Ok(())
+                response::remove(&mut own.responses, &req.route_response_id)
             })
         })
         .await
