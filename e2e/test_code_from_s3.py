@@ -1,8 +1,10 @@
 """Code from S3: an S3-compatible server of the tests' own, which looks at what it is asked and signed with."""
 
 import http.server
+import shutil
 import threading
 import urllib.parse
+import urllib.request
 
 import pytest
 from botocore.exceptions import ClientError
@@ -11,7 +13,9 @@ from packages import ROLE, create, package
 from server import Server
 
 CODE = package(app__py="def handler(event, context):\n    return 'from a bucket'\n")
-OBJECTS = {("code", "a folder/one.zip", None): CODE, ("code", "one.zip", "v1"): CODE, ("code", "no.zip", None): b"no zip"}
+OTHER = package(app__py="def handler(event, context):\n    return 'another version'\n")
+OBJECTS = {("code", "a folder/one.zip", None): CODE, ("code", "one.zip", "v1"): CODE, ("code", "no.zip", None): b"no zip",
+           ("versioned", "one.zip", None): CODE, ("versioned", "one.zip", "v7"): CODE, ("versioned", "one.zip", "v8"): OTHER}
 
 
 class Bucket(http.server.BaseHTTPRequestHandler):
@@ -24,10 +28,12 @@ class Bucket(http.server.BaseHTTPRequestHandler):
         if not signed or "x-amz-content-sha256" not in self.headers:
             body, status = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>", 403
         elif body is None:
-            code = ("NoSuchKey", "key") if bucket == "code" else ("NoSuchBucket", "bucket")
+            code = ("NoSuchKey", "key") if bucket in ("code", "versioned") else ("NoSuchBucket", "bucket")
             status = 404
             body = f"<Error><Code>{code[0]}</Code><Message>The specified {code[1]} does not exist.</Message></Error>".encode()
         self.send_response(status)
+        if bucket == "versioned":
+            self.send_header("x-amz-version-id", version or "v7")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -37,16 +43,21 @@ class Bucket(http.server.BaseHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
+def arguments(tmp_path_factory):
     buckets = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Bucket)
     threading.Thread(target=buckets.serve_forever, daemon=True).start()
     config = tmp_path_factory.mktemp("config") / "gatemill.toml"
     config.write_text(f'[services.s3]\nendpoint = "http://127.0.0.1:{buckets.server_port}"\n'
                       'access-key-id = "AKIDTEST"\nsecret-access-key = "secret"\n')
-    server = Server(arguments=["--config", str(config)]).start()
+    yield ["--config", str(config)]
+    buckets.shutdown()
+
+
+@pytest.fixture(scope="module")
+def server(arguments):
+    server = Server(arguments=arguments).start()
     yield server
     assert server.stop() == 0, server.log()
-    buckets.shutdown()
 
 
 def refused(call, **arguments):
@@ -65,6 +76,62 @@ def test_functions_and_layers_from_a_bucket(functions, python, name):
     functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
     layer = functions.publish_layer_version(LayerName=name, Content={"S3Bucket": "code", "S3Key": "a folder/one.zip"})
     assert layer["Content"]["CodeSize"] == len(CODE)
+
+
+def test_code_that_stays_in_its_bucket(arguments, python, name, monkeypatch):
+    """REFERENCE: nothing is stored but what is unpacked, and that is got again where it is missing."""
+    server = Server(arguments=arguments).start()
+    functions = server.client("lambda")
+    usage = lambda: functions.get_account_settings()["AccountUsage"]["TotalCodeSize"]
+    place = {"S3Bucket": "versioned", "S3Key": "one.zip"}
+    reference = {"S3ObjectStorageMode": "REFERENCE"}
+    made = dict(FunctionName=name, Runtime=python, Role=ROLE, Handler="app.handler")
+    code, message = refused(functions.create_function, **made, Code={"S3Bucket": "code", "S3Key": "a folder/one.zip", **reference})
+    assert code == "InvalidParameterValueException" and "versioning" in message
+    assert refused(functions.create_function, **made, Code={"ZipFile": CODE, **reference})[0] == "InvalidParameterValueException"
+    answer = functions.create_function(**made, Code={**place, **reference}, Publish=True)
+    assert answer["CodeSize"] == len(CODE) and usage() == 0
+    functions.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    got = functions.get_function(FunctionName=name)["Code"]
+    assert got["ResolvedS3Object"] == {**place, "S3ObjectVersion": "v7"}
+    with urllib.request.urlopen(got["Location"], timeout=30) as answer:
+        assert answer.read() == CODE
+    ask = lambda **more: functions.invoke(FunctionName=name, **more)["Payload"].read()
+    assert ask() == ask(Qualifier="1") == b'"from a bucket"'
+    zips = [path for path in server.directory.rglob("*") if path.is_file() and path.read_bytes() == CODE]
+    assert not zips, "the zip is stored nowhere"
+
+    def forget():
+        """What is unpacked is a cache: it may go at any time that the server does not run."""
+        nonlocal functions
+        assert server.stop() == 0, server.log()
+        unpacked = {path.parent for path in server.directory.rglob("app.py")}
+        assert unpacked
+        for path in unpacked:
+            shutil.rmtree(path)
+        server.start()
+        functions = server.client("lambda")
+    forget()
+    assert ask() == b'"from a bucket"', "it was got again"
+    with monkeypatch.context() as gone:
+        gone.delitem(OBJECTS, ("versioned", "one.zip", "v7"))
+        assert ask() == b'"from a bucket"', "what is unpacked runs"
+        forget()
+        assert refused(functions.invoke, FunctionName=name)[0] == "CodeArtifactUserDeletedException"
+        gone.setitem(OBJECTS, ("versioned", "one.zip", "v7"), OTHER)
+        assert refused(functions.invoke, FunctionName=name)[0] == "CodeArtifactUserFailedException"
+    assert ask() == b'"from a bucket"'
+    # What an update does not say again is a copy.
+    functions.update_function_code(FunctionName=name, **place, S3ObjectVersion="v8")
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    assert ask() == b'"another version"' and usage() == len(OTHER)
+    assert "ResolvedS3Object" not in functions.get_function(FunctionName=name)["Code"]
+    assert functions.get_function(FunctionName=name, Qualifier="1")["Code"]["ResolvedS3Object"]["S3ObjectVersion"] == "v7"
+    functions.update_function_code(FunctionName=name, **place, S3ObjectVersion="v8", **reference)
+    functions.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 1})
+    assert ask() == b'"another version"' and usage() == 0
+    functions.delete_function(FunctionName=name)
+    assert usage() == 0 and server.stop() == 0, server.log()
 
 
 def test_what_is_not_there(functions, python, name):

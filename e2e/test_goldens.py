@@ -50,6 +50,7 @@ VOLATILE = [
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), None),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+0000)"), None),
     (re.compile(r'(TimeStamp": ?|Time": ?)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
+    (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dUTC"), None),
     (re.compile(r'(Timestamp":)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
     # Zeros at the end of a fraction are not written.
     (re.compile(r'("LastModified":)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
@@ -454,6 +455,13 @@ def gateway_exchanges(apis):
     refused(apis.delete_authorizer, ApiId=api, AuthorizerId=authorizer)
     apis.update_route(ApiId=api, RouteId=route, AuthorizationType="NONE")
     apis.delete_authorizer(ApiId=api, AuthorizerId=authorizer)
+
+    text = apis.export_api(ApiId=api, Specification="OAS30", OutputType="YAML")["body"].read().decode()
+    refused(apis.export_api, ApiId=api, Specification="OAS30", OutputType="XML")
+    apis.reimport_api(ApiId=api, Body=text.replace("golden-2", "golden-3"), FailOnWarnings=True)
+    copy = apis.import_api(Body='{"openapi": "3.0.1", "info": {"title": "golden-copy", "version": "1"}, "paths": {}}')["ApiId"]
+    refused(apis.import_api, Body="openapi: 3.0.1")
+    apis.delete_api(ApiId=copy)
 
     link = apis.create_vpc_link(Name="golden", SubnetIds=["subnet-1"], Tags={"team": "blue"})["VpcLinkId"]
     apis.get_vpc_link(VpcLinkId=link)

@@ -45,7 +45,6 @@ UNBUILT = {
         "Arn": "arn:aws:elasticfilesystem:us-east-1:000000000000:access-point/fsap-0123456789abcdef0",
         "LocalMountPath": "/mnt/x"}],
     "KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k",
-    "S3ObjectStorageMode": "REFERENCE",
 }
 # What AWS itself refuses of them.
 NEVER_TAKEN = {("UpdateFunctionConfiguration", "CapacityProviderConfig")}
@@ -238,7 +237,7 @@ TAKEN = {
     "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.5}}, "DryRun": True, "PackageType": "Zip",
     "CodeSigningConfigArn": lambda world, _: world.config, "TenancyConfig": {"TenantIsolationMode": "PER_TENANT"},
     "SourceArn": "arn:aws:s3:::b", "FunctionUrlAuthType": "NONE", "InvokedViaFunctionUrl": True,
-    "SourceAccount": "0" * 12, "EventSourceToken": "token", "PrincipalOrgID": "o-1234567890",
+    "S3ObjectStorageMode": "COPY", "SourceAccount": "0" * 12, "EventSourceToken": "token", "PrincipalOrgID": "o-1234567890",
     ("AddPermission", "RevisionId"): policy_revision, ("RemovePermission", "RevisionId"): policy_revision,
     ("PutResourcePolicy", "RevisionId"): policy_revision, ("DeleteResourcePolicy", "RevisionId"): policy_revision,
     ("UpdateAlias", "RevisionId"): alias_revision,

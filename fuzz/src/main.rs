@@ -16,6 +16,7 @@ type Target = fn(&[u8]);
 
 const TARGETS: [(&str, Target); 14] = [
     ("arn", open::references),
+    ("definition", gateway::definition),
     ("frame", lambda::frame),
     ("http1", lambda::http1),
     ("manifest", image::manifest),

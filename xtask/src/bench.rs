@@ -14,6 +14,7 @@ mod events;
 mod peers;
 mod process;
 mod report;
+mod sdk;
 mod warm;
 mod websocket;
 
@@ -47,6 +48,7 @@ const MEASUREMENTS: &[(&str, Measure)] = &[
     ("gateway", Bench::gateway),
     ("websocket", Bench::websocket),
     ("cold", Bench::cold),
+    ("sdk", Bench::sdk),
     ("burst", Bench::burst),
     ("hogs", Bench::hogs),
     ("restart", Bench::restart),
@@ -87,6 +89,8 @@ struct Bench {
     release: PathBuf,
     seconds: f64,
     warm_up: f64,
+    /// Everything shorter, and less of it.
+    quick: bool,
 }
 
 /// What one run of the load generator said, with the CPU that the server's processes used meanwhile.
@@ -109,7 +113,7 @@ impl Bench {
             .map_or_else(|| repository.join("target"), PathBuf::from);
         let (seconds, warm_up) = if quick { (1.0, 1.0) } else { (4.0, WARM_UP_SECONDS) };
         let release = target.join("release");
-        Ok(Self { repository: repository.to_path_buf(), release, seconds, warm_up })
+        Ok(Self { repository: repository.to_path_buf(), release, seconds, warm_up, quick })
     }
 
     fn handlers(&self) -> PathBuf {

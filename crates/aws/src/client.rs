@@ -34,10 +34,10 @@ pub struct Client {
     entropy: Arc<dyn Entropy>,
 }
 
-/// A service's answer to a call that had success.
+/// A service's answer to a call; that of [`Client::call`] had success.
 #[derive(Debug, Clone)]
 pub struct Answer {
-    /// The status, in the two hundreds.
+    /// The status.
     pub status: StatusCode,
     /// The headers.
     pub headers: HeaderMap,
@@ -124,9 +124,27 @@ impl Client {
         }
     }
 
+    /// Makes a call once, and gives back what the service answers, a refusal as well: for who passes it on.
+    ///
+    /// # Errors
+    /// When there is no answer, or none that could be read.
+    pub async fn answer(&self, endpoint: &Endpoint, request: Request) -> Result<Answer, Error> {
+        if request.body.len() > REQUEST_BYTES_MAX {
+            return Err(Error::RequestTooLarge);
+        }
+        let sent = self.signed(endpoint, &request)?;
+        match timeout(request.wait, self.exchange(sent, request.answer_bytes_max)).await {
+            Ok(answered) => answered,
+            Err(_) => Err(Error::TimedOut),
+        }
+    }
+
     async fn attempt(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Error> {
         let sent = self.signed(endpoint, request)?;
         match timeout(request.wait, self.exchange(sent, request.answer_bytes_max)).await {
+            Ok(Ok(answer)) if !answer.status.is_success() => {
+                Err(refusal(answer.status, &answer.headers, &answer.body))
+            }
             Ok(answered) => answered,
             Err(_) => Err(Error::TimedOut),
         }
@@ -168,10 +186,7 @@ impl Client {
             Err(error) if error.is::<LengthLimitError>() => return Err(Error::AnswerTooLarge),
             Err(error) => return Err(Error::Unreachable(chain(&*error))),
         };
-        if parts.status.is_success() {
-            return Ok(Answer { status: parts.status, headers: parts.headers, body });
-        }
-        Err(refusal(parts.status, &parts.headers, &body))
+        Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 
     /// How long to wait after this many attempts: anything up to a bound that doubles.

@@ -25,6 +25,10 @@ pub enum Service {
     DynamodbStreams,
     /// Amazon Kinesis Data Streams.
     Kinesis,
+    /// AWS Step Functions.
+    States,
+    /// AWS AppConfig.
+    Appconfig,
 }
 
 impl Service {
@@ -38,6 +42,8 @@ impl Service {
             Self::Dynamodb => "dynamodb",
             Self::DynamodbStreams => "dynamodb-streams",
             Self::Kinesis => "kinesis",
+            Self::States => "states",
+            Self::Appconfig => "appconfig",
         }
     }
 
@@ -45,7 +51,13 @@ impl Service {
     pub fn signing_name(self) -> &'static str {
         match self {
             Self::Dynamodb | Self::DynamodbStreams => "dynamodb",
-            Self::Sqs | Self::Sns | Self::S3 | Self::Events | Self::Kinesis => self.name(),
+            Self::Sqs
+            | Self::Sns
+            | Self::S3
+            | Self::Events
+            | Self::Kinesis
+            | Self::States
+            | Self::Appconfig => self.name(),
         }
     }
 
@@ -139,6 +151,17 @@ impl Services {
 }
 
 impl Endpoint {
+    /// The endpoint whose host at AWS begins so, such as `sync-` for synchronous executions. A server that the operator
+    /// named has one host for all.
+    #[must_use]
+    pub fn host_prefixed(mut self, prefix: &str) -> Self {
+        let own = format!("https://{}", self.service.aws_host(&self.region));
+        if self.base == own {
+            self.base = format!("https://{prefix}{}", self.service.aws_host(&self.region));
+        }
+        self
+    }
+
     /// The URL of a path there; the path begins with a slash and is percent-encoded.
     pub fn url(&self, path: &str) -> String {
         format!("{}{path}", self.base)

@@ -1,10 +1,11 @@
-//! What `cargo xtask fuzz` feeds with bytes: route keys, the trie of routes, and URIs of integrations.
+//! What `cargo xtask fuzz` feeds with bytes: route keys, the trie of routes, URIs of integrations, and definitions of APIs.
 //!
 //! Each function panics when something is wrong. In an ordinary build none of this is there.
 
 use gatemill_wire::percent;
 
 use crate::{
+    openapi::{self, Basepath},
     trie::{RouteKey, Segment, Trie, verb},
     uri::UriTemplate,
 };
@@ -52,6 +53,18 @@ fn matches(key: &RouteKey<'_>, method: &str, path: &str) -> bool {
         }
     }
     segments.len() == parts.len()
+}
+
+/// Definitions: what was written of a value is read as the same value, and nothing else does harm.
+pub fn definition(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = openapi::read(text, Basepath::Prepend);
+    let Ok(value) = openapi::from_yaml(text) else { return };
+    // A key `<<` is no member when it is read.
+    let written = openapi::to_yaml(&value);
+    if !written.contains("<<") {
+        assert_eq!(openapi::from_yaml(&written), Ok(value), "{written}");
+    }
 }
 
 /// URIs of integrations: whatever a client puts into the parameters, the host stays.

@@ -12,6 +12,8 @@
 //! | `trie`, `uri` | the choice of a route; the address of an HTTP integration |
 //! | [`proxy`] | the path of a request: parse → route → authorize → throttle → request → integrate → response → record |
 //! | `websocket` | the path of a WebSocket connection and of its messages |
+//! | `openapi` | definitions of HTTP APIs, read and written |
+//! | `service` | actions of AWS services behind routes |
 //! | `authorizer`, `expression`, `mapping` | authorizers, expressions and parameter mappings, compiled |
 //! | [`functions`], [`callers`] | what the gateway asks of functions, and about those who sign |
 //!
@@ -33,9 +35,11 @@ pub mod limits;
 mod live;
 mod mapping;
 mod measure;
+mod openapi;
 pub mod proxy;
 mod record;
 mod schema;
+mod service;
 mod snapshot;
 mod trie;
 mod trust;
@@ -173,11 +177,16 @@ impl Gateway {
         }
     }
 
-    /// Says where other services are, of which trust stores are fetched.
+    /// Says which services integrations can call, and trust stores come from; until then there are none. Once.
     pub fn set_services(&self, services: Arc<gatemill_aws::Client>) {
         if self.services.set(services).is_err() {
-            tracing::error!("the services were set twice");
+            tracing::error!("the services of APIs were set twice");
         }
+    }
+
+    /// The services that integrations can call.
+    fn configured(&self) -> Option<&gatemill_aws::Services> {
+        self.services.get().map(|client| client.services())
     }
 
     /// The operations of `apigatewayv2`.

@@ -160,6 +160,14 @@ pub const RULE_PRIORITY_MAX: i32 = 1_000_000;
 pub const MAPPING_KEY_MAX: usize = 300;
 /// The bytes of a message that count as one: AWS's price list has 32 KB.
 pub const MESSAGE_UNIT_BYTES: usize = 32 * 1024;
+/// Bytes of a definition that is imported: AWS's 6 MB.
+pub const DEFINITION_BYTES_MAX: usize = 6 * 1024 * 1024;
+/// Values in a definition written in YAML, with what its aliases stand for.
+pub const DEFINITION_NODES_MAX: usize = 300_000;
+/// How deep values stand in each other in a definition written in YAML; JSON has serde's 128.
+pub const DEFINITION_DEPTH_MAX: usize = 64;
+/// What is said about one definition, of each kind.
+pub const DEFINITION_NOTES_MAX: usize = 100;
 /// Schemas that one model's schema may be made of, those of the models that it refers to included.
 pub const SCHEMA_NODES_MAX: usize = 10_000;
 /// Schemas that are asked of one message: about 10 ms of one core.

@@ -355,6 +355,18 @@ pub(crate) struct IntegrationRecord {
     /// The id of the VPC link that it goes through.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) vpc_link: Option<String>,
+    /// The action of a service that it is, in place of a URI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) service: Option<ServiceIntegration>,
+}
+
+/// An action of a service, as an integration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ServiceIntegration {
+    /// Such as `SQS-SendMessage`.
+    pub(crate) subtype: String,
+    /// The role that was named for it.
+    pub(crate) credentials: String,
 }
 
 /// What an integration passes requests to.

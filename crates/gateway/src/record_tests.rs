@@ -62,6 +62,7 @@ fn integration() -> IntegrationRecord {
         request_parameters: BTreeMap::new(),
         response_parameters: BTreeMap::new(),
         vpc_link: None,
+        service: None,
     }
 }
 

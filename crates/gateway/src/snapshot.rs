@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use gatemill_store::{Key, Read, Store};
+use gatemill_store::{Key, Reader, Store};
 use gatemill_wire::payload::CorsPolicy;
 use http::Method;
 
@@ -27,6 +27,7 @@ use crate::{
         RouteSettings, STAGES, Settings, StageRecord, VERSIONS, VPC_LINKS, Version,
         WebSocketSettings,
     },
+    service::ServiceTarget,
     trie::{RouteKey, Trie},
     uri::{UriTemplate, substitute},
     usage::{Counters, Metered, Usage},
@@ -121,6 +122,8 @@ pub(crate) enum To {
     Function { function: FunctionTarget, format: PayloadFormat },
     /// An HTTP server.
     Http(HttpTarget),
+    /// An action of a service.
+    Service(ServiceTarget),
     /// Nothing: with this stage's variables the URI is none.
     Nowhere,
 }
@@ -186,26 +189,26 @@ pub(crate) fn compile(
 }
 
 /// The revision that a stage shows.
-fn revision(tx: &Read, at: &ApiKey, stage: &StageRecord) -> Result<Option<u64>> {
+pub(crate) fn revision(tx: &impl Reader, at: &ApiKey, stage: &StageRecord) -> Result<Option<u64>> {
     let Some(id) = &stage.deployment else { return Ok(None) };
     Ok(DEPLOYMENTS.get(tx, &at.of(id))?.map(|deployment| deployment.revision))
 }
 
 /// What an API was at one revision.
 #[derive(Default)]
-struct Shown<'v> {
+pub(crate) struct Shown<'v> {
     /// The VPC links that are there.
     links: &'v [String],
-    settings: Option<&'v Settings>,
-    routes: Vec<&'v RouteRecord>,
-    integrations: BTreeMap<&'v str, &'v IntegrationRecord>,
-    authorizers: Vec<&'v AuthorizerRecord>,
+    pub(crate) settings: Option<&'v Settings>,
+    pub(crate) routes: Vec<&'v RouteRecord>,
+    pub(crate) integrations: BTreeMap<&'v str, &'v IntegrationRecord>,
+    pub(crate) authorizers: Vec<&'v AuthorizerRecord>,
     models: Vec<&'v ModelRecord>,
 }
 
 /// The newest version of each thing that is not newer than the revision. The rows come ordered by thing, then by
 /// revision.
-fn shown(versions: &[(Key, Version)], revision: u64) -> Shown<'_> {
+pub(crate) fn shown(versions: &[(Key, Version)], revision: u64) -> Shown<'_> {
     let mut shown = Shown::default();
     let same = |(a, _): &(Key, Version), (b, _): &(Key, Version)| {
         // Kind and id, read as the key's bytes up to the revision's nine.
@@ -400,6 +403,11 @@ fn compile_integration(
     let timeout = Duration::from_millis(u64::from(record.timeout_ms.unsigned_abs()));
     let uri = substitute(&record.uri, variables).filter(|_| linked);
     let to = uri.and_then(|uri| match record.kind {
+        IntegrationKind::AwsProxy if record.service.is_some() => {
+            let service = record.service.as_ref()?;
+            let target = ServiceTarget::read(&service.subtype, &record.request_parameters).ok()?;
+            Some(To::Service(target))
+        }
         IntegrationKind::AwsProxy => {
             let function = FunctionTarget::from_integration_uri(&uri)?;
             Some(To::Function { function, format: record.payload_format })
@@ -414,7 +422,10 @@ fn compile_integration(
         IntegrationKind::Aws | IntegrationKind::Http | IntegrationKind::Mock => None,
     });
     // Both were read before they were stored.
-    let request = RequestMapping::read(&record.request_parameters).unwrap_or_default();
+    let request = match record.service {
+        Some(_) => RequestMapping::default(),
+        None => RequestMapping::read(&record.request_parameters).unwrap_or_default(),
+    };
     let responses = ResponseMapping::read_all(&record.response_parameters).unwrap_or_default();
     IntegrationSnapshot { timeout, to: to.unwrap_or(To::Nowhere), request, responses }
 }

@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use crate::{Error, Lambda, code_store, record::Configuration};
+use crate::{Error, Lambda, code_store, control::s3_code, record::Configuration};
 
 /// Unpacked code; it stays on the disk at least as long as this lives.
 #[derive(Debug, Clone)]
@@ -36,7 +36,14 @@ impl Code {
 /// The code of a configuration, got and unpacked now if it is not yet.
 pub(crate) async fn ensure(lambda: &Lambda, configuration: &Configuration) -> Result<Code, Error> {
     let Some(image) = &configuration.image else {
-        let package = lambda.code.ensure(&lambda.store, &configuration.package).await?;
+        let package = &configuration.package;
+        let package = match &configuration.s3_object {
+            None => lambda.code.ensure(&lambda.store, package).await?,
+            Some(object) => {
+                let fetch = s3_code::fetch_again(lambda, object, &package.digest);
+                lambda.code.ensure_fetched(package, fetch).await?
+            }
+        };
         let layers = lambda.code.ensure_layers(&lambda.store, &configuration.layers).await?;
         return Ok(Code::Zip { package, layers });
     };
@@ -51,5 +58,9 @@ pub(crate) async fn ensure(lambda: &Lambda, configuration: &Configuration) -> Re
 
 /// Whether an error will be the same when it is tried again.
 pub(crate) fn is_lost(error: &Error) -> bool {
-    matches!(error, Error::Image(error) if !error.is_transient())
+    match error {
+        Error::Image(error) => !error.is_transient(),
+        Error::CodeDeleted(_) => true,
+        _ => false,
+    }
 }

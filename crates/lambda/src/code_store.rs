@@ -1,7 +1,7 @@
 //! Unpacked packages on the disk, one directory per digest, shared by all functions with the same zip; and beside them the
 //! layers of functions that have several, merged.
 //!
-//! They are a cache of the blobs: unpacked under another name and renamed when whole, made again when missing. After a
+//! They are a cache of the blobs, and of what stays in S3: unpacked under another name and renamed when whole, made again when missing. After a
 //! crash of the machine their files may be torn, since nothing syncs them; so what an earlier boot unpacked is thrown
 //! away at start.
 
@@ -14,6 +14,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use bytes::Bytes;
 use gatemill_store::{Digest, Store};
 use tokio::sync::OnceCell;
 
@@ -82,6 +83,26 @@ impl CodeStore {
         unpacked.await.map(Arc::clone)
     }
 
+    /// The package, `fetch`ed and unpacked now if it is not there yet.
+    pub(crate) async fn ensure_fetched(
+        &self,
+        package: &Package,
+        fetch: impl Future<Output = Result<Bytes, Error>>,
+    ) -> Result<Arc<Unpacked>, Error> {
+        let digest = package.digest;
+        let entry = Arc::clone(self.lock().entry(digest).or_default());
+        let unpacked = entry.get_or_try_init(|| async {
+            // What a blob's unpacking left on the disk serves as well.
+            let zip = if self.path(&digest).is_dir() { Bytes::new() } else { fetch.await? };
+            let root = self.root.clone();
+            let unpacked = tokio::task::spawn_blocking(move || {
+                unpack_from(|| Ok(io::Cursor::new(zip)), &root, &digest)
+            });
+            unpacked.await.map_err(|_| Error::Internal("unpacking a package panicked"))?
+        });
+        unpacked.await.map(Arc::clone)
+    }
+
     /// The content of layers, later ones over earlier ones; `None` of no layers.
     pub(crate) async fn ensure_layers(
         &self,
@@ -143,16 +164,25 @@ impl CodeStore {
     }
 }
 
-/// Unpacks into a directory of another name and renames it.
 fn unpack(zip: &Path, root: &Path, digest: &Digest) -> Result<Arc<Unpacked>, Error> {
+    let open = || Ok(io::BufReader::new(fs::File::open(zip)?));
+    unpack_from(open, root, digest)
+}
+
+/// Unpacks into a directory of another name and renames it; a directory that is there already is left as it is.
+fn unpack_from<Z: io::Read + io::Seek>(
+    open: impl FnOnce() -> io::Result<Z>,
+    root: &Path,
+    digest: &Digest,
+) -> Result<Arc<Unpacked>, Error> {
     let target = root.join(digest.to_string());
     if target.is_dir() {
         return Ok(Arc::new(Unpacked(target)));
     }
     let partial = root.join(format!("{PARTIAL}{digest}"));
     remove(&partial).map_err(Error::io("remove a half unpacked package"))?;
-    let file = fs::File::open(zip).map_err(Error::io("open a package"))?;
-    zip_intake::unpack(io::BufReader::new(file), &partial).map_err(Error::Unpack)?;
+    let zip = open().map_err(Error::io("open a package"))?;
+    zip_intake::unpack(zip, &partial).map_err(Error::Unpack)?;
     fs::rename(&partial, &target).map_err(Error::io("rename an unpacked package"))?;
     Ok(Arc::new(Unpacked(target)))
 }
@@ -225,8 +255,6 @@ fn remove(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
-
-    use bytes::Bytes;
 
     use super::*;
 

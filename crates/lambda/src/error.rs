@@ -46,6 +46,12 @@ pub enum Error {
     /// A parameter that AWS's service, not its model, refuses.
     #[error("{0}")]
     InvalidParameter(String),
+    /// Code that stayed in S3 is not there any more.
+    #[error("{0}")]
+    CodeDeleted(String),
+    /// Code that stayed in S3 cannot be got.
+    #[error("{0}")]
+    CodeFailed(String),
     /// A parameter that breaks a constraint of the model, where the service looks at it itself.
     #[error("{0}")]
     Validation(String),
@@ -250,6 +256,8 @@ impl From<Error> for ApiError {
             Error::ZipTooLarge { .. } | Error::EventTooLarge { .. } => {
                 &common::REQUEST_ENTITY_TOO_LARGE
             }
+            Error::CodeDeleted(_) => &errors::CODE_ARTIFACT_USER_DELETED_EXCEPTION,
+            Error::CodeFailed(_) => &errors::CODE_ARTIFACT_USER_FAILED_EXCEPTION,
             Error::Recursive => &errors::RECURSIVE_INVOCATION_EXCEPTION,
             Error::TooManyEvents => &errors::TOO_MANY_REQUESTS_EXCEPTION,
             Error::CodeStorage => &errors::CODE_STORAGE_EXCEEDED_EXCEPTION,

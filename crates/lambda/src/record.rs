@@ -163,6 +163,19 @@ pub(crate) struct Configuration {
     /// What executions of a durable function may take; decided when the function is created.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) durable: Option<Durable>,
+    /// Where the zip is, if it stays there (`S3ObjectStorageMode` is `REFERENCE`); else it is a blob of the store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) s3_object: Option<S3Object>,
+}
+
+/// An object of S3 that is a function's code.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct S3Object {
+    pub(crate) region: String,
+    pub(crate) bucket: String,
+    pub(crate) key: String,
+    /// Every object of a bucket with versioning has one, and never changes under it.
+    pub(crate) version: String,
 }
 
 /// What executions of a durable function may take.
@@ -395,6 +408,11 @@ impl Configuration {
             Some(Variables::Sealed(_)) | None => None,
         };
         plain.into_iter().flatten()
+    }
+
+    /// What counts as stored here, in bytes.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        if self.s3_object.is_some() { 0 } else { self.package.bytes }
     }
 
     /// `CodeSha256`: of a zip in base64, of an image in hexadecimal digits.

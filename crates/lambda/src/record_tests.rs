@@ -30,6 +30,7 @@ fn function() -> FunctionRecord {
             unenforced: None,
             signing: None,
             durable: None,
+            s3_object: None,
         },
         lifecycle: Lifecycle::Active,
         revision_id: "7a3f6c1e-0000-4000-8000-000000000002".into(),
@@ -68,6 +69,16 @@ fn functions() {
     };
     assert_eq!(decode::<FunctionRecord>(&encode(&updating).unwrap()).unwrap(), updating);
     assert_eq!(updating.serving(), Some(&function().configuration));
+    let mut referring = function();
+    let [region, bucket, key, version] = ["r", "b", "k", "v"].map(str::to_owned);
+    referring.configuration.s3_object = Some(S3Object { region, bucket, key, version });
+    let json = FUNCTION_V1.replace(
+        r#""bytes":22}}"#,
+        r#""bytes":22},"s3_object":{"region":"r","bucket":"b","key":"k","version":"v"}}"#,
+    );
+    assert_eq!(encode(&referring).unwrap(), golden(&json));
+    assert_eq!(decode::<FunctionRecord>(&golden(&json)).unwrap(), referring);
+    assert_eq!(referring.configuration.stored_bytes(), 0);
     let json = FUNCTION_V1.replace(
         r#""format":"Text""#,
         r#""format":{"Json":{"application":"INFO","system":"WARN"}}"#,

@@ -185,8 +185,7 @@ impl Running {
         }));
         let client = services::client(&configuration.services, &clock, &entropy)?;
         lambda.set_services(Arc::clone(&client));
-        let truststores = Arc::clone(&client);
-        let sources = Arc::new(AwsSources::new(client));
+        let sources = Arc::new(AwsSources::new(Arc::clone(&client)));
         lambda.set_event_sources(Arc::clone(&sources) as _);
         let events = Events::new(gatemill_events::Parts {
             store: store.clone(),
@@ -216,7 +215,7 @@ impl Running {
             gateway.set_spans(Arc::clone(spans) as _);
         }
         let metrics = Metrics::new(store.clone(), Arc::clone(&clock), meters);
-        gateway.set_services(truststores);
+        gateway.set_services(client);
         let (tls, tls_address, tls_listeners) = match secured {
             Some(Secured { listeners, certificates }) => {
                 gateway.set_certificates(Arc::clone(&certificates) as _);

@@ -182,6 +182,26 @@ impl Service {
         Ok(format!("{id}.execute-api.localhost"))
     }
 
+    /// Gives an API so many more routes; its Host says which one.
+    pub(super) fn routes(&self, host: &str, count: u32) -> Result<()> {
+        let id = host.split('.').next().unwrap_or_default();
+        let integrations = self.gateway("GET", &format!("/v2/apis/{id}/integrations"), "")?;
+        let integrations: Value = serde_json::from_slice(&integrations)?;
+        let integration = &integrations["items"][0]["integrationId"];
+        let target = format!("integrations/{}", integration.as_str().ok_or("no integration")?);
+        // One deployment for all of them.
+        let stage = format!("/v2/apis/{id}/stages/$default");
+        self.gateway("PATCH", &stage, r#"{"autoDeploy": false}"#)?;
+        for n in 0..count {
+            let route = json!({"routeKey": format!("GET /items/{n}/{{id}}"), "target": target});
+            self.gateway("POST", &format!("/v2/apis/{id}/routes"), &route.to_string())?;
+        }
+        let deployment = self.gateway("POST", &format!("/v2/apis/{id}/deployments"), "{}")?;
+        let deployment: Value = serde_json::from_slice(&deployment)?;
+        let deploy = json!({"deploymentId": deployment["deploymentId"]});
+        self.gateway("PATCH", &stage, &deploy.to_string()).map(drop)
+    }
+
     /// A WebSocket API without a route; gives the path of its stage.
     pub(super) fn websocket_api(&self) -> Result<String> {
         let host = self.make_api(&super::websocket::api_request())?;
@@ -201,11 +221,15 @@ impl Service {
         memory_mb: u32,
     ) -> Result<()> {
         self.create_now(name, runtime, handler, zip, memory_mb)?;
+        self.until_settled(name, "")
+    }
+
+    fn until_settled(&self, name: &str, query: &str) -> Result<()> {
         let deadline = Instant::now() + ACTIVE_WITHIN;
         loop {
-            let path = format!("/2015-03-31/functions/{name}/configuration");
+            let path = format!("/2015-03-31/functions/{name}/configuration{query}");
             let got: Value = serde_json::from_slice(&self.call("lambda", "GET", &path, "")?)?;
-            if got["State"] == "Active" {
+            if got["State"] == "Active" && got["LastUpdateStatus"] == "Successful" {
                 return Ok(());
             }
             if Instant::now() > deadline {
@@ -243,6 +267,11 @@ impl Service {
         self.call("lambda", method, path, body)
     }
 
+    /// One call of API Gateway's.
+    pub(super) fn gateway(&self, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
+        self.call("apigateway", method, path, body)
+    }
+
     /// Keeps that much concurrency for a function, and no more.
     pub(super) fn reserve(&self, name: &str, executions: u32) -> Result<()> {
         let path = format!("/2017-10-31/functions/{name}/concurrency");
@@ -252,12 +281,28 @@ impl Service {
 
     /// The path, and the header lines with a line feed between, of a call that sends an asynchronous event.
     pub(super) fn event_call(&self, name: &str) -> (String, String) {
+        let (path, headers) = self.invocation(name, "");
+        (path, format!("X-Amz-Invocation-Type: Event\n{headers}"))
+    }
+
+    /// The same of a call that waits for its answer; `query` names a version.
+    pub(super) fn invocation(&self, name: &str, query: &str) -> (String, String) {
         let credential = format!("{ACCOUNT}/20260101/us-east-1/lambda/aws4_request");
         let headers = format!(
-            "X-Amz-Invocation-Type: Event\nX-Amz-Date: 20260101T000000Z\n\
+            "X-Amz-Date: 20260101T000000Z\n\
              Authorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=00"
         );
-        (format!("/2015-03-31/functions/{name}/invocations"), headers)
+        (format!("/2015-03-31/functions/{name}/invocations{query}"), headers)
+    }
+
+    /// Publishes version 1 with a snapshot, and waits for it.
+    pub(super) fn publish_snapshot(&self, name: &str) -> Result<()> {
+        let path = format!("/2015-03-31/functions/{name}");
+        let snap_start = r#"{"SnapStart": {"ApplyOn": "PublishedVersions"}}"#;
+        self.lambda("PUT", &format!("{path}/configuration"), snap_start)?;
+        self.until_settled(name, "")?;
+        self.lambda("POST", &format!("{path}/versions"), "{}")?;
+        self.until_settled(name, "?Qualifier=1")
     }
 
     fn call(&self, service: &str, method: &str, path: &str, body: &str) -> Result<Vec<u8>> {
@@ -290,32 +335,54 @@ impl Service {
 
 /// A zip with one file, in base64; made by Python, which the measured functions need anyway.
 pub(super) fn package(file: &Path) -> Result<String> {
-    zip(&[file])
+    zip(file, None, &[], None)
 }
 
-/// The same with a folder of Python packages, and a `bootstrap` that starts AWS's client out of it.
+/// The same with parts of a folder of packages, named by patterns.
+pub(super) fn package_of(file: &Path, folder: &Path, parts: &[&str]) -> Result<String> {
+    zip(file, Some(folder), parts, None)
+}
+
+/// The same with AWS's client out of a folder of Python packages, and a `bootstrap` that starts it.
 pub(super) fn package_with(file: &Path, packages: &Path) -> Result<String> {
-    zip(&[file, packages])
+    let parts = ["awslambdaric*", "runtime_client*", "simplejson*", "snapshot_restore_py*"];
+    let bootstrap = "#!/bin/sh\nexec python3 -m awslambdaric \"$_HANDLER\"\n";
+    zip(file, Some(packages), &parts, Some(bootstrap))
 }
 
-fn zip(contents: &[&Path]) -> Result<String> {
+fn zip(
+    file: &Path,
+    folder: Option<&Path>,
+    parts: &[&str],
+    bootstrap: Option<&str>,
+) -> Result<String> {
     let program = r##"
 import io, pathlib, sys, zipfile
+file, folder, bootstrap, *patterns = sys.argv[1:]
 buffer = io.BytesIO()
 with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as package:
-    package.write(sys.argv[1], pathlib.Path(sys.argv[1]).name)
-    for folder in map(pathlib.Path, sys.argv[2:]):
-        parts = [p for name in ("awslambdaric*", "runtime_client*", "simplejson*", "snapshot_restore_py*") for p in folder.glob(name)]
-        for part in parts:
+    package.write(file, pathlib.Path(file).name)
+    for pattern in patterns:
+        for part in pathlib.Path(folder).glob(pattern):
             for path in [part] if part.is_file() else part.rglob("*"):
                 if path.is_file() and "__pycache__" not in path.parts:
                     package.write(path, path.relative_to(folder))
+    if bootstrap:
         start = zipfile.ZipInfo("bootstrap")
         start.external_attr = 0o755 << 16
-        package.writestr(start, "#!/bin/sh\nexec python3 -m awslambdaric \"$_HANDLER\"\n")
+        package.writestr(start, bootstrap)
 sys.stdout.buffer.write(buffer.getvalue())
 "##;
-    let output = Command::new("python3").args(["-c", program]).args(contents).output()?;
+    let output = Command::new("python3")
+        .args(["-c", program])
+        .arg(file)
+        .arg(folder.unwrap_or(Path::new("")))
+        .arg(bootstrap.unwrap_or_default())
+        .args(parts)
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("no package: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
     Ok(base64(&output.stdout))
 }
 

@@ -12,8 +12,16 @@ use std::{
 use super::{Bench, HELLO_PORT, PEER_PORT, process::Program};
 use crate::Result;
 
-const PACKAGES: [&str; 6] =
-    ["fastapi", "uvicorn[standard]", "flask", "gunicorn", "ministack", "awslambdaric==4.2.2"];
+const PACKAGES: [&str; 7] = [
+    "fastapi",
+    "uvicorn[standard]",
+    "flask",
+    "gunicorn",
+    "ministack",
+    "awslambdaric==4.2.2",
+    "boto3",
+];
+const NODE_SDK: [&str; 2] = ["@aws-sdk/client-dynamodb@3", "@aws-sdk/client-s3@3"];
 /// The last ones that need no account with their maker.
 const SERVERLESS: [&str; 2] = ["serverless@3", "serverless-offline@13"];
 const SLOW_START: Duration = Duration::from_secs(40);
@@ -63,18 +71,30 @@ impl Bench {
         Program::start_listening(&mut command, PEER_PORT, SLOW_START)
     }
 
-    /// serverless-offline with the measured handlers: `/python` and `/node`.
-    pub(super) fn serverless(&self) -> Result<Program> {
-        let node = self.tools().join("node");
-        if !node.join("node_modules/.bin/serverless").exists() {
-            fs::create_dir_all(&node)?;
+    /// AWS's SDK for Node.js: the folder that has its `node_modules`.
+    pub(super) fn node_sdk(&self) -> Result<PathBuf> {
+        self.node_packages("node-sdk", &NODE_SDK)
+    }
+
+    fn node_packages(&self, name: &str, packages: &[&str]) -> Result<PathBuf> {
+        let folder = self.tools().join(name);
+        let all = folder.join("all-packages");
+        if fs::read_to_string(&all).ok().as_deref() != Some(&packages.join(" ")) {
+            fs::create_dir_all(&folder)?;
             let npm = ["install", "--no-audit", "--no-fund", "--silent"];
             let installed =
-                Command::new("npm").args(npm).args(SERVERLESS).current_dir(&node).status()?;
+                Command::new("npm").args(npm).args(packages).current_dir(&folder).status()?;
             if !installed.success() {
                 return Err("its packages could not be installed".into());
             }
+            fs::write(all, packages.join(" "))?;
         }
+        Ok(folder)
+    }
+
+    /// serverless-offline with the measured handlers: `/python` and `/node`.
+    pub(super) fn serverless(&self) -> Result<Program> {
+        let node = self.node_packages("node", &SERVERLESS)?;
         let site = node.join("site");
         fs::create_dir_all(&site)?;
         fs::copy(self.handlers().join("app.mjs"), site.join("node_app.mjs"))?;
@@ -128,8 +148,8 @@ fn python_name() -> Result<String> {
     Ok(String::from_utf8_lossy(&said.stdout).trim().to_owned())
 }
 
-/// The files of AWS's own runtime client for Python, as pip installed them.
-pub(super) fn awslambdaric(venv: &Path) -> Result<PathBuf> {
+/// The Python packages that pip installed, AWS's own runtime client among them.
+pub(super) fn site_packages(venv: &Path) -> Result<PathBuf> {
     let lib = venv.join("lib");
     for entry in fs::read_dir(&lib)? {
         let packages = entry?.path().join("site-packages");

@@ -15,6 +15,9 @@ const BARE_NODE: &str = "const c=require('cluster');if(c.isPrimary){c.fork();c.f
     else require('http').createServer((q,s)=>{const b=JSON.stringify({message:'hello',path:q.url});\
     s.setHeader('content-type','application/json');s.setHeader('content-length',b.length);s.end(b)}).listen(+process.argv[1],'127.0.0.1')";
 
+/// Routes of an API that has many.
+const ROUTES: u32 = 10_000;
+
 /// A server to compare with, and how it is asked.
 struct Peer {
     name: &'static str,
@@ -178,7 +181,7 @@ impl Bench {
     /// The same handler behind our client and behind AWS's, which speaks the HTTP Runtime API: CPU per call of server and
     /// environment together.
     pub(super) fn frames(&self, report: &mut Report) -> Result<()> {
-        let packages = peers::awslambdaric(&self.venv()?)?;
+        let packages = peers::site_packages(&self.venv()?)?;
         let gatemill = Gatemill::start(&self.release)?;
         let file = self.handlers().join("app.py");
         let ours = gatemill.serve_function("bench-frame", "python", "app.handler", &file)?;
@@ -232,6 +235,13 @@ impl Bench {
         report.run("Gatemill, HTTP_PROXY, 32 connections", &proxy);
         let cpu = proxy.cpu_us / proxy_nginx.cpu_us;
         report.ratio("HTTP proxy, CPU / nginx proxy_pass", 32, cpu, "<= 1.7");
+        let routes = if self.quick { 500 } else { ROUTES };
+        gatemill.service.routes(&proxied, routes)?;
+        let last = format!("/items/{}/x", routes - 1);
+        let many = self.load(&gatemill.program, &address, &proxied, &last, 32)?;
+        report.run(&format!("the same, the last of {routes} routes"), &many);
+        let cpu = many.cpu_us / proxy.cpu_us;
+        report.ratio("HTTP proxy, CPU with many routes / with one", 32, cpu, "<= 1.1");
         Ok(())
     }
 }

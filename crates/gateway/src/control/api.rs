@@ -2,7 +2,8 @@
 
 use gatemill_api::apigatewayv2::{
     Api, CreateApiRequest, CreateApiResponse, DeleteApiRequest, GetApiRequest, GetApiResponse,
-    GetApisRequest, GetApisResponse, UpdateApiRequest, UpdateApiResponse,
+    GetApisRequest, GetApisResponse, ImportApiResponse, ReimportApiResponse, UpdateApiRequest,
+    UpdateApiResponse,
 };
 use gatemill_store::{Key, Record, Table, Write};
 use gatemill_wire::{Cx, Iso8601};
@@ -29,7 +30,7 @@ use crate::{
 const ROUTE_SELECTION: &str = "$request.method $request.path";
 const ROUTE_SELECTION_BRACED: &str = "${request.method} ${request.path}";
 const API_KEY_SELECTION: &str = "$request.header.x-api-key";
-const IPV4: &str = "ipv4";
+pub(crate) const IPV4: &str = "ipv4";
 
 /// The members of an API in an answer; the answers of four operations have the same.
 macro_rules! members {
@@ -174,6 +175,16 @@ pub(crate) async fn update(
     Ok(members!(UpdateApiResponse, &api, endpoint))
 }
 
+/// The answer of `ImportApi`, without what there is to say about the definition.
+pub(crate) fn imported(gateway: &Gateway, cx: &Cx, api: &ApiRecord) -> ImportApiResponse {
+    members!(ImportApiResponse, api, endpoint(gateway, cx, api))
+}
+
+/// The answer of `ReimportApi`, without what there is to say about the definition.
+pub(crate) fn reimported(gateway: &Gateway, cx: &Cx, api: &ApiRecord) -> ReimportApiResponse {
+    members!(ReimportApiResponse, api, endpoint(gateway, cx, api))
+}
+
 /// `DeleteApi`, with everything in it.
 pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteApiRequest) -> Result<()> {
     gateway
@@ -205,7 +216,8 @@ fn delete_below<R: Record>(table: &Table<R>, tx: &mut Write, prefix: &Key) -> Re
     Ok(())
 }
 
-fn endpoint(gateway: &Gateway, cx: &Cx, api: &ApiRecord) -> String {
+/// The address of an API in answers.
+pub(crate) fn endpoint(gateway: &Gateway, cx: &Cx, api: &ApiRecord) -> String {
     let endpoint = api_endpoint(&cx.endpoint, gateway.settings.base_domain.as_deref(), &api.id);
     match (&api.settings.websocket, endpoint.strip_prefix("http")) {
         (Some(_), Some(rest)) => format!("ws{rest}"),
@@ -228,7 +240,7 @@ fn api_key_selection(api: &ApiRecord) -> &str {
 }
 
 /// What both create and update take only as AWS's default for HTTP APIs.
-fn check_common(
+pub(crate) fn check_common(
     api_key_selection: Option<&str>,
     route_selection: Option<&str>,
     disable_schema_validation: Option<bool>,
@@ -248,7 +260,12 @@ fn check_common(
     }
 }
 
-fn check_texts(name: Option<&str>, description: Option<&str>, version: Option<&str>) -> Result<()> {
+/// Checks the lengths of what has a limit.
+pub(crate) fn check_texts(
+    name: Option<&str>,
+    description: Option<&str>,
+    version: Option<&str>,
+) -> Result<()> {
     length("name", name.unwrap_or("-"), 1, 128)?;
     length("description", description.unwrap_or_default(), 0, 1024)?;
     length("version", version.unwrap_or_default(), 0, 64)

@@ -68,9 +68,23 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateAuthorizerRequest,
 ) -> Result<CreateAuthorizerResponse> {
+    let is_websocket = gateway.is_websocket(cx, &req.api_id)?;
+    let api_id = req.api_id.clone();
+    let authorizer = accept(cx, req, is_websocket)?;
+    check_issuer(gateway, &authorizer, None).await?;
+    let answer = members!(CreateAuthorizerResponse, &authorizer);
+    gateway.edit(cx, &api_id, move |edition| insert(edition, &authorizer)).await?;
+    Ok(answer)
+}
+
+/// What a request for an authorizer asks for, if it can be had; whether its issuer can be reached is not asked here.
+pub(crate) fn accept(
+    cx: &Cx,
+    req: CreateAuthorizerRequest,
+    is_websocket: bool,
+) -> Result<AuthorizerRecord> {
     unbuilt("authorizerCredentialsArn", says(req.authorizer_credentials_arn.as_deref()))?;
     unbuilt("identityValidationExpression", says(req.identity_validation_expression.as_deref()))?;
-    let is_websocket = gateway.is_websocket(cx, &req.api_id)?;
     let how = match req.authorizer_type.as_str() {
         REQUEST => AuthorizerKind::Request(RequestAuthorizer {
             uri: req.authorizer_uri.unwrap_or_default(),
@@ -105,10 +119,7 @@ pub(crate) async fn create(
     };
     check(&authorizer)?;
     websocket::authorizer::check(is_websocket, &authorizer)?;
-    check_issuer(gateway, &authorizer, None).await?;
-    let answer = members!(CreateAuthorizerResponse, &authorizer);
-    gateway.edit(cx, &req.api_id, move |edition| insert(edition, &authorizer)).await?;
-    Ok(answer)
+    Ok(authorizer)
 }
 
 /// `GetAuthorizer`.
@@ -305,7 +316,7 @@ fn check_request(request: &RequestAuthorizer, sources: &[String]) -> Result<()> 
 }
 
 /// An issuer has to have keys, as in AWS; one that was there before is not asked again.
-async fn check_issuer(
+pub(crate) async fn check_issuer(
     gateway: &Gateway,
     authorizer: &AuthorizerRecord,
     before: Option<&AuthorizerRecord>,

@@ -1,4 +1,4 @@
-//! The family of integrations: functions (`AWS_PROXY`) and HTTP servers (`HTTP_PROXY`).
+//! The family of integrations: functions and actions of services (`AWS_PROXY`), and HTTP servers (`HTTP_PROXY`).
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::{
         edition::{Edition, Kind},
         holds, length,
         page::page,
-        says, unbuilt, vpc_link, websocket,
+        says, service, unbuilt, vpc_link, websocket,
     },
     error::{Error, Result},
     functions::FunctionTarget,
@@ -38,14 +38,14 @@ macro_rules! members {
             connection_id: record.vpc_link.clone(),
             connection_type: Some(connection_text(record).to_owned()),
             content_handling_strategy: None,
-            credentials_arn: None,
+            credentials_arn: record.service.as_ref().map(|own| own.credentials.clone()),
             description: record.description.clone(),
             integration_id: Some(record.id.clone()),
             integration_method: record.method.clone(),
             integration_response_selection_expression: None,
-            integration_subtype: None,
+            integration_subtype: record.service.as_ref().map(|own| own.subtype.clone()),
             integration_type: Some(kind_text(record.kind).to_owned()),
-            integration_uri: Some(record.uri.clone()),
+            integration_uri: Some(record.uri.clone()).filter(|_| record.service.is_none()),
             passthrough_behavior: None,
             payload_format_version: Some(format_text(record.payload_format).to_owned()),
             request_parameters: given(&record.request_parameters),
@@ -63,10 +63,6 @@ macro_rules! refuse_unbuilt {
     ($req:expr) => {{
         let req = $req;
         unbuilt("contentHandlingStrategy", says(req.content_handling_strategy.as_deref()))?;
-        unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
-        if let Some(subtype) = req.integration_subtype.as_deref().filter(|text| !text.is_empty()) {
-            return Err(Error::not_built(&format!("integrationSubtype {subtype}")));
-        }
         // Tools send the default, which says nothing for HTTP APIs.
         unbuilt(
             "passthroughBehavior",
@@ -88,8 +84,22 @@ pub(crate) async fn create(
     if gateway.is_websocket(cx, &req.api_id)? {
         return websocket::integration::create(gateway, cx, req).await;
     }
+    let integration = accept(gateway, cx, req.clone())?;
+    let answer = members!(CreateIntegrationResult, &integration);
+    gateway.edit(cx, &req.api_id, move |edition| insert(edition, &integration)).await?;
+    Ok(answer)
+}
+
+/// What a request for an integration of an HTTP API asks for, if it can be had.
+pub(crate) fn accept(
+    gateway: &Gateway,
+    cx: &Cx,
+    req: CreateIntegrationRequest,
+) -> Result<IntegrationRecord> {
     refuse_unbuilt!(&req);
     let kind = kind(&req.integration_type)?;
+    let service =
+        service::given(None, req.integration_subtype.as_deref(), req.credentials_arn.as_deref())?;
     let payload_format = req.payload_format_version.as_deref().ok_or_else(|| {
         Error::invalid("PayloadFormatVersion is a required parameter for integration")
     })?;
@@ -98,7 +108,7 @@ pub(crate) async fn create(
         kind,
         uri: req.integration_uri.unwrap_or_default(),
         method: req.integration_method.or_else(|| match kind {
-            IntegrationKind::AwsProxy => Some("POST".to_owned()),
+            IntegrationKind::AwsProxy => service.is_none().then(|| "POST".to_owned()),
             IntegrationKind::HttpProxy
             | IntegrationKind::Aws
             | IntegrationKind::Http
@@ -112,11 +122,11 @@ pub(crate) async fn create(
         request_parameters: req.request_parameters.unwrap_or_default(),
         response_parameters: req.response_parameters.unwrap_or_default(),
         vpc_link: connection(None, req.connection_type.as_deref(), req.connection_id.as_deref())?,
+        service,
     };
     check(&integration)?;
-    let answer = members!(CreateIntegrationResult, &integration);
-    gateway.edit(cx, &req.api_id, move |edition| insert(edition, &integration)).await?;
-    Ok(answer)
+    service::check(&integration, cx.account(), gateway.configured())?;
+    Ok(integration)
 }
 
 /// `GetIntegration`.
@@ -163,6 +173,8 @@ pub(crate) async fn update(
     let kind = req.integration_type.as_deref().map(kind).transpose()?;
     let payload = req.payload_format_version.as_deref().map(payload).transpose()?;
     let api_id = req.api_id.clone();
+    let account = cx.account().to_owned();
+    let services = gateway.services.get().cloned();
     let integration = gateway
         .edit(cx, &api_id, move |edition| {
             let stored = find(edition.tx, edition.at, &req.integration_id)?;
@@ -185,12 +197,19 @@ pub(crate) async fn update(
                 req.connection_type.as_deref(),
                 req.connection_id.as_deref(),
             )?;
+            integration.service = service::given(
+                before.service,
+                req.integration_subtype.as_deref(),
+                req.credentials_arn.as_deref(),
+            )?;
             merge_parameters(
                 &mut integration,
                 req.request_parameters.as_ref(),
                 req.response_parameters.as_ref(),
             );
             check(&integration)?;
+            let configured = services.as_deref().map(gatemill_aws::Client::services);
+            service::check(&integration, &account, configured)?;
             if integration != stored {
                 insert(edition, &integration)?;
             }
@@ -250,6 +269,7 @@ pub(crate) fn quick(id: String, target: &str) -> Result<IntegrationRecord> {
         request_parameters: BTreeMap::new(),
         response_parameters: BTreeMap::new(),
         vpc_link: None,
+        service: None,
     };
     check(&integration)?;
     Ok(integration)
@@ -282,8 +302,12 @@ fn check(integration: &IntegrationRecord) -> Result<()> {
         )));
     }
     let wrong = |wrong: Wrong| Error::invalid(wrong.to_string());
-    RequestMapping::read(&integration.request_parameters).map_err(wrong)?;
     ResponseMapping::read_all(&integration.response_parameters).map_err(wrong)?;
+    if integration.service.is_some() {
+        // Its parameters are those of its action, which `service::check` knows.
+        return Ok(());
+    }
+    RequestMapping::read(&integration.request_parameters).map_err(wrong)?;
     match integration.kind {
         IntegrationKind::AwsProxy if integration.vpc_link.is_some() => {
             Err(Error::invalid("Lambda functions are not reached through a VPC link"))
@@ -415,7 +439,8 @@ pub(crate) fn kind_text(kind: IntegrationKind) -> &'static str {
     }
 }
 
-fn format_text(format: PayloadFormat) -> &'static str {
+/// A format as it is on the wire.
+pub(crate) fn format_text(format: PayloadFormat) -> &'static str {
     match format {
         PayloadFormat::V1 => "1.0",
         PayloadFormat::V2 => "2.0",

@@ -256,13 +256,14 @@ pub(crate) fn replace(
     store(edition, route)
 }
 
-fn store(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+/// Stores a route whose key and integration are linked.
+pub(crate) fn store(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     ROUTES.put(edition.tx, &edition.at.of(&route.id), route)?;
     edition.note(Kind::Route, &route.id, &Version::Route(route.clone()))
 }
 
 /// Takes the key, and notes which integration is used.
-fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+pub(crate) fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     let by_key = edition.at.of(&route.key);
     if ROUTE_KEYS.contains(edition.tx, &by_key)? {
         return Err(Error::RouteExists(route.key.clone()));
@@ -279,7 +280,8 @@ fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     authorizer::link(edition, route)
 }
 
-fn unlink(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
+/// Undoes [`link`].
+pub(crate) fn unlink(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     ROUTE_KEYS.delete(edition.tx, &edition.at.of(&route.key))?;
     if let Some(integration) = &route.integration {
         ROUTE_TARGETS.delete(edition.tx, &edition.at.of(integration).and(&route.id))?;

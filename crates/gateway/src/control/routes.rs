@@ -6,8 +6,8 @@ use gatemill_wire::Table;
 use crate::{
     Error, Gateway,
     control::{
-        api, api_mapping, authorizer, cors, deployment, domain, integration, route, routing_rule,
-        stage, tag, vpc_link,
+        api, api_mapping, authorizer, cors, deployment, domain, integration, openapi, route,
+        routing_rule, stage, tag, vpc_link,
         websocket::{integration_response, model, route as ws_route, route_response},
     },
 };
@@ -21,6 +21,9 @@ pub fn table() -> Table<Gateway, Error> {
         .on::<aws::UpdateApi>(api::update)
         .on::<aws::DeleteApi>(api::delete)
         .on::<aws::DeleteCorsConfiguration>(cors::delete)
+        .on::<aws::ImportApi>(openapi::import)
+        .on::<aws::ReimportApi>(openapi::reimport)
+        .on::<aws::ExportApi>(openapi::export)
         .on::<aws::CreateRoute>(route::create)
         .on::<aws::GetRoute>(route::get)
         .on::<aws::GetRoutes>(route::list)

@@ -224,7 +224,7 @@ fn may_integrate(gateway: &Gateway, place: &Place, routed: &Routed<'_>) -> Resul
     let integration =
         integration.ok_or_else(|| Refusal::Internal.because("the route has no integration"))?;
     match &integration.to {
-        To::Http(_) => Ok(()),
+        To::Http(_) | To::Service(_) => Ok(()),
         To::Nowhere => {
             Err(Refusal::Internal.because("the integration's URI is none in this stage"))
         }

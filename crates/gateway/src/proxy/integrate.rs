@@ -1,4 +1,6 @@
-//! Integrate: runs the function, or asks the HTTP server, within the integration's time-out.
+//! Integrate: runs the function, or asks the HTTP server or the service, within the integration's time-out.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use gatemill_wire::RequestId;
@@ -14,7 +16,9 @@ use super::{
 use crate::{
     Gateway,
     functions::{Answer, Call, CallError, FunctionTarget},
+    limits::BODY_BYTES_MAX,
     record::PayloadFormat,
+    service::ServiceTarget,
     snapshot::To,
 };
 
@@ -25,6 +29,8 @@ pub(super) enum Reply {
     Function(Answer, PayloadFormat),
     /// A server's head, and its body until the deadline.
     Http(Response<Incoming>, Instant),
+    /// A service's answer.
+    Service(gatemill_aws::Answer),
 }
 
 /// Asks the integration.
@@ -53,6 +59,11 @@ pub(super) async fn integrate(
                 let sent = Box::pin(send(gateway, *request)).await;
                 sent.map(|response| Reply::Http(response, deadline))
             }
+            (To::Service(service), Outgoing::Call(request)) => {
+                let region = service.region.as_deref().or(stage_region(seen));
+                let called = call(gateway, service, region, *request, integration.timeout);
+                Box::pin(called).await.map(Reply::Service)
+            }
             (_, _) => Err(Refusal::Internal.because("the integration is of another kind")),
         }
     };
@@ -64,14 +75,60 @@ pub(super) async fn integrate(
     seen.integration = Some(SeenIntegration {
         status: match &reply {
             Ok(Reply::Http(response, _)) => Some(response.status().as_u16()),
+            Ok(Reply::Service(answer)) => Some(answer.status.as_u16()),
             Ok(Reply::Function(..)) => Some(200),
             Err(_) => None,
         },
         latency_ms: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
         error: reply.as_ref().err().map(|refused| refused.why.clone().into_owned()),
-        request_id: is_function.then(|| request_id.to_string()),
+        request_id: match &reply {
+            Ok(Reply::Service(answer)) => service_request_id(answer),
+            Ok(_) | Err(_) => is_function.then(|| request_id.to_string()),
+        },
     });
     reply
+}
+
+fn stage_region(seen: &Seen) -> Option<&str> {
+    seen.stage.as_ref().map(|stage| stage.region.as_str())
+}
+
+fn service_request_id(answer: &gatemill_aws::Answer) -> Option<String> {
+    let names = ["x-amzn-requestid", "x-amz-request-id"];
+    let id = names.iter().find_map(|name| answer.headers.get(*name))?;
+    id.to_str().ok().map(str::to_owned)
+}
+
+/// Calls a service, once: a call that came through without its answer may have happened.
+async fn call(
+    gateway: &Gateway,
+    service: &ServiceTarget,
+    region: Option<&str>,
+    request: gatemill_aws::Request,
+    timeout: Duration,
+) -> Result<gatemill_aws::Answer, Refused> {
+    use gatemill_aws::Error;
+    let failed = |error: Error| {
+        let with = match &error {
+            Error::Unreachable(_) | Error::TimedOut => Refusal::Unavailable,
+            Error::RequestTooLarge => Refusal::EntityTooLarge,
+            Error::NotConfigured(_)
+            | Error::Service { .. }
+            | Error::AnswerTooLarge
+            | Error::Unsendable(_)
+            | Error::Unreadable(_) => Refusal::Internal,
+        };
+        with.because(error.to_string())
+    };
+    let Some(client) = gateway.services.get() else {
+        return Err(failed(Error::NotConfigured(service.action.service())));
+    };
+    let mut endpoint = client.endpoint(service.action.service(), region).map_err(failed)?;
+    if let Some(prefix) = service.action.host_prefix() {
+        endpoint = endpoint.host_prefixed(prefix);
+    }
+    let request = request.wait(timeout).answer_bytes_max(BODY_BYTES_MAX);
+    client.answer(&endpoint, request).await.map_err(failed)
 }
 
 async fn invoke(

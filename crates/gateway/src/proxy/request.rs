@@ -22,6 +22,8 @@ pub(super) enum Outgoing {
     Event(Bytes, PayloadFormat),
     /// A request.
     Http(Box<Request<Full<Bytes>>>),
+    /// A call of a service.
+    Call(Box<gatemill_aws::Request>),
 }
 
 /// Reads the body, with its limit, and makes the event or the request.
@@ -63,6 +65,13 @@ where
         To::Http(http) => {
             let request = http_request(exchange, place, routed, http, path.as_deref(), body)?;
             Ok(Outgoing::Http(Box::new(request)))
+        }
+        To::Service(service) => {
+            let values = Values::of_request(exchange, place, routed, seen, Some(&body));
+            let call = service.request(|expression| values.text(expression));
+            // Whatever is wrong with a value came with the request.
+            let call = call.map_err(|unfit| Refusal::BadRequest.because(unfit.to_string()))?;
+            Ok(Outgoing::Call(Box::new(call)))
         }
         To::Nowhere => Err(Refusal::Internal.because("the route has no integration")),
     }

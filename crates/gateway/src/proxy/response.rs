@@ -27,6 +27,7 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain;charset=UTF-8");
 pub(super) fn response(reply: Reply) -> Result<Response<ProxyBody>, Refused> {
     match reply {
         Reply::Http(response, deadline) => from_http(response, deadline),
+        Reply::Service(answer) => Ok(from_service(answer)),
         Reply::Function(answer, format) => {
             let read = match format {
                 PayloadFormat::V1 => from_v1(&answer.payload),
@@ -144,6 +145,15 @@ fn from_http(
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     Ok(response)
+}
+
+/// A service's answer: its status, its body, and what the body is. Its other headers are about the service.
+fn from_service(answer: gatemill_aws::Answer) -> Response<ProxyBody> {
+    let kind = answer.headers.get(header::CONTENT_TYPE).cloned();
+    let mut response = Response::new(ProxyBody::whole(answer.body));
+    *response.status_mut() = answer.status;
+    response.headers_mut().insert(header::CONTENT_TYPE, kind.unwrap_or(JSON));
+    response
 }
 
 /// An answer in format 1.0; any other member makes it malformed.

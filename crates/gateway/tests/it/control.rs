@@ -297,7 +297,10 @@ async fn what_is_not_enforced_is_refused_and_not_stored() {
         ),
         (
             format!("{path}/integrations"),
-            with(&integration, "integrationSubtype", json!("SQS-SendMessage")),
+            // No service is configured here.
+            json!({"integrationType": "AWS_PROXY", "payloadFormatVersion": "1.0",
+                "integrationSubtype": "SQS-PurgeQueue", "requestParameters": {"QueueUrl": "http://q"},
+                "credentialsArn": "arn:aws:iam::123456789012:role/r"}),
         ),
         (format!("{path}/stages"), with(&stage, "clientCertificateId", json!("c"))),
         (

@@ -13,5 +13,6 @@ mod lambda_proxy;
 mod mappings;
 mod observed;
 mod on_the_wire;
+mod openapi;
 mod scale;
 mod world;

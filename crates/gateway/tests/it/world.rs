@@ -247,6 +247,16 @@ impl World {
         }
     }
 
+    /// The answer of an operation that has to succeed with a text.
+    pub(crate) async fn text(&self, method: &str, path: &str) -> String {
+        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        let (parts, ()) = request.into_parts();
+        let (operation, labels) = self.served.route(&parts, &Bytes::new()).unwrap();
+        let called = self.served.call(&self.cx(), operation, &parts, &labels, &Bytes::new()).await;
+        let body = called.unwrap().into_body().into_whole().unwrap();
+        String::from_utf8(body.to_vec()).unwrap()
+    }
+
     /// Calls an operation that has to succeed.
     #[track_caller]
     pub(crate) fn ok(

@@ -10,7 +10,7 @@ use gatemill_wire::{
 
 use super::{
     code_signing, function, image, layer, reference,
-    s3_code::{self, Object},
+    s3_code::{self, Object, Storage},
     unbuilt, unenforced, version,
     view::{self, Named},
 };
@@ -18,7 +18,10 @@ use crate::{
     Error, Lambda,
     layer_record::LayerKey,
     limits::{CODE_LOCATION_S, ZIP_BYTES_MAX},
-    record::{CODE_USES, Configuration, FUNCTIONS, Image, Lifecycle, Mark, PACKAGES, Package},
+    record::{
+        CODE_USES, Configuration, FUNCTIONS, Image, Lifecycle, Mark, PACKAGES, Package, S3Object,
+        VERSIONS,
+    },
     target::FunctionKey,
     zip_intake::{self, BadZip},
 };
@@ -39,8 +42,8 @@ pub(crate) async fn update(
     let source_key = unenforced::source_key(lambda, request.source_kms_key_arn.as_ref())?;
     let uri = request.image_uri.as_deref().filter(|uri| !uri.is_empty());
     let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
-    let mut signing = None;
-    let (zip, package, found) = match (&record.configuration.image, uri) {
+    let (mut signing, mut s3_object) = (None, None);
+    let (taken, package, found) = match (&record.configuration.image, uri) {
         (None, Some(_)) => {
             return refused(
                 "Please don't provide ImageUri when updating a function with packageType Zip.",
@@ -58,10 +61,13 @@ pub(crate) async fn update(
                 key: request.s3_key.as_deref(),
                 version: request.s3_object_version.as_deref(),
             };
-            let (zip, package) = taken(lambda, cx, request.zip_file.as_ref(), object).await?;
+            let storage = Storage::of(request.s3_object_storage_mode.as_deref());
+            let taken = taken(lambda, cx, request.zip_file.as_ref(), object, storage).await?;
             let config = code_signing::of_function(lambda, &key)?;
-            signing = code_signing::judge(lambda, &key, config.as_ref(), &zip).await?;
-            (Some(zip), package, None)
+            signing = code_signing::judge(lambda, &key, config.as_ref(), &taken.zip).await?;
+            s3_object.clone_from(&taken.s3_object);
+            let package = taken.package;
+            (Some(taken), package, None)
         }
         (Some(_), Some(uri)) => {
             function::check_updatable(&key, &record, request.revision_id.as_deref())?;
@@ -75,9 +81,9 @@ pub(crate) async fn update(
             resolved_uri: found.resolved_uri,
             ..old
         });
-        let signing = signing.clone();
+        let (signing, s3_object) = (signing.clone(), s3_object.clone());
         let unenforced = unenforced::with_source_key(old.unenforced.as_ref(), source_key.clone());
-        Configuration { package, image, signing, unenforced, ..old.clone() }
+        Configuration { package, image, signing, unenforced, s3_object, ..old.clone() }
     };
     if request.dry_run == Some(true) {
         let mut would_be = record;
@@ -86,8 +92,8 @@ pub(crate) async fn update(
         would_be.lifecycle = Lifecycle::Active;
         return Ok(view::configuration(lambda, &key, &would_be, Named::default()));
     }
-    if let Some(zip) = zip {
-        keep(lambda, zip, &package).await?;
+    if let Some(taken) = taken {
+        keep(lambda, taken).await?;
     }
     let publish = (request.publish == Some(true)).then(|| version::Ids::new(cx));
     let change = move |old: &Configuration| {
@@ -108,13 +114,14 @@ pub(crate) async fn of_create(
     lambda: &Lambda,
     cx: &Cx,
     code: &api::FunctionCode,
-) -> Result<(Bytes, Package), Error> {
+) -> Result<Taken, Error> {
     let object = Object {
         bucket: code.s3_bucket.as_deref(),
         key: code.s3_key.as_deref(),
         version: code.s3_object_version.as_deref(),
     };
-    taken(lambda, cx, code.zip_file.as_ref(), object).await
+    let storage = Storage::of(code.s3_object_storage_mode.as_deref());
+    taken(lambda, cx, code.zip_file.as_ref(), object, storage).await
 }
 
 /// The zip of a request that publishes a layer.
@@ -122,13 +129,22 @@ pub(crate) async fn of_layer(
     lambda: &Lambda,
     cx: &Cx,
     content: &api::LayerVersionContentInput,
-) -> Result<(Bytes, Package), Error> {
+) -> Result<Taken, Error> {
     let object = Object {
         bucket: content.s3_bucket.as_deref(),
         key: content.s3_key.as_deref(),
         version: content.s3_object_version.as_deref(),
     };
-    taken(lambda, cx, content.zip_file.as_ref(), object).await
+    taken(lambda, cx, content.zip_file.as_ref(), object, Storage::Copy).await
+}
+
+/// A zip that was looked at.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) zip: Bytes,
+    pub(crate) package: Package,
+    /// Where it stays, if it is to stay there.
+    pub(crate) s3_object: Option<S3Object>,
 }
 
 /// The zip of a request, looked at; off the thread, since a large one takes a while.
@@ -137,10 +153,17 @@ async fn taken(
     cx: &Cx,
     zip: Option<&gatemill_wire::Blob>,
     object: Object<'_>,
-) -> Result<(Bytes, Package), Error> {
-    let bytes = match (zip, object.is_named()) {
-        (Some(zip), false) => zip.0.clone(),
-        (None, true) => s3_code::fetch(lambda, cx, object).await?,
+    storage: Storage,
+) -> Result<Taken, Error> {
+    let (bytes, s3_object) = match (zip, object.is_named()) {
+        // Ours: AWS's is not recorded.
+        (Some(_), false) if storage == Storage::Reference => {
+            return Err(Error::InvalidParameter(
+                "S3ObjectStorageMode REFERENCE needs S3Bucket and S3Key.".to_owned(),
+            ));
+        }
+        (Some(zip), false) => (zip.0.clone(), None),
+        (None, true) => s3_code::fetch(lambda, cx, object, storage).await?,
         (Some(_), true) => {
             return Err(Error::InvalidParameter(
                 "Please do not provide other FunctionCode parameters when providing a ZipFile."
@@ -157,7 +180,7 @@ async fn taken(
         let unpacked_bytes = zip_intake::inspect(&bytes)?;
         let (digest, bytes_zipped) = (Digest::of(&bytes), bytes.len() as u64);
         let package = Package { digest, bytes: bytes_zipped, unpacked_bytes };
-        Ok((bytes, package))
+        Ok(Taken { zip: bytes, package, s3_object })
     });
     let taken = looked_at.await.map_err(|_| Error::Internal("looking at a zip panicked"))?;
     taken.map_err(refusal)
@@ -175,8 +198,13 @@ fn refusal(bad: BadZip) -> Error {
     }
 }
 
-/// Puts a zip into the store, remembered as ours so that it is removed when no function names it.
-pub(crate) async fn keep(lambda: &Lambda, zip: Bytes, package: &Package) -> Result<(), Error> {
+/// Puts a zip into the store, remembered as ours so that it is removed when no function names it; one that stays in S3 does
+/// not come here.
+pub(crate) async fn keep(lambda: &Lambda, taken: Taken) -> Result<(), Error> {
+    let Taken { zip, package, s3_object } = taken;
+    if s3_object.is_some() {
+        return Ok(());
+    }
     let mark = Key::new([package.digest.to_string()]);
     lambda.store.write(move |tx| Ok::<_, Error>(PACKAGES.put(tx, &mark, &Mark {})?)).await?;
     lambda.store.blobs().put(zip).await?;
@@ -281,7 +309,29 @@ pub(crate) async fn download(
         return Err(CodeDownloadError::Gone);
     }
     let zip = lambda.store.blobs().get(&digest).await.map_err(CodeDownloadError::Internal)?;
-    zip.ok_or(CodeDownloadError::Gone)
+    if let Some(zip) = zip {
+        return Ok(zip);
+    }
+    let [account, region, name, _] = parts[..] else { return Err(CodeDownloadError::Gone) };
+    let object = referred(lambda, &FunctionKey::new(account, region, name), &digest);
+    let object = object.map_err(CodeDownloadError::Internal)?.ok_or(CodeDownloadError::Gone)?;
+    let fetched = s3_code::fetch_again(lambda, &object, &digest).await;
+    fetched.map_err(|_| CodeDownloadError::Gone)
+}
+
+/// Where code of a function, or of a version of it, stays in S3.
+fn referred(
+    lambda: &Lambda,
+    key: &FunctionKey,
+    digest: &Digest,
+) -> Result<Option<S3Object>, gatemill_store::Error> {
+    lambda.store.read(|tx| {
+        let latest = FUNCTIONS.get(tx, &key.record())?.map(|function| function.configuration);
+        let versions = VERSIONS.scan(tx, &key.record(), None, usize::MAX)?;
+        let all = latest.into_iter().chain(versions.into_iter().map(|(_, one)| one.configuration));
+        let mut of_digest = all.filter(|one| one.package.digest == *digest);
+        Ok(of_digest.find_map(|one| one.s3_object))
+    })
 }
 
 /// Compares without telling by its time where the difference is.

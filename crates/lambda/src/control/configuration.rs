@@ -208,6 +208,7 @@ pub(crate) fn of_request(
         ),
         signing,
         durable: durable::config(request.durable_config.as_ref())?,
+        s3_object: None,
     };
     check_snap_start(&configuration)?;
     Ok(configuration)
@@ -417,6 +418,7 @@ mod tests {
             unenforced: None,
             signing: None,
             durable: None,
+            s3_object: None,
         }
     }
 

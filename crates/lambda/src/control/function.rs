@@ -50,16 +50,18 @@ pub(crate) async fn create(
         configuration::of_request(lambda, &key, &request, package, Some(image), None, deployment)?
     } else {
         image::check_zip(&request)?;
-        let (zip, package) = code::of_create(lambda, cx, &request.code).await?;
-        let signing = code_signing::judge(lambda, &key, signing_config.as_ref(), &zip).await?;
+        let taken = code::of_create(lambda, cx, &request.code).await?;
+        let (zip, package) = (&taken.zip, taken.package);
+        let signing = code_signing::judge(lambda, &key, signing_config.as_ref(), zip).await?;
         let mut configuration =
             configuration::of_request(lambda, &key, &request, package, None, signing, deployment)?;
+        configuration.s3_object.clone_from(&taken.s3_object);
         configuration.layers = layer::of_function(lambda, cx, request.layers.as_deref())?;
         layer::check_size(&configuration)?;
         let layers = &configuration.layers;
         code_signing::judge_layers(lambda, &key, signing_config.as_ref(), layers).await?;
         check_new(lambda, &key)?;
-        code::keep(lambda, zip, &package).await?;
+        code::keep(lambda, taken).await?;
         configuration
     };
     let record = FunctionRecord {
@@ -135,6 +137,13 @@ pub(crate) async fn get(
             repository_type: Some("S3".to_owned()),
             location: Some(code::location(lambda, cx, &key, &record.configuration.package)),
             source_kms_key_arn,
+            resolved_s3_object: record.configuration.s3_object.clone().map(|object| {
+                api::ResolvedS3Object {
+                    s3_bucket: Some(object.bucket),
+                    s3_key: Some(object.key),
+                    s3_object_version: Some(object.version),
+                }
+            }),
             ..Default::default()
         },
     };
@@ -512,6 +521,9 @@ pub(crate) fn reason_of_failure(error: &Error) -> (String, Option<&'static str>)
     match error {
         Error::InitFailed(why) => (why.clone(), None),
         Error::Unpack(_) => ("The deployment package could not be unpacked.".to_owned(), None),
+        Error::CodeDeleted(why) | Error::CodeFailed(why) => {
+            (why.clone(), Some("InvalidConfiguration"))
+        }
         Error::Image(error) => image::failure(error),
         _ => ("An internal error occurred.".to_owned(), None),
     }
@@ -527,7 +539,7 @@ pub(crate) fn forget_on_commit(
 }
 
 fn size(configuration: &Configuration) -> u64 {
-    configuration.package.bytes
+    configuration.stored_bytes()
 }
 
 /// Marks all that a configuration runs from as used.

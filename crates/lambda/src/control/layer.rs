@@ -31,8 +31,9 @@ pub(crate) async fn publish(
     if request.content.s3_object_storage_mode.as_deref() == Some("REFERENCE") {
         return Err(Error::field_not_built("Content.S3ObjectStorageMode REFERENCE"));
     }
-    let (zip, package) = code::of_layer(lambda, cx, &request.content).await?;
-    code::keep(lambda, zip, &package).await?;
+    let taken = code::of_layer(lambda, cx, &request.content).await?;
+    let package = taken.package;
+    code::keep(lambda, taken).await?;
     let record = LayerVersionRecord {
         package,
         description: request.description.unwrap_or_default(),

@@ -21,10 +21,6 @@ pub(crate) fn create(request: &api::CreateFunctionRequest) -> Result<(), Error> 
     refuse("RuntimeConfig", request.runtime_config.is_some())?;
     refuse("AcceleratorConfig", request.accelerator_config.is_some())?;
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
-    refuse(
-        "Code.S3ObjectStorageMode REFERENCE",
-        request.code.s3_object_storage_mode.as_deref() == Some("REFERENCE"),
-    )?;
     architectures(request.architectures.as_deref())
 }
 
@@ -43,10 +39,6 @@ pub(crate) fn update_configuration(
 
 pub(crate) fn update_code(request: &api::UpdateFunctionCodeRequest) -> Result<(), Error> {
     refuse("PublishTo", given(request.publish_to.as_ref()))?;
-    refuse(
-        "S3ObjectStorageMode REFERENCE",
-        request.s3_object_storage_mode.as_deref() == Some("REFERENCE"),
-    )?;
     architectures(request.architectures.as_deref())
 }
 

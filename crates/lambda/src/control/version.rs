@@ -161,11 +161,10 @@ pub(crate) fn add(
     if record.lifecycle == Lifecycle::Creating {
         VERSION_WORK.put(tx, &place, &Mark {})?;
     }
-    let package = &record.configuration.package;
     for digest in record.configuration.code_digests() {
         CODE_USES.put(tx, &record::version_code_use_key(&digest, key, number), &Mark {})?;
     }
-    function::count(tx, key, 0, package.bytes, 0)?;
+    function::count(tx, key, 0, record.configuration.stored_bytes(), 0)?;
     Ok(Published { number, record, new: true })
 }
 
@@ -179,11 +178,10 @@ pub(crate) fn remove(tx: &mut Write, key: &FunctionKey, number: u64) -> Result<b
     DRAINING.delete(tx, &place)?;
     POLICIES.delete(tx, &record::policy_key(key, &number.to_string()))?;
     runtime_management::remove(tx, key, Some(number))?;
-    let package = &version.configuration.package;
     for digest in version.configuration.code_digests() {
         CODE_USES.delete(tx, &record::version_code_use_key(&digest, key, number))?;
     }
-    function::count(tx, key, 0, 0, package.bytes)?;
+    function::count(tx, key, 0, 0, version.configuration.stored_bytes())?;
     Ok(true)
 }
 

@@ -73,7 +73,7 @@ fn configuration() -> String {
 const SERVICES: &str = r#"
 ## Services
 
-Functions are fed from, and answer to, services that speak AWS's protocols: AWS itself, or any compatible server. Each has a table in the file; without one it is not called, and what would need it is refused. The tables are `services.sqs`, `services.sns`, `services.s3`, `services.events`, `services.dynamodb`, `services.dynamodb-streams` and `services.kinesis`.
+Functions are fed from and answer to, and routes of HTTP APIs call, services that speak AWS's protocols: AWS itself, or any compatible server. Each has a table in the file; without one it is not called, and what would need it is refused. The tables are `services.sqs`, `services.sns`, `services.s3`, `services.events`, `services.dynamodb`, `services.dynamodb-streams`, `services.kinesis`, `services.states` and `services.appconfig`.
 
 ```toml
 [services.sqs]

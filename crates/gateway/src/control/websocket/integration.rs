@@ -118,6 +118,7 @@ pub(crate) async fn create(
         request_parameters: BTreeMap::new(),
         response_parameters: BTreeMap::new(),
         vpc_link: None,
+        service: None,
     };
     check(&record, &own)?;
     let answer = members!(CreateIntegrationResult, &record, &own);
