@@ -41,17 +41,37 @@ def split(got):
             got = rest
             continue
         length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+        if re.search(rb"(?i)\r\ntransfer-encoding: *chunked", head):
+            assert not length, head
+            body, got = unchunked(rest)
+            found.append((status, body))
+            continue
         size = int(length[1]) if length else len(rest)
         found.append((status, rest[:size]))
         got = rest[size:]
     return found
 
 
+def unchunked(got):
+    """A body in chunks, and what follows it."""
+    body = b""
+    while True:
+        size, _, got = got.partition(b"\r\n")
+        size = int(size, 16)
+        if not size:
+            return body, got.partition(b"\r\n")[2]
+        body, got = body + got[:size], got[size + 2:]
+
+
+# At the end of an upstream's answer: it closes the connection then.
+HANG_UP = b"\x00hang up"
+
+
 class Upstream:
     """A server that reads requests by their Content-Length and writes down every one, as the simplest of servers would."""
 
-    def __init__(self, answer=b"upstream", delay=None):
-        self.seen, self.answer, self.delay = [], answer, delay
+    def __init__(self, answer=b"upstream", whole=None):
+        self.seen, self.answer, self.whole = [], answer, whole
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
@@ -77,7 +97,13 @@ class Upstream:
                     # What it would be told of another length, it must never be told.
                     assert name.strip().lower() != b"transfer-encoding", header
                 self.seen.append((line.decode("latin-1").strip(), b"".join(head), reader.read(length)))
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self.answer), self.answer))
+                whole = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(self.answer), self.answer)
+                try:
+                    connection.sendall(self.whole or whole)
+                except OSError:
+                    return
+                if self.whole and self.whole.endswith(HANG_UP):
+                    return
 
     def close(self):
         self.listener.close()

@@ -11,7 +11,13 @@ import raw_http
 from packages import create, package
 from raw_http import ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, Http2, Upstream, answers, frame
 
-CODE = package(app__py="def event(event, context):\n    return event\n")
+CODE = package(app__py='''
+def event(event, context):
+    return event
+
+def injected(event, context):
+    return {"statusCode": 200, "headers": {"X-A": "b\\r\\nX-Injected: 1"}, "body": "poisoned"}
+''')
 CALM, PROTOCOL = 11, 1
 
 
@@ -35,6 +41,12 @@ def host(server, apis, functions, python, upstream):
         apis.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{made}")
 
     route("ANY /event/{x}", IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0")
+    injected = create(functions, "hostile-injected", CODE, python, handler="app.injected")["FunctionArn"]
+    functions.add_permission(FunctionName=injected, StatementId="api", Action="lambda:InvokeFunction",
+                             Principal="apigateway.amazonaws.com")
+    route("GET /injected", IntegrationType="AWS_PROXY", IntegrationUri=injected, PayloadFormatVersion="2.0")
+    route("GET /mapped", IntegrationType="HTTP_PROXY", IntegrationMethod="ANY", IntegrationUri=upstream.url, PayloadFormatVersion="1.0",
+          RequestParameters={"append:header.x-mapped": "$request.querystring.q", "overwrite:path": "$request.querystring.p"})
     route("$default", IntegrationType="HTTP_PROXY", IntegrationMethod="ANY", IntegrationUri=upstream.url, PayloadFormatVersion="1.0")
     apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
     return f"{api}.execute-api.localhost".encode()
@@ -110,6 +122,22 @@ def test_what_an_upstream_is_sent_has_one_length(server, host, upstream):
     lower = head.lower()
     assert lower.count(b"content-length: 4") == 1 == lower.count(b"content-length")
     assert b"x-hop" not in lower and b"transfer-encoding" not in lower and b"trailer" not in lower
+
+
+def test_no_header_is_injected(server, host, upstream):
+    upstream.seen.clear()
+
+    def ask(target):
+        return answers(server.port, b"GET " + target + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+
+    assert ask(b"/injected") == [(500, b'{"message":"Internal Server Error"}')]
+    assert ask(b"/mapped?q=a%0d%0aX-Injected:%201&p=@other.example/%0d%0aX-Injected:%202%20HTTP/1.1") == [(200, b"upstream")]
+    # Nor is one taken away again that the mapping adds.
+    got = answers(server.port, b"GET /mapped?q=kept&p=x HTTP/1.1\r\nHost: " + host + b"\r\nConnection: x-mapped, forwarded\r\n\r\n")
+    assert got == [(200, b"upstream")]
+    (line, head, _), (_, second, _) = upstream.seen
+    assert b"\r\nx-mapped: kept\r\n" in second.lower() and b"\r\nforwarded: " in second.lower()
+    assert line.startswith("GET /@other.example/%0D%0AX-Injected:%202%20HTTP/1.1?q=a%0d%0a") and b"\r\nx-injected" not in head.lower()
 
 
 def test_requests_in_a_row_are_answered_in_that_order(server, host, upstream):
@@ -221,6 +249,45 @@ def test_many_who_take_their_time_hold_up_nobody(server, host):
     finally:
         for connection in held:
             connection.close()
+
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
+# What a server behind the gateway says, and what the client may get then: the answer, or the gateway's own.
+BAD_ANSWERS = {
+    "one answer too many": (GOOD + b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\npoisoned", {(200, b"good")}),
+    "more than its length": (GOOD + b"poisoned", {(200, b"good")}),
+    "length and chunked": (b"HTTP/1.1 200 OK\r\nContent-Length: 40\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n", {(200, b"good")}),
+    "two lengths": (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nContent-Length: 8\r\n\r\npoisoned", set()),
+    "a negative length": (b"HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\npoisoned", set()),
+    "a broken header": (b"HTTP/1.1 200 OK\r\nX y: z\r\nContent-Length: 8\r\n\r\npoisoned", set()),
+    "a zero byte": (b"HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 8\r\n\r\npoisoned", set()),
+    "no answer": (b"hello" + raw_http.HANG_UP, set()),
+    "a status of four digits": (b"HTTP/1.1 2000 OK\r\nContent-Length: 8\r\n\r\npoisoned" + raw_http.HANG_UP, set()),
+    "headers without end": (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 100_000 + b"\r\n" + raw_http.HANG_UP, set()),
+    "an unasked-for switch": (b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\npoisoned", set()),
+}
+
+
+@pytest.mark.parametrize("shape", BAD_ANSWERS)
+def test_an_upstream_harms_only_its_own_answers(server, apis, shape):
+    whole, allowed = BAD_ANSWERS[shape]
+    upstream = Upstream(whole=whole)
+    try:
+        api = apis.create_api(Name="bad-answers", ProtocolType="HTTP")["ApiId"]
+        made = apis.create_integration(ApiId=api, IntegrationType="HTTP_PROXY", IntegrationMethod="ANY", IntegrationUri=upstream.url,
+                                       PayloadFormatVersion="1.0")["IntegrationId"]
+        apis.create_route(ApiId=api, RouteKey="$default", Target=f"integrations/{made}")
+        apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
+        head = b"GET / HTTP/1.1\r\nHost: %s.execute-api.localhost\r\n\r\n" % api.encode()
+        own = {(status, b'{"message":"%s"}' % text) for status, text in [(500, b"Internal Server Error"), (503, b"Service Unavailable")]}
+        for _ in range(10):
+            (got,) = answers(server.port, head)
+            assert got in (allowed or own), got
+        # Many in a row on one connection, of which the answers must not get out of step.
+        got = answers(server.port, head * 10)
+        assert len(got) == 10 and set(got) <= (allowed or own) | own, got
+    finally:
+        upstream.close()
 
 
 def test_http_2_in_earnest(server, host, upstream):

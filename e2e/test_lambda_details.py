@@ -384,6 +384,11 @@ def test_27_lists_tell_no_state(functions, shared):
             assert not {"State", "StateReason", "StateReasonCode", "LastUpdateStatus", "LastUpdateStatusReason"} & one.keys()
 
 
+def test_no_function_is_a_replica_of_another_region(functions, shared):
+    assert functions.list_functions(MasterRegion="us-west-2", FunctionVersion="ALL")["Functions"] == []
+    refused("InvalidParameterValueException", functions.list_functions, MasterRegion="ALL")
+
+
 @pytest.mark.parametrize("event", [{"do": "raise"}, {"do": "exit", "status": 0}, {"do": "exit", "status": 3}])
 def test_28_every_failure_is_unhandled(functions, shared, event):
     answer = call(functions, shared, event)

@@ -38,7 +38,6 @@ UNBUILT = {
         "CapacityProviderArn": "arn:aws:lambda:us-east-1:000000000000:capacity-provider:c"}},
     "RuntimeConfig": {"RuntimeArn": "arn:aws:lambda:us-east-1:000000000000:runtime/own", "RuntimeAlias": "a"},
     "AcceleratorConfig": {"AcceleratorMemorySize": 16},
-    "MasterRegion": "us-east-1",
     "SourceKMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k",
     "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
     "FileSystemConfigs": [{
@@ -49,7 +48,7 @@ UNBUILT = {
 # What AWS itself refuses of them.
 NEVER_TAKEN = {("UpdateFunctionConfiguration", "CapacityProviderConfig")}
 # Members that other packages of work build or refuse; what they take is told by tests of their own.
-OWN_TESTS = {"Layers", "DeadLetterConfig", "DurableConfig", "DurableExecutionName"}
+OWN_TESTS = {"MasterRegion", "Layers", "DeadLetterConfig", "DurableConfig", "DurableExecutionName"}
 
 
 class World:
@@ -281,7 +280,7 @@ REFUSED = {
     "LoggingConfig": {"LogFormat": "XML"}, "EphemeralStorage": {"Size": 1}, "Cors": {"MaxAge": 86401},
     "TenancyConfig": {"TenantIsolationMode": "NONE"}, "CodeSigningPolicies": {"UntrustedArtifactOnDeployment": "Ignore"},
     ("ListAliases", "FunctionVersion"): "no number", "ResourceArn": "no arn", "Handler": "a b", "Timeout": 0, "MemorySize": 1, "DurableConfig": {"ExecutionTimeout": 0},
-    "DurableExecutionName": "?",
+    "DurableExecutionName": "?", "MasterRegion": "nowhere",
 }
 
 

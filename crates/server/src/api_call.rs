@@ -3,7 +3,7 @@
 //! The task is what makes a mutating call run to its end when the client hangs up: hyper drops the future that waits
 //! for it, and the task goes on. It is counted, so that a stop waits for it too.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use gatemill_meter::{Span, SpanKind, SpanSink, Stages, TraceContext};
@@ -15,10 +15,14 @@ use gatemill_wire::{
     serve,
     sigv4::Claim,
 };
-use http::{Method, Request, Response, StatusCode, header, request::Parts};
+use http::{Request, Response, StatusCode, header, request::Parts};
+use http_body::Body as HttpBody;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::{sync::SemaphorePermit, time::timeout};
+use tokio::{
+    sync::SemaphorePermit,
+    time::{Instant, timeout_at},
+};
 
 use crate::{limits, peer::Peer, server::Server};
 
@@ -32,7 +36,7 @@ pub(crate) async fn answer(
     let arrival = server.arrival(&parts, peer);
     let known = is_known(server, &parts);
     let limit = if known { limits::API_BODY_BYTES_MAX } else { limits::STRANGER_BODY_BYTES_MAX };
-    let _room = room(server, &parts, limit).await;
+    let _room = room(server, &body, limit).await;
     let expected = declared(&parts).unwrap_or(0).min(limit);
     let body = match read(body, expected, limit).await {
         Ok(body) => body,
@@ -144,11 +148,13 @@ fn is_known(server: &Server, parts: &Parts) -> bool {
 /// A share of the memory for bodies, for a body that may be large.
 pub(crate) async fn room<'a>(
     server: &'a Server,
-    parts: &Parts,
+    body: &impl HttpBody,
     limit: usize,
 ) -> Option<SemaphorePermit<'a>> {
-    let bytes = declared(parts).unwrap_or(limit).min(limit);
-    if bytes <= limits::API_BODY_FREE_BYTES || parts.method == Method::GET {
+    // What has no length ahead may come to the limit; what has no body has a length, whatever its method.
+    let told = body.size_hint().upper().and_then(|bytes| usize::try_from(bytes).ok());
+    let bytes = told.unwrap_or(limit).min(limit);
+    if bytes <= limits::API_BODY_FREE_BYTES {
         return None;
     }
     let kib = u32::try_from(bytes / 1024).expect("the limit of a body is far below 4 TiB");
@@ -168,22 +174,27 @@ pub(crate) enum Unread {
     TooLarge,
     /// The connection or its framing broke.
     Broken,
-    /// It paused for too long.
+    /// It paused for too long, or came drop by drop.
     Late,
 }
 
 /// Reads a body of at most `limit` bytes. One that is larger is read on and thrown away, within a limit, so that the
 /// client gets the answer.
 pub(crate) async fn read(
-    mut body: Incoming,
+    mut body: impl HttpBody<Data = Bytes> + Unpin,
     expected: usize,
     limit: usize,
 ) -> Result<Bytes, Unread> {
+    let started = Instant::now();
     let mut first = Bytes::new();
     let mut rest = BytesMut::new();
     let mut size = 0;
     loop {
-        let frame = match timeout(limits::BODY_IDLE_MAX, body.frame()).await {
+        // Each byte gives the next ones time, but no more than a pause may take.
+        let given = Duration::from_secs(size as u64 / limits::BODY_BYTES_PER_SECOND_MIN);
+        let late =
+            (started + limits::BODY_IDLE_MAX + given).min(Instant::now() + limits::BODY_IDLE_MAX);
+        let frame = match timeout_at(late, body.frame()).await {
             Err(_) => return Err(Unread::Late),
             Ok(None) => break,
             Ok(Some(Err(_))) => return Err(Unread::Broken),
@@ -261,4 +272,51 @@ pub(crate) fn text(status: StatusCode, code: &'static str, message: &str) -> Res
         .header("x-amzn-errortype", code)
         .body(Bytes::from(body));
     response.expect("these headers are valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use http_body::Frame;
+    use tokio::time::Interval;
+
+    use super::*;
+
+    /// A body that comes byte by byte for ever.
+    struct Drops(Interval);
+
+    impl HttpBody for Drops {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            self.0.poll_tick(cx).map(|_| Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_drop_by_drop_is_late() {
+        for every in [Duration::from_millis(10), Duration::from_secs(29), Duration::from_secs(31)] {
+            let started = Instant::now();
+            let read = read(Drops(tokio::time::interval(every)), 0, 1_000_000).await;
+            assert!(matches!(read, Err(Unread::Late)), "{every:?}");
+            assert!(started.elapsed() <= 2 * limits::BODY_IDLE_MAX, "{:?}", started.elapsed());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_comes_steadily_is_read_however_long_it_takes() {
+        let steady = Drops(tokio::time::interval(Duration::from_micros(500)));
+        let read = read(http_body_util::Limited::new(steady, 100_000), 0, 200_000).await;
+        // It ends by the test's own limit, after 50 seconds.
+        assert!(matches!(read, Err(Unread::Broken)), "{read:?}");
+    }
 }

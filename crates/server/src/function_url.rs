@@ -38,7 +38,7 @@ pub(crate) async fn answer(
         return response;
     }
     let limit = gatemill_lambda::limits::EVENT_BYTES_MAX;
-    let _room = api_call::room(server, &head, limit).await;
+    let _room = api_call::room(server, &body, limit).await;
     let expected = api_call::declared(&head).unwrap_or(0).min(limit);
     let body = match api_call::read(body, expected, limit).await {
         Ok(body) => body,

@@ -17,6 +17,8 @@ pub(crate) const API_BODIES_BYTES_MAX: usize = 512 * 1024 * 1024;
 pub(crate) const API_BODY_FREE_BYTES: usize = 256 * 1024;
 /// The largest answer that a function is given to a call of AWS's APIs: a function's answer of 6 MB and what is around it.
 pub(crate) const INSIDE_ANSWER_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The slowest that a body may come, on the whole: after [`BODY_IDLE_MAX`], in bytes.
+pub(crate) const BODY_BYTES_PER_SECOND_MIN: u64 = 1_024;
 /// How long a body may pause between two pieces.
 pub(crate) const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
 

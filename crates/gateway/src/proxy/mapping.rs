@@ -18,9 +18,12 @@ pub(super) struct Mapped {
     pub(super) path: Option<String>,
 }
 
-/// Changes a request.
-pub(super) fn request(values: &Values<'_>, mapping: &RequestMapping) -> Result<Mapped, Refused> {
-    let mut head = values.exchange.head.clone();
+/// Changes a request. `head` is what of it goes on.
+pub(super) fn request(
+    values: &Values<'_>,
+    mut head: Parts,
+    mapping: &RequestMapping,
+) -> Result<Mapped, Refused> {
     change_headers(values, &mapping.headers, &mut head.headers);
     if !mapping.query.is_empty() {
         let query = changed_query(values, &mapping.query, head.uri.query().unwrap_or(""));

@@ -1,6 +1,7 @@
 //! Request: reads the body and makes what the integration is sent.
 
 use bytes::Bytes;
+use gatemill_wire::payload::headers::remove_hop_by_hop;
 use http::{Request, Uri};
 use http_body::Body;
 use http_body_util::Full;
@@ -46,7 +47,12 @@ where
         None
     } else {
         let values = Values::of_request(exchange, place, routed, seen, Some(&body));
-        Some(mapping::request(&values, &integration.request)?)
+        let mut head = exchange.head.clone();
+        if matches!(integration.to, To::Http(_)) {
+            // Before anything is added: what is added is not the client's to take away again by a word in `Connection`.
+            remove_hop_by_hop(&mut head.headers);
+        }
+        Some(mapping::request(&values, head, &integration.request)?)
     };
     let path = mapped.as_ref().and_then(|mapped| mapped.path.clone());
     let changed = mapped.map(|mapped| Exchange { head: mapped.head, ..exchange.clone() });

@@ -133,6 +133,13 @@ fn from_http(
     deadline: Instant,
 ) -> Result<Response<ProxyBody>, Refused> {
     let (mut head, body) = response.into_parts();
+    if head.status.is_informational() {
+        return Err(Refusal::Unavailable.because("the integration wants to speak another protocol"));
+    }
+    // Chunks say themselves where they end; another length would put our client's next answer out of step.
+    if head.headers.contains_key(header::TRANSFER_ENCODING) {
+        head.headers.remove(header::CONTENT_LENGTH);
+    }
     let length = head.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if length
         .and_then(|text| text.parse().ok())

@@ -7,6 +7,21 @@ use serde_json::json;
 
 use crate::world::World;
 
+/// The body of a client that never sends it.
+struct Never;
+
+impl http_body::Body for Never {
+    type Data = bytes::Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<bytes::Bytes>, Self::Error>>> {
+        std::task::Poll::Pending
+    }
+}
+
 #[tokio::test]
 async fn limits_of_the_head() {
     let world = World::new();
@@ -47,6 +62,18 @@ async fn limits_of_the_body() {
     assert_eq!((got.status.as_u16(), got.text()), too_large);
     let (request, body) = text(6 * 1024 * 1024 - 4096);
     assert_eq!(world.send(&api, request, body).await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_come_is_not_waited_for() {
+    let world = World::new();
+    world.functions.answers("f", "1");
+    let api = world.function_api("$default", "f", "2.0").await;
+    let host = format!("{api}.execute-api.localhost");
+    let request = Request::post("/").header("host", host).header("content-length", "5");
+    let got = world.pass_any(request.body(Never).unwrap()).await;
+    assert_eq!((got.status.as_u16(), got.text()), (408, r#"{"message":"Request Timeout"}"#));
+    assert!(world.functions.events.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

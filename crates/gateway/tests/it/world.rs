@@ -353,6 +353,15 @@ impl World {
 
     /// A request as it is.
     pub(crate) async fn pass(&self, request: Request<Full<Bytes>>) -> Got {
+        self.pass_any(request).await
+    }
+
+    /// A request with a body of any kind.
+    pub(crate) async fn pass_any<B>(&self, request: Request<B>) -> Got
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
         let (parts, body) = request.into_parts();
         let target = self.gateway.claims(&parts).expect("not of the data plane");
         let arrival = Arrival {

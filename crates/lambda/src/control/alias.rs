@@ -12,10 +12,7 @@ use gatemill_wire::{Cx, Operation as _, OperationInfo, Qualifier, pagination};
 use super::{concurrency, function, reference};
 use crate::{
     Error, Lambda,
-    record::{
-        self, ALIASES, AliasRecord, FUNCTIONS, POLICIES, RouteRecord, VERSIONS, alias_key,
-        version_key,
-    },
+    record::{self, ALIASES, AliasRecord, POLICIES, RouteRecord, VERSIONS, alias_key, version_key},
     target::FunctionKey,
 };
 
@@ -35,7 +32,7 @@ pub(crate) async fn create(
     };
     let (created, name) = (record.clone(), request.name.clone());
     change(lambda, &key, move |tx, key| {
-        check_exists(tx, key)?;
+        function::check_exists(tx, key)?;
         let place = alias_key(key, &name);
         if ALIASES.contains(tx, &place)? {
             return Err(Error::Conflict(format!("Alias already exists: {}", arn(key, &name))));
@@ -71,16 +68,11 @@ pub(crate) async fn list(
 ) -> Result<api::ListAliasesResponse, Error> {
     let key = function_of(cx, api::ListAliases::INFO, &request.function_name)?;
     let wanted = request.function_version.as_deref().map(version).transpose()?;
-    let after = match &request.marker {
-        None => None,
-        Some(marker) => {
-            let name = pagination::key(marker).and_then(|name| String::from_utf8(name).ok());
-            Some(alias_key(&key, &name.ok_or_else(function::bad_marker)?))
-        }
-    };
+    let after = request.marker.as_deref().map(function::text_of_marker).transpose()?;
+    let after = after.map(|name| alias_key(&key, &name));
     let limit = function::page_size(request.max_items);
     let found = lambda.store.read(|tx| {
-        check_exists(tx, &key)?;
+        function::check_exists(tx, &key)?;
         of_version(tx, &key, after, wanted, limit + 1)
     })?;
     let name = |(name, _): &(String, AliasRecord)| name.clone().into_bytes();
@@ -156,7 +148,7 @@ pub(crate) async fn delete(
     let key = function_of(cx, api::DeleteAlias::INFO, &request.function_name)?;
     let loads = Arc::clone(&lambda.loads);
     change(lambda, &key, move |tx, key| {
-        check_exists(tx, key)?;
+        function::check_exists(tx, key)?;
         remove(tx, key, &request.name)?;
         concurrency::tell_on_commit(tx, &loads, key)
     })
@@ -195,14 +187,6 @@ pub(crate) fn check_unused(tx: &impl Reader, key: &FunctionKey, number: u64) -> 
 
 fn function_of(cx: &Cx, operation: &OperationInfo, name: &str) -> Result<FunctionKey, Error> {
     reference::latest(cx, operation, name, None).map(|(key, _)| key)
-}
-
-fn check_exists(tx: &impl Reader, key: &FunctionKey) -> Result<(), Error> {
-    if FUNCTIONS.contains(tx, &key.record())? {
-        Ok(())
-    } else {
-        Err(Error::FunctionNotFound(key.arn(None)))
-    }
 }
 
 async fn change<T: Send + 'static>(

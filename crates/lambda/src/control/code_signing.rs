@@ -418,8 +418,7 @@ fn missing(arn: &str) -> Error {
 /// Where a page begins: after the last part of the key that the marker holds.
 fn after(marker: Option<&str>, all: &Key) -> Result<Option<Key>, Error> {
     let Some(marker) = marker else { return Ok(None) };
-    let bytes = pagination::key(marker).ok_or_else(function::bad_marker)?;
-    let last = String::from_utf8(bytes).map_err(|_| function::bad_marker())?;
+    let last = function::text_of_marker(marker)?;
     Ok(Some(all.clone().and(last)))
 }
 

@@ -35,7 +35,7 @@ pub(crate) async fn put(
     let executions = u32::try_from(given)
         .map_err(|_| Error::InvalidParameter("ReservedConcurrentExecutions is negative.".into()))?;
     change(lambda, key, move |tx, key, loads| {
-        check_exists(tx, key)?;
+        function::check_exists(tx, key)?;
         let provisioned = provisioned_of(tx, key)?;
         if u64::from(executions) < provisioned {
             // Spaces and all, as recorded.
@@ -70,7 +70,7 @@ pub(crate) async fn get(
 ) -> Result<api::GetFunctionConcurrencyResponse, Error> {
     let key = unqualified(cx, api::GetFunctionConcurrency::INFO, &request.function_name)?;
     let reserved = lambda.store.read(|tx| {
-        check_exists(tx, &key)?;
+        function::check_exists(tx, &key)?;
         reserved_of(tx, &key)
     })?;
     Ok(api::GetFunctionConcurrencyResponse { reserved_concurrent_executions: reserved })
@@ -84,7 +84,7 @@ pub(crate) async fn delete(
 ) -> Result<(), Error> {
     let key = unqualified(cx, api::DeleteFunctionConcurrency::INFO, &request.function_name)?;
     change(lambda, key, |tx, key, _| {
-        check_exists(tx, key)?;
+        function::check_exists(tx, key)?;
         reallot(tx, key, |tx| Ok(RESERVED.delete(tx, &key.record()).map(drop)?))?;
         Ok(())
     })
@@ -108,14 +108,6 @@ fn unqualified(cx: &Cx, operation: &OperationInfo, name: &str) -> Result<Functio
         ));
     }
     Ok(target.key().to_owned())
-}
-
-fn check_exists(tx: &impl Reader, key: &FunctionKey) -> Result<(), Error> {
-    if FUNCTIONS.contains(tx, &key.record())? {
-        Ok(())
-    } else {
-        Err(Error::FunctionNotFound(key.arn(None)))
-    }
 }
 
 /// Runs a transaction over the concurrency of a function, and tells calls what became of it.
@@ -384,17 +376,11 @@ pub(crate) async fn list_provisioned(
 ) -> Result<api::ListProvisionedConcurrencyConfigsResponse, Error> {
     let info = api::ListProvisionedConcurrencyConfigs::INFO;
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
-    let after = match &request.marker {
-        None => None,
-        Some(marker) => {
-            let qualifier = pagination::key(marker).and_then(|text| String::from_utf8(text).ok());
-            let qualifier = qualifier.ok_or_else(function::bad_marker)?;
-            Some(provisioned_key(&key, &Qualifier::parse(&qualifier)))
-        }
-    };
+    let after = request.marker.as_deref().map(function::text_of_marker).transpose()?;
+    let after = after.map(|qualifier| provisioned_key(&key, &Qualifier::parse(&qualifier)));
     let limit = function::page_size(request.max_items);
     let found = lambda.store.read(|tx| {
-        check_exists(tx, &key)?;
+        function::check_exists(tx, &key)?;
         let found = PROVISIONED.scan(tx, &key.record(), after.as_ref(), limit + 1)?;
         let states = found.into_iter().filter_map(|(place, provisioned)| {
             let (_, qualifier) = record::provisioned_from_key(&place)?;

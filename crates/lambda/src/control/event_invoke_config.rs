@@ -97,14 +97,8 @@ pub(crate) async fn list(
 ) -> Result<api::ListFunctionEventInvokeConfigsResponse, Error> {
     let info = api::ListFunctionEventInvokeConfigs::INFO;
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
-    let after = match &request.marker {
-        None => None,
-        Some(marker) => {
-            let qualifier = pagination::key(marker).and_then(|text| String::from_utf8(text).ok());
-            let qualifier = qualifier.ok_or_else(function::bad_marker)?;
-            Some(invoke_config_key(&key, Some(&qualifier)))
-        }
-    };
+    let after = request.marker.as_deref().map(function::text_of_marker).transpose()?;
+    let after = after.map(|qualifier| invoke_config_key(&key, Some(&qualifier)));
     let limit = function::page_size(request.max_items);
     let found = lambda.store.read(|tx| {
         if !FUNCTIONS.contains(tx, &key.record())? {

@@ -179,7 +179,16 @@ pub(crate) async fn list(
     request: api::ListFunctionsRequest,
 ) -> Result<api::ListFunctionsResponse, Error> {
     if request.master_region.is_some() {
-        return Err(Error::field_not_built("MasterRegion"));
+        // Only replicas at the edge have a master in another region, and there are none here.
+        return match request.function_version {
+            Some(_) => {
+                Ok(api::ListFunctionsResponse { next_marker: None, functions: Some(Vec::new()) })
+            }
+            // AWS wants it so; the text is ours.
+            None => Err(Error::InvalidParameter(
+                "FunctionVersion must be ALL where MasterRegion is given.".to_owned(),
+            )),
+        };
     }
     let all = Key::new([cx.account(), &cx.region]);
     let limit = page_size(request.max_items);
@@ -263,6 +272,12 @@ fn all_versions(
 pub(crate) fn number_of_marker(marker: &str) -> Result<u64, Error> {
     let number = pagination::key(marker).and_then(|bytes| bytes.try_into().ok());
     number.map(u64::from_be_bytes).ok_or_else(bad_marker)
+}
+
+/// The text in the marker of a page of what is named.
+pub(crate) fn text_of_marker(marker: &str) -> Result<String, Error> {
+    let text = pagination::key(marker).and_then(|text| String::from_utf8(text).ok());
+    text.ok_or_else(bad_marker)
 }
 
 pub(crate) fn bad_marker() -> Error {
@@ -373,6 +388,14 @@ pub(crate) fn remove_version(
     concurrency::tell_on_commit(tx, &caches.loads, key)?;
     forget_on_commit(tx, &caches.snapshots, key);
     Ok(removed)
+}
+
+/// Refuses what is asked of a function that does not exist.
+pub(crate) fn check_exists(tx: &impl Reader, key: &FunctionKey) -> Result<(), Error> {
+    match FUNCTIONS.contains(tx, &key.record())? {
+        true => Ok(()),
+        false => Err(Error::FunctionNotFound(key.arn(None))),
+    }
 }
 
 /// The record of a function that has to exist.

@@ -9,10 +9,9 @@ use gatemill_api::lambda as api;
 use gatemill_store::{Key, Write};
 use gatemill_wire::{Cx, Operation as _, OperationInfo, Qualifier, Timestamp, pagination};
 
-use super::reference;
+use super::{function, reference};
 use crate::{
     Error, Lambda,
-    limits::PAGE_MAX,
     record::{ALIASES, FUNCTIONS, alias_key},
     target::{FunctionKey, FunctionTarget},
     url::{
@@ -183,18 +182,9 @@ pub(crate) async fn list(
 ) -> Result<api::ListFunctionUrlConfigsResponse, Error> {
     let info = api::ListFunctionUrlConfigs::INFO;
     let key = owner(cx, info, (&request.function_name, None), NO_FUNCTION)?.key().to_owned();
-    let after = match &request.marker {
-        None => None,
-        Some(marker) => {
-            let qualifier = pagination::key(marker).and_then(|key| String::from_utf8(key).ok());
-            let qualifier = qualifier.ok_or_else(|| {
-                Error::InvalidParameter("The pagination token is not valid.".to_owned())
-            })?;
-            Some(url_key(&key, &qualifier))
-        }
-    };
-    let limit = request.max_items.and_then(|items| usize::try_from(items).ok());
-    let limit = limit.unwrap_or(PAGE_MAX).clamp(1, PAGE_MAX);
+    let after = request.marker.as_deref().map(function::text_of_marker).transpose()?;
+    let after = after.map(|qualifier| url_key(&key, &qualifier));
+    let limit = function::page_size(request.max_items);
     let found = lambda.store.read(|tx| {
         if !FUNCTIONS.contains(tx, &key.record())? {
             return Err(Error::NotFound(NO_FUNCTION.to_owned()));
