@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     task::{Context, Waker},
 };
@@ -19,7 +19,10 @@ use serde_json::{Map, Value};
 use tokio::net::TcpStream;
 
 use super::id::ConnectionId;
-use crate::limits::{MESSAGES_AT_ONCE_MAX, OUTBOX_BYTES_MAX};
+use crate::{
+    limits::{MESSAGES_AT_ONCE_MAX, OUTBOX_BYTES_MAX},
+    usage::Counters,
+};
 
 /// Who a connection is, from its handshake to its end.
 #[derive(Debug, Clone)]
@@ -43,6 +46,10 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     last_active: AtomicI64,
     outbox: Mutex<Outbox>,
+    /// Whose usage it counts as.
+    counters: Option<Arc<Counters>>,
+    /// The minutes of its life that are counted.
+    minutes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -80,7 +87,32 @@ pub(crate) enum Unsent {
 impl Connection {
     pub(crate) fn new(peer: Peer) -> Self {
         let last_active = AtomicI64::new(peer.connected.millis());
-        Self { peer, last_active, outbox: Mutex::default() }
+        let minutes = AtomicU64::new(0);
+        Self { peer, last_active, outbox: Mutex::default(), counters: None, minutes }
+    }
+
+    /// Counts as usage of a stage.
+    pub(crate) fn counting(self, counters: Arc<Counters>) -> Self {
+        Self { counters: Some(counters), ..self }
+    }
+
+    /// Counts the minutes that have begun since they were counted last.
+    pub(crate) fn count_minutes(&self, now: Timestamp) {
+        let Some(counters) = &self.counters else { return };
+        let life = now.millis().saturating_sub(self.peer.connected.millis());
+        let begun = u64::try_from(life.max(0) / 60_000).unwrap_or(0) + 1;
+        let before = self.minutes.fetch_max(begun, Ordering::Relaxed);
+        counters.minutes(begun.saturating_sub(before));
+    }
+
+    /// Counts a message that the client sent.
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.counters.iter().for_each(|counters| counters.message(bytes));
+    }
+
+    /// Counts a message that the client is sent.
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.counters.iter().for_each(|counters| counters.message_out(bytes));
     }
 
     /// When something last came or went.
@@ -279,6 +311,7 @@ impl Connections {
     /// Tells connections to end that were idle or lived for too long.
     pub(crate) fn sweep(&self, now: Timestamp, idle_ms: i64, life_ms: i64) {
         for connection in self.open.pin().values() {
+            connection.count_minutes(now);
             let idle = now.millis() - connection.last_active().millis();
             let life = now.millis() - connection.peer.connected.millis();
             if idle >= idle_ms || life >= life_ms {

@@ -60,6 +60,7 @@ use crate::{
     Gateway, Worker,
     error::Result,
     limits::WEBSOCKET_SWEEP_EVERY,
+    measure::{CLIENT_ERROR, CONNECTS},
     proxy::{Arrival, ProxyBody, Target, record::count_status},
     snapshot::StageSnapshot,
 };
@@ -239,8 +240,8 @@ async fn open(
     let Accepted { stage, peer, proof, is_remembered, reply } = accepted;
     let response = handshake::switching(proof, &reply.headers);
     count_status(&gateway.records.tally, response.status());
+    let connection = Arc::new(Connection::new(peer).counting(Arc::clone(&stage.counters)));
     drop(stage);
-    let connection = Arc::new(Connection::new(peer));
     gateway.connections.add(&connection);
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move {
@@ -252,6 +253,7 @@ async fn open(
             },
         };
         gateway.connections.remove(connection.peer.id);
+        connection.count_minutes(gateway.clock.now());
         connection.shut();
         // Large, and needed once.
         Box::pin(disconnect::deliver(&gateway, &connection.peer, &end, is_remembered)).await;
@@ -331,7 +333,13 @@ async fn accept(
     if let Some(route) = route {
         let asked = Handshake { head, arrival, request_id, trace_id: &trace_id };
         let known;
-        (reply, known) = ask(gateway, &stage, &peer, route, &asked).await?;
+        gateway.records.measure.websocket(&stage, Some(route), arrival.now, &[(&CONNECTS, 1.0)]);
+        let answered = ask(gateway, &stage, &peer, route, &asked).await;
+        if answered.as_ref().is_err_and(|refused| refused.status.is_client_error()) {
+            let values = [(&CLIENT_ERROR, 1.0)];
+            gateway.records.measure.websocket(&stage, Some(route), arrival.now, &values);
+        }
+        (reply, known) = answered?;
         peer.authorizer = known;
         if !(200..300).contains(&reply.status) {
             return Ok(Err(reply));
@@ -419,12 +427,13 @@ async fn ask(
     }
     let peer = Peer { authorizer: known.clone(), ..peer.clone() };
     happening.peer = &peer;
-    let reply = integrate::integrate(gateway, route, &happening).await.map_err(|failed| {
-        let (api, stage, why) = (&peer.api, &peer.stage, &failed.why);
-        tracing::warn!(%api, %stage, id = %request_id, %why, "$connect");
-        let status = StatusCode::from_u16(failed.status);
-        refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
-    })?;
+    let reply =
+        integrate::integrate(gateway, stage, route, &happening).await.map_err(|failed| {
+            let (api, stage, why) = (&peer.api, &peer.stage, &failed.why);
+            tracing::warn!(%api, %stage, id = %request_id, %why, "$connect");
+            let status = StatusCode::from_u16(failed.status);
+            refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
+        })?;
     Ok((reply, known))
 }
 
