@@ -36,6 +36,9 @@ def request_of(operation):
     elif operation["protocol"] == "query":
         headers |= {"Content-Type": "application/x-www-form-urlencoded"}
         body = f"Action={operation['operation']}&Version={operation['api_version']}".encode()
+    elif operation["protocol"] == "rpc-v2-cbor":
+        headers |= {"Smithy-Protocol": "rpc-v2-cbor", "Content-Type": "application/cbor"}
+        path, body = f"/service/{operation['target_prefix']}/operation/{operation['operation']}", b"\xa0"
     elif operation["method"] in ("POST", "PUT", "PATCH"):
         body = b"{}"
     return operation["method"], path, headers, body
@@ -61,6 +64,8 @@ def send(server, method, path, headers, body):
 def code_of(answer, content):
     if "x-amzn-ErrorType" in answer.headers:
         return answer.headers["x-amzn-ErrorType"]
+    if "x-amzn-query-error" in answer.headers:
+        return answer.headers["x-amzn-query-error"].split(";")[0]
     if content.startswith(b"<"):
         return re.search(rb"<Code>(.*?)</Code>", content).group(1).decode()
     return json.loads(content)["__type"]

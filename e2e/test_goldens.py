@@ -6,6 +6,7 @@ it. The test fails when a built operation has no exchange here, and when a file 
 """
 
 import concurrent.futures
+import datetime
 import http.client
 import io
 import json
@@ -48,6 +49,7 @@ MADE_UP = re.compile(
 VOLATILE = [
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), None),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+0000)"), None),
+    (re.compile(r'(TimeStamp": ?|Time": ?)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
     (re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dUTC"), None),
     (re.compile(r'(Timestamp":)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
     # Zeros at the end of a fraction are not written.
@@ -109,7 +111,7 @@ class Recorder:
         connection.close()
         name = f"{service}.{operation}"
         if answer.status >= 300:
-            code = answer.headers.get("x-amzn-ErrorType") or json.loads(content)["__type"]
+            code = answer.headers.get("x-amzn-ErrorType") or json.loads(readable(answer, content))["__type"]
             name += "." + code.split(":")[0].split("#")[-1]
         exchange = "\n".join([
             f"{request.method} {target}", *told(headers), "", as_text(body), "",
@@ -169,10 +171,25 @@ def exchanges(python):
     recorder.made_up |= websocket_exchanges(recorder.client("apigatewayv2"))
     connection_exchanges(server, recorder)
     logs_exchanges(recorder.client("logs"))
+    metrics_exchanges(recorder.client("cloudwatch"))
     recorder.client("sts").get_caller_identity()
     assert server.stop() == 0, server.log()
     sources.stop()
     return recorder.normalised()
+
+
+def metrics_exchanges(metrics):
+    day = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    span = {"StartTime": day - datetime.timedelta(days=1), "EndTime": day + datetime.timedelta(days=2)}
+    metric = {"Namespace": "AWS/Lambda", "MetricName": "AsyncEventsReceived",
+              "Dimensions": [{"Name": "FunctionName", "Value": "golden"}]}
+    # Of nobody, because how often the others were called depends on how long they took.
+    nobody = {"Namespace": "AWS/Lambda", "MetricName": "Invocations", "Dimensions": [{"Name": "FunctionName", "Value": "nobody"}]}
+    metrics.list_metrics(**metric)
+    metrics.get_metric_statistics(**nobody, Period=3600, Statistics=["Sum"], **span)
+    refused(metrics.get_metric_statistics, **nobody, Period=90, Statistics=["Sum"], **span)
+    metrics.get_metric_data(MetricDataQueries=[{"Id": "m", "MetricStat": {"Metric": nobody, "Period": 3600, "Stat": "p99"}}], **span)
+    refused(metrics.list_dashboards)
 
 
 def refused(call, **arguments):

@@ -392,6 +392,119 @@ def test_pings_fragments_and_pieces(shared):
     assert raw.close_code() == 1002
 
 
+@pytest.mark.parametrize("parts", [
+    [(0x81, "κόσμε".encode())],
+    [(0x81, b"")],
+    [(0x01, b""), (0x00, b""), (0x80, b"")],
+    [(0x01, "κόσμε".encode()[:3]), (0x80, "κόσμε".encode()[3:])],
+    [(0x01, b"\xf4\x8f\xbf"), (0x00, b"\xbf"), (0x8A, b"unasked"), (0x80, b"")],
+    [(0x81, b"x" * 125)], [(0x81, b"x" * 126)], [(0x81, b"x" * 32_768)],
+    [(0x01, b"x" * 32_768)] + [(0x00, b"x" * 32_768)] * 2 + [(0x80, b"x" * 32_768)],
+])
+def test_messages_that_are_taken(shared, parts):
+    raw = shared.raw()
+    for first, payload in parts:
+        raw.send(first, payload)
+    assert json.loads(raw.frame()[1])["message"] == "Forbidden"
+    raw.send(0x88, struct.pack("!H", 1000))
+    assert raw.close_code() == 1000
+
+
+@pytest.mark.parametrize("frames, code", [
+    # A sequence that is cut at the end of a message, one that is too long, a surrogate, and more than there are characters.
+    ([(0x01, b"\xce"), (0x80, b"x")], 1007),
+    ([(0x01, b"ab\xce"), (0x80, b"")], 1007),
+    ([(0x81, b"\xc0\xaf")], 1007),
+    ([(0x81, b"\xed\xa0\x80")], 1007),
+    ([(0x81, b"\xf4\x90\x80\x80")], 1007),
+    ([(0x88, struct.pack("!H", 1000) + b"\xff")], 1007),
+    ([(0x88, b"\x03")], 1002),
+    ([(0x88, struct.pack("!H", 999))], 1002),
+    ([(0x88, struct.pack("!H", 1004))], 1002),
+    ([(0x88, struct.pack("!H", 1006))], 1002),
+    ([(0x88, struct.pack("!H", 2999))], 1002),
+    ([(0x88, struct.pack("!H", 3000))], 3000),
+    ([(0x88, struct.pack("!H", 1000) + b"x" * 124)], 1002),
+    ([(0x09, b"a fragment of a ping")], 1002),
+    ([(0x8B, b"")], 1002),
+    ([(0x91, b"reserved")], 1002),
+])
+def test_more_close_codes(shared, frames, code):
+    test_close_codes(shared, frames, code)
+
+
+def test_nobody_posts_before_connect_has_returned(api, functions):
+    """The function of `$connect` tries to, with the id that it is told; the handshake's answer says what came of it."""
+    runtime = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    arn = create(functions, "ws-early", package_of({"app.py": EARLY, **modules(BOTO3)}), runtime, MemorySize=512, Timeout=60)["FunctionArn"]
+    functions.add_permission(FunctionName=arn, StatementId="gateway", Action="lambda:InvokeFunction",
+                             Principal="apigateway.amazonaws.com", SourceArn="arn:aws:execute-api:us-east-1:000000000000:*")
+    api.route("$connect", IntegrationType="AWS_PROXY", IntegrationUri=arn)
+    with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+        api.connect()
+    assert refused.value.response.status_code == 410
+
+
+EARLY = """
+import boto3
+from botocore.exceptions import ClientError
+
+def handler(event, context):
+    try:
+        boto3.client("apigatewaymanagementapi").post_to_connection(ConnectionId=event["requestContext"]["connectionId"], Data=b"x")
+    except ClientError as error:
+        return {"statusCode": error.response["ResponseMetadata"]["HTTPStatusCode"]}
+    return {"statusCode": 200}
+"""
+
+
+def test_paths_of_the_management_api_in_any_encoding(shared, server):
+    raw = shared.raw()
+    raw.send(0x81, b"?")
+    connection = json.loads(raw.frame()[1])["connectionId"]
+    signer = botocore.auth.SigV4Auth(botocore.credentials.Credentials("000000000000", "x"), "execute-api", "us-east-1")
+    for at, identifier in (("@", connection.replace("=", "%3D")), ("%40", connection.replace("=", "%3D")), ("@", connection)):
+        url = f"{server.url}{shared.path}/{at}connections/{identifier}"
+        signed = botocore.awsrequest.AWSRequest("POST", url, data=b"hello")
+        signer.add_auth(signed)
+        request = urllib.request.Request(url, b"hello", dict(signed.headers), method="POST")
+        assert urllib.request.urlopen(request, timeout=60).status == 200, url
+        assert raw.frame() == (0x81, b"hello"), url
+    raw.socket.close()
+
+
+def test_many_post_to_one_connection(shared):
+    """From several threads, large and small: whole messages, each once, and each sender's in its order."""
+    raw = shared.raw()
+    raw.send(0x81, b"?")
+    connection = json.loads(raw.frame()[1])["connectionId"]
+
+    def post(sender):
+        manage = shared.management()
+        for number in range(20):
+            size = 30_000 if number % 3 == 0 else 10
+            while True:
+                try:
+                    manage.post_to_connection(ConnectionId=connection, Data=f"{sender} {number} ".encode() + b"x" * size)
+                    break
+                except ClientError as error:
+                    assert error.response["Error"]["Code"] == "LimitExceededException"
+
+    senders = [threading.Thread(target=post, args=(sender,)) for sender in range(4)]
+    for sender in senders:
+        sender.start()
+    seen = {str(sender): [] for sender in range(4)}
+    for _ in range(80):
+        first, payload = raw.frame()
+        sender, number, filling = payload.decode().split(" ")
+        assert first == 0x81 and set(filling) == {"x"}
+        seen[sender].append(int(number))
+    for sender in senders:
+        sender.join()
+    assert all(numbers == list(range(20)) for numbers in seen.values()), seen
+    raw.socket.close()
+
+
 def test_what_is_no_handshake(shared, server):
     for headers, status in [
         ({"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Version": "8", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="}, 426),

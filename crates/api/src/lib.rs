@@ -1,10 +1,10 @@
 //! The AWS operations as data: shapes and one constant per operation, generated from the public service models.
 //!
 //! Each service is a module: [`lambda`], [`apigateway`], [`apigatewayv2`], [`apigatewaymanagementapi`], [`logs`],
-//! [`sts`]. In it, `SERVICE` lists every operation; `CreateFunction` and its like are the marker types that bind
+//! [`cloudwatch`], [`sts`]. In it, `SERVICE` lists every operation; `CreateFunction` and its like are the marker types that bind
 //! a handler's types to the facts; the structs are what handlers take and give; `errors` holds the exceptions.
 //!
-//! Everything under `generated` is written by `cargo xtask codegen` and never edited. Of `logs` and `sts`, only
+//! Everything under `generated` is written by `cargo xtask codegen` and never edited. Of `logs`, `cloudwatch` and `sts`, only
 //! the operations named in the generator's configuration have types; the others are constants, so that a call of
 //! them is answered with a 501 that names them.
 //!
@@ -23,7 +23,9 @@ mod tests;
 
 use gatemill_wire::Service;
 
-pub use generated::{apigateway, apigatewaymanagementapi, apigatewayv2, lambda, logs, sts};
+pub use generated::{
+    apigateway, apigatewaymanagementapi, apigatewayv2, cloudwatch, lambda, logs, sts,
+};
 
 /// Every service of which at least the operations are known.
 pub fn services() -> &'static [&'static Service] {

@@ -174,6 +174,7 @@ fn all_of_the_models_are_here() {
         ("apigatewayv2", 103),
         ("apigatewaymanagementapi", 3),
         ("logs", 118),
+        ("cloudwatch", 59),
         ("sts", 11),
     ];
     assert_eq!(counts, expected);

@@ -5,7 +5,7 @@
 //! | `control` | the operations of `apigatewayv2`, one file per family, and their table |
 //! | `record` | what is stored, and under which keys |
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
-//! | [`access_log`], [`usage`] | the lines and the counts that requests leave behind |
+//! | [`access_log`], [`usage`], `measure` | the lines, the counts and the measurements that requests leave behind |
 //! | `domain` | which API a domain leads to |
 //! | `schema` | models: the JSON schemas that messages are checked by |
 //! | `trust`, `client_cert` | mutual TLS: whom the clients of a domain have to be known to, and who they are |
@@ -34,6 +34,7 @@ pub mod fuzzing;
 pub mod limits;
 mod live;
 mod mapping;
+mod measure;
 mod openapi;
 pub mod proxy;
 mod record;
@@ -158,6 +159,7 @@ impl Gateway {
             records: Arc::new(proxy::record::Records {
                 tally: proxy::record::Tally::default(),
                 log: Arc::new(access_log::Queue::new()),
+                measure: measure::Measure::default(),
             }),
             usage,
             access_logs: parts.access_logs,

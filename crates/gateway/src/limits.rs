@@ -158,6 +158,8 @@ pub const RULES_PER_DOMAIN_MAX: usize = 50;
 pub const RULE_PRIORITY_MAX: i32 = 1_000_000;
 /// Characters of a mapping's key: AWS's 300.
 pub const MAPPING_KEY_MAX: usize = 300;
+/// The bytes of a message that count as one: AWS's price list has 32 KB.
+pub const MESSAGE_UNIT_BYTES: usize = 32 * 1024;
 /// Bytes of a definition that is imported: AWS's 6 MB.
 pub const DEFINITION_BYTES_MAX: usize = 6 * 1024 * 1024;
 /// Values in a definition written in YAML, with what its aliases stand for.

@@ -16,6 +16,7 @@ use crate::{
     functions::FunctionTarget,
     limits::{STAGES_PER_API_MAX, VPC_LINKS_MAX},
     mapping::{RequestMapping, ResponseMapping},
+    measure,
     proxy::{
         cors,
         throttle::{AccountBuckets, Bucket},
@@ -35,6 +36,7 @@ use crate::{
         validate,
     },
 };
+use gatemill_meter::Subject;
 
 /// An API as requests see it.
 #[derive(Debug)]
@@ -59,6 +61,8 @@ pub(crate) struct StageSnapshot {
     pub(crate) authorizers: BTreeMap<String, Arc<AuthorizerSnapshot>>,
     pub(crate) log: Option<StageLog>,
     pub(crate) counters: Arc<Counters>,
+    /// As what its requests are measured.
+    pub(crate) subject: Arc<Subject>,
     /// The account's.
     pub(crate) bucket: Option<Arc<Bucket>>,
 }
@@ -84,6 +88,8 @@ pub(crate) struct RouteSnapshot {
     pub(crate) bucket: Option<Arc<Bucket>>,
     pub(crate) access: Access,
     pub(crate) counters: Option<Arc<Counters>>,
+    /// As what its requests are measured, where the stage asked for that.
+    pub(crate) subject: Option<Arc<Subject>>,
 }
 
 /// Who may use a route.
@@ -274,6 +280,7 @@ fn compile_stage(
         let settings = stage.route_settings.get(&record.key);
         if settings.unwrap_or(&stage.default_settings).metrics {
             route.counters = Some(shared.usage.of(metered(at, &stage.name, Some(&record.key))));
+            route.subject = Some(measure::of_route(at, &stage.name, &record.key));
         }
         routes.push(route);
     }
@@ -291,6 +298,7 @@ fn compile_stage(
         authorizers,
         log: stage.access_log.as_ref().and_then(|log| StageLog::compile(log, &at.id, &stage.name)),
         counters: shared.usage.of(metered(at, &stage.name, None)),
+        subject: measure::of_stage(at, &stage.name),
         bucket: shared.accounts.of(&at.account, &at.region),
     }
 }
@@ -347,8 +355,11 @@ fn compile_websocket(
         let integration = record.integration.as_deref().and_then(|id| integrations.get(id));
         let bucket = bucket(stage, &record.key, had);
         let access = access(&record.authorization, authorizers);
+        let settings = stage.route_settings.get(&record.key);
+        let measured = settings.unwrap_or(&stage.default_settings).metrics;
         let stage = &stage.name;
-        compiled.insert(record, Surroundings { at, stage, integration, bucket, access, schemas });
+        let around = Surroundings { at, stage, integration, bucket, access, schemas, measured };
+        compiled.insert(record, around);
     }
     compiled
 }
@@ -379,6 +390,7 @@ fn compile_route(
         bucket,
         access: Access::Open,
         counters: None,
+        subject: None,
     }
 }
 

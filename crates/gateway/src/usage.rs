@@ -16,7 +16,7 @@ use gatemill_wire::{Clock, Timestamp};
 
 use crate::{
     error::Result,
-    limits::{USAGE_EVERY, USAGE_ROWS_MAX},
+    limits::{MESSAGE_UNIT_BYTES, USAGE_EVERY, USAGE_ROWS_MAX},
     record::{USAGE, UsageRecord},
 };
 
@@ -99,6 +99,25 @@ impl Counters {
             500..=599 => add(&self.server_errors, 1),
             _ => {}
         }
+    }
+}
+
+impl Counters {
+    /// Counts a message of a WebSocket API, from a client or to one: as many as there are begun units of 32 KB.
+    pub(crate) fn message(&self, bytes: usize) {
+        let units = bytes.div_ceil(MESSAGE_UNIT_BYTES).max(1);
+        self.messages.fetch_add(units as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a message that went to a client.
+    pub(crate) fn message_out(&self, bytes: usize) {
+        self.message(bytes);
+        self.bytes_out.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts minutes of an open connection.
+    pub(crate) fn minutes(&self, minutes: u64) {
+        self.connection_minutes.fetch_add(minutes, Ordering::Relaxed);
     }
 }
 

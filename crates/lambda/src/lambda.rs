@@ -30,6 +30,7 @@ use crate::{
     load::Loads,
     log_pump::LogPump,
     mapping::EventSources,
+    measure::Measure,
     parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
@@ -185,6 +186,8 @@ pub struct Lambda {
     pub(crate) gauge: Arc<Gauge>,
     pub(crate) logs: LogPump,
     pub(crate) flights: Flights,
+    /// What measures calls.
+    pub(crate) measure: Measure,
     /// Who answers what functions ask of AWS.
     pub(crate) aws_endpoint: OnceLock<Arc<dyn AwsEndpoint>>,
     pub(crate) events: Events,
@@ -249,6 +252,7 @@ impl Lambda {
             gauge: Arc::default(),
             logs: LogPump::new(parts.logs),
             flights: Flights::default(),
+            measure: Measure::default(),
             aws_endpoint: OnceLock::new(),
             events: Events::new(parts.settings.shards),
             services: OnceLock::new(),

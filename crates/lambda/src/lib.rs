@@ -23,6 +23,7 @@
 //! | `call_log`, `log_pump`, `report`, `failure` | log lines, and what callers read of failures |
 //! | `code`, `code_store`, `zip_intake` | what runs, on the disk; packages there, and zips from strangers |
 //! | `entrypoint`, `image_start` | programs that functions bring themselves, alone or in a container image |
+//! | `measure` | what is measured of calls, and their spans |
 //! | `trace`, `vault` | which calls are sampled, and environment variables at rest |
 //! | `signature`, `signing_record` | who signed a package, and what is stored about who may |
 //! | `record`, `layer_record`, `target`, `limits`, `error` | what is stored, names, bounds, errors |
@@ -59,6 +60,7 @@ mod load;
 mod log_pump;
 mod log_sink;
 pub mod mapping;
+mod measure;
 mod pace;
 mod parked;
 mod pool;

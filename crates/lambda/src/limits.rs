@@ -313,3 +313,5 @@ pub const CODE_LOCATION_S: i64 = 600;
 pub const BLOB_AGE_MS: i64 = 15 * 60 * 1000;
 /// The text of a package's signature.
 pub const SIGNATURE_BYTES_MAX: u64 = 1024 * 1024;
+/// Versions and aliases of one function that are measured by themselves without being made anew for each call.
+pub(crate) const SUBJECTS_KEPT_MAX: usize = 1_000;

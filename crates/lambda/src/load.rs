@@ -23,6 +23,7 @@ use crate::{
         ENVIRONMENTS_BURST, ENVIRONMENTS_PER_SECOND, REQUESTS_PER_CONCURRENCY, SNAPSHOTS_MAX,
         TENANT_ENVIRONMENTS_PER_1000,
     },
+    measure::Subjects,
     provisioned::{Group, Occupied},
     record::{USAGE, usage_key},
     target::FunctionKey,
@@ -77,6 +78,8 @@ pub(crate) struct Tallies {
 struct Account {
     /// Calls that run on what nobody reserved.
     running: AtomicU32,
+    /// All calls that run.
+    all: AtomicU32,
     /// What nobody reserved.
     unreserved: AtomicU32,
     /// Environments that serve one tenant alone.
@@ -95,6 +98,8 @@ pub(crate) struct Load {
     environments: Bucket,
     begun: Instant,
     tallies: Arc<Tallies>,
+    /// As what its calls are measured.
+    pub(crate) subjects: Subjects,
 }
 
 const NOTHING_RESERVED: u32 = u32::MAX;
@@ -138,6 +143,7 @@ impl Loads {
                 environments: Bucket::default(),
                 begun: self.begun,
                 tallies: Arc::clone(&self.tallies),
+                subjects: Subjects::of(key),
             })
         });
         Ok(Arc::clone(load))
@@ -154,6 +160,7 @@ impl Loads {
         let allotted = usage.unwrap_or_default().allotted;
         let account = Arc::new(Account {
             running: AtomicU32::new(0),
+            all: AtomicU32::new(0),
             unreserved: AtomicU32::new(self.unreserved(allotted)),
             of_tenants: AtomicU32::new(0),
             of_tenants_max: of_tenants_max(self.limit),
@@ -216,11 +223,12 @@ impl Load {
 
     fn try_enter(self: &Arc<Self>, group: Option<&Arc<Group>>) -> Result<Permit, Throttle> {
         let reserved = self.reserved();
-        if !enter(&self.running, reserved.unwrap_or(u32::MAX)) {
-            return Err(Throttle::Reserved);
-        }
+        let of_function = enter(&self.running, reserved.unwrap_or(u32::MAX));
+        let of_function = of_function.ok_or(Throttle::Reserved)?;
+        let of_account = self.account.all.fetch_add(1, Ordering::Relaxed) + 1;
         // From here on leaving is the permit's.
-        let mut permit = Permit { load: Arc::clone(self), shared: false, provisioned: None };
+        let running = Running { of_function, of_account, unreserved: None };
+        let mut permit = Permit { load: Arc::clone(self), provisioned: None, running };
         let cap = reserved.unwrap_or_else(|| self.account.unreserved.load(Ordering::Relaxed));
         let provisioned = group.map_or(0, |group| group.target());
         if !self.requests.take(self.begun.elapsed(), requests(cap.max(provisioned))) {
@@ -234,8 +242,8 @@ impl Load {
         }
         if permit.provisioned.is_none() && reserved.is_none() {
             let unreserved = self.account.unreserved.load(Ordering::Relaxed);
-            permit.shared = enter(&self.account.running, unreserved);
-            if !permit.shared {
+            permit.running.unreserved = enter(&self.account.running, unreserved);
+            if permit.running.unreserved.is_none() {
                 return Err(Throttle::Account);
             }
         }
@@ -260,7 +268,7 @@ impl Load {
     /// # Errors
     /// When the account has as many as it may, be they busy or idle.
     pub(crate) fn tenant_environment(&self) -> Result<TenantEnvironment, Throttle> {
-        if enter(&self.account.of_tenants, self.account.of_tenants_max) {
+        if enter(&self.account.of_tenants, self.account.of_tenants_max).is_some() {
             Ok(TenantEnvironment(Arc::clone(&self.account)))
         } else {
             bump(&self.tallies.throttled);
@@ -285,18 +293,28 @@ fn requests(concurrency: u32) -> Rate {
     Rate { per_second, burst: per_second }
 }
 
-fn enter(running: &AtomicU32, limit: u32) -> bool {
+/// Counts one more, within a limit; answers how many there are then.
+fn enter(running: &AtomicU32, limit: u32) -> Option<u32> {
     let one_more = |n: u32| (n < limit).then_some(n + 1);
-    running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    let before = running.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
+    before.ok().map(|before| before + 1)
+}
+
+/// How many calls ran when one began, itself included.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Running {
+    pub(crate) of_function: u32,
+    pub(crate) of_account: u32,
+    /// Those on what nobody reserved, where it is one of them.
+    pub(crate) unreserved: Option<u32>,
 }
 
 /// One running call.
 #[derive(Debug)]
 pub(crate) struct Permit {
     load: Arc<Load>,
-    /// Whether it runs on what nobody reserved.
-    shared: bool,
     provisioned: Option<Occupied>,
+    pub(crate) running: Running,
 }
 
 impl Permit {
@@ -308,9 +326,10 @@ impl Permit {
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        if self.shared {
+        if self.running.unreserved.is_some() {
             self.load.account.running.fetch_sub(1, Ordering::Relaxed);
         }
+        self.load.account.all.fetch_sub(1, Ordering::Relaxed);
         self.load.running.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -6,8 +6,14 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
+use gatemill_meter::{Span, SpanKind, SpanSink, Stages, TraceContext};
 use gatemill_wire::{
-    ApiError, Arrival, Body, OperationInfo, RequestId, error::common, protocol, serve, sigv4::Claim,
+    ApiError, Arrival, Body, Called, OperationInfo, RequestId,
+    error::common,
+    payload::headers::TRACE,
+    protocol::{self, Encoding},
+    serve,
+    sigv4::Claim,
 };
 use http::{Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
@@ -68,7 +74,11 @@ pub(crate) async fn run(
     let running = server.in_flight.enter();
     let server = Arc::clone(server);
     let call = tokio::spawn(async move {
+        let watch = server.spans.as_ref().map(|_| Watch::begin(&arrival, request.headers()));
         let response = serve(&server.front, arrival, request).await;
+        if let Some((spans, watch)) = server.spans.as_ref().zip(watch) {
+            watch.end(&**spans, &response);
+        }
         drop(running);
         response
     });
@@ -83,6 +93,48 @@ pub(crate) async fn run(
             )
             .map(Body::Whole)
         }
+    }
+}
+
+/// A call as its span tells of it.
+struct Watch {
+    begun: tokio::time::Instant,
+    started_ms: i64,
+    trace: TraceContext,
+}
+
+impl Watch {
+    fn begin(arrival: &Arrival, headers: &http::HeaderMap) -> Self {
+        let trace = headers.get(TRACE).and_then(|value| value.to_str().ok());
+        Self {
+            begun: tokio::time::Instant::now(),
+            started_ms: arrival.now.millis(),
+            trace: TraceContext::read(trace.unwrap_or_default()),
+        }
+    }
+
+    fn end(self, spans: &dyn SpanSink, response: &Response<Body>) {
+        let status = response.status().as_u16();
+        let called = response.extensions().get::<Called>();
+        let operation = called.and_then(|called| called.operation);
+        let mut attributes = vec![("http.response.status_code", status.to_string().into())];
+        if let Some(called) = called {
+            attributes.push(("aws.request_id", called.request_id.to_string().into()));
+        }
+        if let Some(operation) = operation {
+            attributes.push(("rpc.service", operation.service.name.into()));
+            attributes.push(("rpc.method", operation.name.into()));
+        }
+        spans.take(Span {
+            name: "api",
+            kind: SpanKind::Server,
+            trace: self.trace,
+            started_ms: self.started_ms,
+            took_us: u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            stages: Stages::default(),
+            failed: status >= 500 && status != 501,
+            attributes,
+        });
     }
 }
 
@@ -184,7 +236,8 @@ fn too_large(server: &Server, arrival: &Arrival, parts: &Parts) -> Response<Byte
     );
     let error = ApiError::new(&common::REQUEST_ENTITY_TOO_LARGE, message);
     let request_id = RequestId(arrival.entropy.uuid());
-    protocol::encode_error(operation.service, request_id, &error)
+    let encoding = Encoding::of(operation.service, parts);
+    protocol::encode_error(operation.service, encoding, request_id, &error)
 }
 
 /// The answer to a caller whose key is not accepted, in the form of the service that was meant.
@@ -194,7 +247,10 @@ pub(crate) fn unrecognized(server: &Server, parts: &Parts) -> Response<Bytes> {
     let meant = Claim::read(parts).map(|claim| claim.service).unwrap_or_default();
     let mut services = server.front.services.iter().map(|served| served.service());
     match services.find(|service| service.signing_name == meant) {
-        Some(service) => protocol::encode_error(service, RequestId(server.entropy.uuid()), &error),
+        Some(service) => {
+            let request_id = RequestId(server.entropy.uuid());
+            protocol::encode_error(service, Encoding::of(service, parts), request_id, &error)
+        }
         None => text(StatusCode::FORBIDDEN, "UnrecognizedClientException", message),
     }
 }

@@ -14,6 +14,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 use gatemill_sandbox::{MAX_RESOLVERS, Pool, PoolError};
+use http::Uri;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -258,6 +259,12 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
 
+    /// A receiver of OpenTelemetry's OTLP over HTTP, such as http://127.0.0.1:4318, that each request is told of as a span with
+    /// the stages of its path [default: none]
+    #[arg(long, value_name = "URL", env = "GATEMILL_OTLP_ENDPOINT", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) otlp_endpoint: Option<String>,
+
     /// The services that functions are fed from and answer to; in the file alone, because there are keys among it.
     #[arg(skip)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -428,6 +435,9 @@ pub(crate) struct Configuration {
     /// Where the roots of signed code are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) signing_roots: Option<PathBuf>,
+    /// Where spans are exported to.
+    #[serde(serialize_with = "as_optional_text", skip_serializing_if = "Option::is_none")]
+    pub(crate) otlp_endpoint: Option<Uri>,
     /// The domain of `ApiEndpoint` and `FunctionUrl`, where one is ours.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_domain: Option<String>,
@@ -489,6 +499,7 @@ impl Settings {
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             accept_unenforceable: self.accept_unenforceable.or(lower.accept_unenforceable),
             signing_roots: self.signing_roots.or(lower.signing_roots),
+            otlp_endpoint: self.otlp_endpoint.or(lower.otlp_endpoint),
             api_domain: self.api_domain.or(lower.api_domain),
             services: self.services.or(lower.services),
         }
@@ -561,6 +572,7 @@ impl Settings {
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             accept_unenforceable: self.accept_unenforceable.unwrap_or(false),
             signing_roots: self.signing_roots,
+            otlp_endpoint: self.otlp_endpoint.as_deref().map(otlp_endpoint).transpose()?,
             api_domain,
             services,
         })
@@ -666,6 +678,22 @@ fn resolvers(given: Option<Vec<Ipv4Addr>>) -> Result<Vec<Ipv4Addr>, Error> {
 
 fn as_text<S: serde::Serializer>(pool: &Pool, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(pool)
+}
+
+fn as_optional_text<S: serde::Serializer>(uri: &Option<Uri>, to: S) -> Result<S::Ok, S::Error> {
+    match uri {
+        Some(uri) => to.collect_str(uri),
+        None => to.serialize_none(),
+    }
+}
+
+/// The receiver of spans, which is a URL.
+fn otlp_endpoint(text: &str) -> Result<Uri, Error> {
+    let uri = text.parse::<Uri>().ok().filter(|uri| {
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+    });
+    uri.ok_or_else(|| wrong("otlp-endpoint", "it is a URL like http://127.0.0.1:4318", text))
 }
 
 fn wrong(setting: &'static str, rule: &str, value: &str) -> Error {

@@ -73,6 +73,9 @@ pub(crate) enum Error {
     /// The client of other services cannot be made.
     #[error("the configured services cannot be called")]
     Services { source: gatemill_aws::Error },
+    /// Spans cannot be exported.
+    #[error("spans cannot be exported: {reason}")]
+    Otlp { reason: String },
     /// The store does not open for another reason.
     #[error("the data in {} cannot be opened", .dir.display())]
     Store { dir: PathBuf, source: gatemill_store::Error },

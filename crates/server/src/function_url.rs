@@ -3,7 +3,10 @@
 
 use bytes::Bytes;
 use gatemill_lambda::{Error, FunctionUrl, UrlArrival, UrlCaller, UrlTarget, unknown_url};
-use gatemill_wire::{ApiError, Body, RequestId, protocol};
+use gatemill_wire::{
+    ApiError, Body, RequestId,
+    protocol::{self, Encoding},
+};
 use http::{Request, Response, StatusCode, Version, request::Parts};
 use hyper::body::Incoming;
 
@@ -75,7 +78,8 @@ fn refused(server: &Server, error: Error) -> Response<Body> {
         tracing::error!(internal, "a function URL cannot be served");
     }
     let request_id = RequestId(server.entropy.uuid());
-    protocol::encode_error(&gatemill_api::lambda::SERVICE, request_id, &error).map(Body::Whole)
+    protocol::encode_error(&gatemill_api::lambda::SERVICE, Encoding::Own, request_id, &error)
+        .map(Body::Whole)
 }
 
 fn bare(status: StatusCode) -> Response<Body> {

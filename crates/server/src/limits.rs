@@ -76,3 +76,15 @@ pub(crate) const DEMO_PIP_SAYS_MAX: u64 = 64 * 1024;
 pub(crate) const LEAVE_WAIT: Duration = Duration::from_millis(300);
 /// How often each data-plane thread wakes for its armed timer: sooner than the shortest time-out of a call, one second.
 pub(crate) const TIMER_ARMED_EVERY: Duration = Duration::from_millis(500);
+/// Threads that measure beside those of the data plane, and are told apart as they do.
+pub(crate) const METER_LANES_BESIDE: usize = 2;
+/// Spans that wait to be exported; further ones are dropped.
+pub(crate) const OTLP_QUEUE_SPANS_MAX: usize = 4_096;
+/// Spans that one request to the receiver carries.
+pub(crate) const OTLP_BATCH_SPANS_MAX: usize = 512;
+/// How often spans are sent before they are given up.
+pub(crate) const OTLP_TRIES_MAX: u32 = 4;
+/// The first pause between two of these; it doubles.
+pub(crate) const OTLP_RETRY_FIRST: Duration = Duration::from_millis(100);
+/// How long the receiver may take for an answer, and a stop for the last spans.
+pub(crate) const OTLP_WAIT_MAX: Duration = Duration::from_secs(5);

@@ -35,6 +35,7 @@ mod log_lines;
 mod logging;
 mod machine;
 mod observed;
+mod otlp;
 mod output;
 mod own_host;
 mod peer;

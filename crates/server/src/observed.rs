@@ -3,9 +3,10 @@
 //!
 //! Names of APIs, stages and routes are their owners', so that both are for the machine itself alone.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use gatemill_gateway::usage::{Metered, Totals};
+use gatemill_metrics::Total;
 use serde_json::{Value, json};
 
 use crate::server::Server;
@@ -30,7 +31,59 @@ const COUNTERS: [Counter; 8] = [
 
 /// The counters of stages, and of routes where their stage asked for it, in Prometheus's text format.
 pub(crate) fn metrics(server: &Server) -> String {
-    written(&server.gateway.totals())
+    let mut text = written(&server.gateway.totals());
+    of_functions(&server.metrics.totals(), &mut text);
+    let mut own = |metric: &str, help: &str, value: u64| {
+        // Writing to a text cannot fail.
+        let _ = write!(text, "# HELP {metric} {help}\n# TYPE {metric} counter\n{metric} {value}\n");
+    };
+    let dropped = server.metrics.dropped();
+    let help = "Measurements for which there was no room.";
+    own("gatemill_measurements_dropped_total", help, dropped);
+    if let Some((sent, dropped)) = server.spans.as_ref().map(|spans| spans.counts()) {
+        own("gatemill_spans_exported_total", "Spans that a receiver has taken.", sent);
+        own("gatemill_spans_dropped_total", "Spans that were given up.", dropped);
+    }
+    text
+}
+
+/// A metric of functions, its name here, and what it is.
+const OF_FUNCTIONS: [(&str, &str, &str); 6] = [
+    ("Invocations", "invocations", "Calls that ran."),
+    ("Errors", "errors", "Calls whose function failed."),
+    ("Throttles", "throttles", "Calls that were refused with 429."),
+    ("Duration", "duration_milliseconds", "Time that functions ran."),
+    ("AsyncEventsReceived", "async_events_received", "Asynchronous events that were accepted."),
+    (
+        "AsyncEventsDropped",
+        "async_events_dropped",
+        "Asynchronous events that ended without success.",
+    ),
+];
+
+/// The counters of functions, their versions and aliases together.
+fn of_functions(totals: &[Total], text: &mut String) {
+    for (name, short, help) in OF_FUNCTIONS {
+        let mut sums: BTreeMap<String, f64> = BTreeMap::new();
+        for total in totals.iter().filter(|total| total.metric.name == name) {
+            let subject = &total.subject;
+            let of = |wanted: &str| {
+                let found = subject.dimensions.iter().find(|(name, _)| *name == wanted);
+                found.map_or("", |(_, value)| value.as_str())
+            };
+            let (account, region) = (&subject.account, &subject.region);
+            let function = escaped(of("FunctionName"));
+            let labels =
+                format!("account=\"{account}\",region=\"{region}\",function=\"{function}\"");
+            *sums.entry(labels).or_default() += total.sum;
+        }
+        if sums.is_empty() {
+            continue;
+        }
+        let metric = format!("gatemill_lambda_{short}_total");
+        let _ = write!(text, "# HELP {metric} {help}\n# TYPE {metric} counter\n");
+        text.extend(sums.iter().map(|(labels, sum)| format!("{metric}{{{labels}}} {sum}\n")));
+    }
 }
 
 fn written(totals: &[(Metered, Totals)]) -> String {

@@ -6,6 +6,7 @@ use gatemill_events::Events;
 use gatemill_gateway::Gateway;
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
+use gatemill_metrics::Metrics;
 use gatemill_sandbox::{Sandboxes, runtime::Runtimes};
 use gatemill_wire::{Arrival, Clock, Entropy, Front, Timestamp};
 use http::request::Parts;
@@ -14,7 +15,9 @@ use tokio::sync::Semaphore;
 use crate::{
     configuration::{Configuration, Mode},
     in_flight::InFlight,
-    limits, own_host,
+    limits,
+    otlp::Exporter,
+    own_host,
     peer::Peer,
     recorder::CallRecorder,
     tls::Tls,
@@ -56,6 +59,10 @@ pub(crate) struct Server {
     pub(crate) gateway: Arc<Gateway>,
     /// CloudWatch Logs.
     pub(crate) logs: Arc<Logs>,
+    /// The exporter of traces, where one is configured.
+    pub(crate) spans: Option<Arc<Exporter>>,
+    /// CloudWatch metrics.
+    pub(crate) metrics: Arc<Metrics>,
     /// Durable records.
     pub(crate) store: gatemill_store::Store,
 }
@@ -96,6 +103,7 @@ impl Server {
         }
         self.store.clear().await?;
         self.gateway.reset().await;
+        self.metrics.reset().await;
         Ok(())
     }
 

@@ -14,6 +14,8 @@ use gatemill_gateway::Gateway;
 use gatemill_identity::{Identity, NewRootCredentials, RoleAccess};
 use gatemill_lambda::Lambda;
 use gatemill_logs::Logs;
+use gatemill_meter::Meters;
+use gatemill_metrics::Metrics;
 use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Preparation, Sandboxes};
 use gatemill_store::Store;
 use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Table};
@@ -31,6 +33,7 @@ use crate::{
     listener::{DataPlane, Inherited, Listeners},
     log_lines::{FunctionLogs, GatewayLogs},
     machine,
+    otlp::Exporter,
     recorder::CallRecorder,
     roles::FunctionRoles,
     runtimes,
@@ -200,6 +203,18 @@ impl Running {
             settings: gateway_settings(&configuration),
         });
         let gateway = gateway.map_err(|source| Error::Gateway { source })?;
+        let meters = Arc::new(Meters::new(configuration.threads + limits::METER_LANES_BESIDE));
+        lambda.set_meters(Arc::clone(&meters));
+        gateway.set_meters(Arc::clone(&meters));
+        let spans = match &configuration.otlp_endpoint {
+            Some(to) => Some(Exporter::new(to, &configuration.region, Arc::clone(&entropy))?),
+            None => None,
+        };
+        if let Some(spans) = &spans {
+            lambda.set_spans(Arc::clone(spans) as _);
+            gateway.set_spans(Arc::clone(spans) as _);
+        }
+        let metrics = Metrics::new(store.clone(), Arc::clone(&clock), meters);
         gateway.set_services(client);
         let (tls, tls_address, tls_listeners) = match secured {
             Some(Secured { listeners, certificates }) => {
@@ -218,6 +233,7 @@ impl Running {
                 gateway.routes(),
                 gateway.management_routes(),
                 logs.routes(),
+                metrics.routes(),
                 identity.routes(),
             ]),
             credentials: Arc::clone(&identity) as _,
@@ -237,6 +253,8 @@ impl Running {
             events: Arc::new(events),
             gateway,
             logs,
+            metrics,
+            spans,
             recorder,
             in_flight: InFlight::default(),
             bodies: Server::room_for_bodies(),
@@ -297,6 +315,15 @@ impl Running {
         step("access logs and usage", limits::STOP_STEP_MAX, async {
             if let Err(error) = server.gateway.flush().await {
                 tracing::error!(%error, "the last usage of APIs could not be stored");
+            }
+        })
+        .await;
+        if let Some(spans) = &server.spans {
+            step("spans", limits::STOP_STEP_MAX, spans.flush()).await;
+        }
+        step("metrics", limits::STOP_STEP_MAX, async {
+            if let Err(error) = server.metrics.flush().await {
+                tracing::error!(%error, "the last metrics could not be stored");
             }
         })
         .await;
@@ -375,6 +402,7 @@ pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
         gatemill_gateway::table().operations(),
         gatemill_gateway::management_table().operations(),
         gatemill_logs::table().operations(),
+        gatemill_metrics::table().operations(),
         gatemill_identity::table().operations(),
     ] {
         built.extend(table.into_iter().filter(|(_, built)| *built).map(|(operation, _)| operation));
@@ -396,6 +424,14 @@ fn workers(server: &Arc<Server>) -> Vec<Worker> {
         };
         workers.push(Worker { name, make: Arc::new(make) });
     }
+    for name in server.metrics.workers().iter().map(|worker| worker.name) {
+        let metrics = Arc::clone(&server.metrics);
+        let make = move || {
+            let named = metrics.workers().into_iter().find(|worker| worker.name == name);
+            named.map_or_else(gone, |worker| worker.future)
+        };
+        workers.push(Worker { name, make: Arc::new(make) });
+    }
     for name in server.lambda.workers().iter().map(|worker| worker.name) {
         let lambda = Arc::clone(&server.lambda);
         let make = move || {
@@ -403,6 +439,11 @@ fn workers(server: &Arc<Server>) -> Vec<Worker> {
             named.map_or_else(gone, |worker| worker.future)
         };
         workers.push(Worker { name, make: Arc::new(make) });
+    }
+    if let Some(spans) = &server.spans {
+        let spans = Arc::clone(spans);
+        let make = move || -> Work { Box::pin(Arc::clone(&spans).run()) };
+        workers.push(Worker { name: "spans", make: Arc::new(make) });
     }
     let events = Arc::clone(&server.events);
     workers.push(Worker { name: "event-source-mappings", make: Arc::new(move || events.work()) });

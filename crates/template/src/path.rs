@@ -3,7 +3,7 @@
 //!
 //! A path that can lead to one value only gives it, or nothing; one with `*`, `..`, slices, several names or filters gives
 //! the list of all that it leads to. No path panics, and none visits more than
-//! [`PATH_VISITS_MAX`](crate::limits::PATH_VISITS_MAX) values.
+//! [`PATH_VISITS_MAX`] values.
 
 mod filter;
 mod read;

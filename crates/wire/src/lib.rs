@@ -11,7 +11,7 @@
 //! | [`routes`] | the table that binds operations to handlers |
 //! | [`sigv4`] | Signature Version 4: what a request claims, and whether it holds |
 //! | `signer` | Signature Version 4 of requests that we send |
-//! | [`protocol`] | rest-json, JSON 1.0/1.1 and query: requests in, responses and errors out |
+//! | [`protocol`], [`cbor`] | rest-json, JSON 1.0/1.1, query and RPC v2: requests in, responses and errors out |
 //! | [`body`], [`event_stream`] | bodies that come in pieces, and the encoding of events in them |
 //! | [`payload`] | HTTP requests as functions get them, and answers as they give them |
 //! | [`validate`] | constraint violations, in AWS's words |
@@ -24,6 +24,7 @@
 pub mod arn;
 pub mod blob;
 pub mod body;
+pub mod cbor;
 pub mod cx;
 pub mod error;
 pub mod event_stream;
@@ -53,8 +54,8 @@ pub use function_ref::{FunctionRef, Qualifier};
 pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};
 pub use routes::{Routes, Served, Table};
 pub use serve::{
-    Arrival, Authorizer, Credential, Credentials, Front, Presented, Recorder, RoutedAs, Unusable,
-    Verification, serve,
+    Arrival, Authorizer, Called, Credential, Credentials, Front, Presented, Recorder, RoutedAs,
+    Unusable, Verification, serve,
 };
 pub use shape::{Kind, Location, Member, Shape, TimestampFormat};
 pub use signer::Signer;

@@ -6,6 +6,8 @@ pub const SIGNATURE_WINDOW_MS: i64 = 5 * 60 * 1000;
 pub const PRESIGNED_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
 /// The deepest nesting of a JSON body that is followed while validating (serde_json stops at 128 itself).
 pub const JSON_DEPTH_MAX: usize = 128;
+/// The deepest nesting of a CBOR body: as that of JSON.
+pub const CBOR_DEPTH_MAX: usize = 128;
 /// How deep a list or structure may be nested for a violation to show its value whole (no AWS quota; deeper ones are
 /// not shown).
 pub const SHOWN_DEPTH_MAX: usize = 8;

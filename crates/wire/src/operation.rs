@@ -45,6 +45,15 @@ pub enum Protocol {
         /// The XML namespace of responses.
         namespace: &'static str,
     },
+    /// Smithy RPC v2 in CBOR. Older clients of such a service speak JSON or query, and are answered in kind.
+    RpcV2 {
+        /// The service's name in paths, and what stands before the dot in `X-Amz-Target`.
+        target_prefix: &'static str,
+        /// `1.0` or `1.1`, for the content type of JSON.
+        version: &'static str,
+        /// The XML namespace of responses to query.
+        namespace: &'static str,
+    },
 }
 
 /// The facts of one operation.

@@ -7,7 +7,8 @@
 //! A handler is a plain `async fn(&State, &Cx, Input) -> Result<Output, Error>`; one of another type does not
 //! compile. Every operation of the model is routed; one without a handler answers 501 and names itself.
 //!
-//! Routing is by method and path for rest-json, by `X-Amz-Target` and by `Action` for the other protocols. Where two
+//! Routing is by method and path for rest-json, by `X-Amz-Target`, by `Action` and by a path of its own for the other
+//! protocols. Where two
 //! paths of a model fit, the one with more literal segments wins, and literal query keys (`?List=ALL`) count too.
 
 use std::{collections::HashMap, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
@@ -21,7 +22,7 @@ use crate::{
     error::common,
     operation::Input as _,
     percent,
-    protocol::{self, Bound, Labels},
+    protocol::{self, Bound, Encoding, Labels, rpc_v2},
     validate,
 };
 
@@ -103,9 +104,11 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
         let call: Call<S> = Box::new(move |state, cx, bound| {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
+                let encoding = bound.encoding;
                 let input = decode_input::<O>(bound)?;
                 let output = handler.call(state, cx, input).await.map_err(Into::into)?;
-                Ok(protocol::encode(O::INFO, cx.request_id, output)?.map(Body::Whole))
+                let response = protocol::encode(O::INFO, encoding, cx.request_id, output)?;
+                Ok(response.map(Body::Whole))
             })
         });
         self.bind(O::INFO, call);
@@ -125,9 +128,10 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
         let call: Call<S> = Box::new(move |state, cx, bound| {
             let handler = Arc::clone(&handler);
             Box::pin(async move {
+                let encoding = bound.encoding;
                 let input = decode_input::<O>(bound)?;
                 let output = handler.call(state, cx, input).await.map_err(Into::into)?;
-                protocol::encode_streamed(O::INFO, cx.request_id, output)
+                protocol::encode_streamed(O::INFO, encoding, cx.request_id, output)
             })
         });
         self.bind(O::INFO, call);
@@ -211,22 +215,19 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Served for Routes<S,
     }
 
     fn route(&self, parts: &Parts, body: &Bytes) -> Option<(&'static OperationInfo, Labels)> {
-        match self.table.service.protocol {
-            Protocol::RestJson => self.paths.find(parts),
-            Protocol::Json { .. } if parts.method != Method::POST => None,
-            Protocol::Json { target_prefix, .. } => {
-                let target = parts.headers.get("x-amz-target")?.to_str().ok()?;
-                let name = target.strip_prefix(target_prefix)?.strip_prefix('.')?;
-                Some((named(self.table.service, name)?, Labels::new()))
-            }
-            Protocol::Query { .. } => {
-                let text = String::from_utf8_lossy(body);
-                let query = parts.uri.query().unwrap_or("");
-                let mut pairs = percent::query_pairs(query).chain(percent::query_pairs(&text));
-                let (_, name) = pairs.find(|(key, _)| key == "Action")?;
-                Some((named(self.table.service, &name)?, Labels::new()))
-            }
-        }
+        let service = self.table.service;
+        let operation = match service.protocol {
+            Protocol::RestJson => return self.paths.find(parts),
+            Protocol::Json { target_prefix, .. } => by_target(service, target_prefix, parts),
+            Protocol::Query { .. } => by_action(service, parts, body),
+            Protocol::RpcV2 { target_prefix, .. } => match Encoding::of(service, parts) {
+                Encoding::Own if parts.method != Method::POST => None,
+                Encoding::Own => named(service, rpc_v2::operation(parts, target_prefix)?),
+                Encoding::Json => by_target(service, target_prefix, parts),
+                Encoding::Query => by_action(service, parts, body),
+            },
+        };
+        Some((operation?, Labels::new()))
     }
 
     fn call<'a>(
@@ -245,6 +246,22 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Served for Routes<S,
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
+}
+
+fn by_target(service: &Service, prefix: &str, parts: &Parts) -> Option<&'static OperationInfo> {
+    if parts.method != Method::POST {
+        return None;
+    }
+    let target = parts.headers.get("x-amz-target")?.to_str().ok()?;
+    named(service, target.strip_prefix(prefix)?.strip_prefix('.')?)
+}
+
+fn by_action(service: &Service, parts: &Parts, body: &Bytes) -> Option<&'static OperationInfo> {
+    let text = String::from_utf8_lossy(body);
+    let query = parts.uri.query().unwrap_or("");
+    let mut pairs = percent::query_pairs(query).chain(percent::query_pairs(&text));
+    let (_, name) = pairs.find(|(key, _)| key == "Action")?;
+    named(service, &name)
 }
 
 fn named(service: &Service, name: &str) -> Option<&'static OperationInfo> {

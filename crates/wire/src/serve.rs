@@ -17,7 +17,7 @@ use http::{Request, Response, Uri, request::Parts};
 use crate::{
     ApiError, Body, Caller, Cx, Entropy, OperationInfo, RequestId, Service, Timestamp,
     error::common,
-    protocol::{self, Labels},
+    protocol::{self, Encoding, Labels},
     routes::{BoxFuture, Served},
     sigv4::{Claim, SignatureError},
 };
@@ -171,6 +171,15 @@ pub struct RoutedAs {
     pub endpoint: String,
 }
 
+/// An extension of a response: which call it answers.
+#[derive(Debug, Clone, Copy)]
+pub struct Called {
+    /// The id of the request.
+    pub request_id: RequestId,
+    /// The operation, where the request named one.
+    pub operation: Option<&'static OperationInfo>,
+}
+
 /// Serves one API call.
 pub async fn serve(front: &Front, mut arrival: Arrival, request: Request<Bytes>) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
@@ -184,14 +193,17 @@ pub async fn serve(front: &Front, mut arrival: Arrival, request: Request<Bytes>)
     let request_id = RequestId(arrival.entropy.uuid());
     let claim = Claim::read(signed);
     let target = identify(front, claim.as_ref().ok(), &parts, &body);
-    let (response, error) =
+    let (mut response, error) =
         match answer(front, &target, claim, arrival, request_id, (signed, &parts), &body).await {
             Ok(response) => (response, None),
             Err(error) => {
-                let response = protocol::encode_error(target.service(), request_id, &error);
+                let encoding = Encoding::of(target.service(), &parts);
+                let response =
+                    protocol::encode_error(target.service(), encoding, request_id, &error);
                 (response.map(Body::Whole), Some(error))
             }
         };
+    response.extensions_mut().insert(Called { request_id, operation: target.operation() });
     front.recorder.record(
         request_id,
         target.operation(),

@@ -125,6 +125,14 @@ pub(crate) const SERVICES: &[ServiceConfig] = &[
         malformed: "gatemill_wire::error::common::SERIALIZATION",
     },
     ServiceConfig {
+        name: "cloudwatch",
+        version: "2010-08-01",
+        shapes: Shapes::Only(&["GetMetricData", "GetMetricStatistics", "ListMetrics"]),
+        action: Action::Named { prefix: "cloudwatch", except: &[] },
+        validation: "gatemill_wire::error::common::VALIDATION",
+        malformed: "gatemill_wire::error::common::SERIALIZATION",
+    },
+    ServiceConfig {
         name: "sts",
         version: "2011-06-15",
         shapes: Shapes::Only(&["GetCallerIdentity"]),

@@ -149,6 +149,12 @@ fn protocol(context: &Context<'_>) -> Result<String> {
             "Protocol::Query {{ namespace: {:?} }}",
             metadata.xml_namespace.as_ref().ok_or_else(|| missing("xmlNamespace"))?,
         ),
+        "smithy-rpc-v2-cbor" => format!(
+            "Protocol::RpcV2 {{ target_prefix: {:?}, version: {:?}, namespace: {:?} }}",
+            metadata.target_prefix.as_ref().ok_or_else(|| missing("targetPrefix"))?,
+            metadata.json_version.as_ref().ok_or_else(|| missing("jsonVersion"))?,
+            metadata.xml_namespace.as_ref().ok_or_else(|| missing("xmlNamespace"))?,
+        ),
         other => {
             return Err(
                 format!("{}: the protocol {other} is not known", context.config.name).into()

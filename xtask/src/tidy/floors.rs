@@ -6,9 +6,9 @@ use super::{File, Finding, lexer::lex};
 
 /// The crates of each floor, from the ground up. A crate may depend on crates of lower floors.
 const FLOORS: &[&[&str]] = &[
-    &["wire", "api", "iam", "pattern", "template"],
+    &["wire", "api", "iam", "pattern", "template", "meter"],
     &["store", "jailer", "sandbox", "image", "aws"],
-    &["lambda", "logs", "identity", "s3", "dynamodb", "sqs", "states"],
+    &["lambda", "logs", "metrics", "identity", "s3", "dynamodb", "sqs", "states"],
     &["gateway", "events"],
     &["server"],
 ];

@@ -5,6 +5,7 @@ use gatemill_wire::Service;
 pub mod apigateway;
 pub mod apigatewaymanagementapi;
 pub mod apigatewayv2;
+pub mod cloudwatch;
 pub mod lambda;
 pub mod logs;
 pub mod sts;
@@ -16,6 +17,7 @@ pub(crate) static SERVICES: &[&Service] = &[
     &apigatewayv2::SERVICE,
     &apigatewaymanagementapi::SERVICE,
     &logs::SERVICE,
+    &cloudwatch::SERVICE,
     &sts::SERVICE,
 ];
 
@@ -26,5 +28,6 @@ pub(crate) static CHECKS: &[&[crate::tests::Check]] = &[
     apigatewayv2::CHECKS,
     apigatewaymanagementapi::CHECKS,
     logs::CHECKS,
+    cloudwatch::CHECKS,
     sts::CHECKS,
 ];

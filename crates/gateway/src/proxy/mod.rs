@@ -24,6 +24,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE};
 use bytes::Bytes;
+use gatemill_meter::{Stages, Subject};
 use gatemill_wire::{
     Timestamp,
     payload::headers::{TRACE, new_trace_id},
@@ -118,6 +119,10 @@ pub(crate) struct Seen {
     pub(crate) latency_ms: Option<u64>,
     /// Those of the route, where its stage asked for them.
     pub(crate) counters: Option<Arc<Counters>>,
+    /// As what the route is measured, where its stage asked for that.
+    pub(crate) subject: Option<Arc<Subject>>,
+    /// The stages that it has passed.
+    pub(crate) stages: Stages,
 }
 
 /// How an integration did.
@@ -183,7 +188,7 @@ impl Gateway {
     {
         let (head, body) = request.into_parts();
         let exchange = Exchange::new(self, target, head, arrival);
-        let mut seen = Seen::default();
+        let mut seen = Seen { stages: self.records.measure.stages(), ..Seen::default() };
         let passed = pass(self, &exchange, body, &mut seen).await;
         let refused = passed.as_ref().err().cloned();
         let mut response = response::finish(&exchange, &seen, passed);
@@ -205,20 +210,37 @@ where
 {
     let mut body = body::RequestBody::new(body);
     let place = parse::parse(gateway, exchange).await?;
+    seen.end("parse", exchange);
     seen.stage = Some(Arc::clone(&place.stage));
     seen.path = Some(place.full_path.clone());
     if let Some(answer) = cors::preflight(&place.stage, exchange) {
         return Ok(answer);
     }
     let routed = route::route(&place, exchange)?;
+    seen.end("route", exchange);
     seen.route = Some(routed.route.key.clone());
     seen.counters.clone_from(&routed.route.counters);
+    seen.subject.clone_from(&routed.route.subject);
     authorize::authorize(gateway, exchange, &place, &routed, &mut body, seen).await?;
+    seen.end("authorize", exchange);
     throttle::throttle(&place, &routed, exchange.arrival.now)?;
+    seen.end("throttle", exchange);
     let outgoing = request::request(exchange, &place, &routed, &mut body, seen).await?;
-    let reply = integrate::integrate(gateway, exchange, &routed, outgoing, seen).await?;
-    let response = response::response(reply)?;
-    response::mapped(exchange, &place, &routed, seen, response).await
+    seen.end("request", exchange);
+    let reply = integrate::integrate(gateway, exchange, &routed, outgoing, seen).await;
+    seen.end("integrate", exchange);
+    let response = response::response(reply?)?;
+    let response = response::mapped(exchange, &place, &routed, seen, response).await;
+    seen.end("response", exchange);
+    response
+}
+
+impl Seen {
+    /// The request has come to the end of a stage.
+    fn end(&mut self, stage: &'static str, exchange: &Exchange) {
+        let elapsed = || u64::try_from(exchange.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.stages.end(stage, elapsed);
+    }
 }
 
 impl Exchange {

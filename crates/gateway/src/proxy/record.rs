@@ -11,7 +11,7 @@ use std::{
 use http::{Response, StatusCode};
 
 use super::{Exchange, ProxyBody, Refused, Seen, values::context};
-use crate::access_log::Queue;
+use crate::{access_log::Queue, measure::Measure};
 
 /// What the data plane has done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub(crate) fn count_status(tally: &Tally, status: StatusCode) {
 pub(crate) struct Records {
     pub(crate) tally: Tally,
     pub(crate) log: Arc<Queue>,
+    pub(crate) measure: Measure,
 }
 
 /// Records the request when its answer has been given: at once when its length is known, else when its body has ended.
@@ -96,6 +97,7 @@ pub(super) fn record(
 
 /// Counts what is known at the end, and writes the line of the access log.
 fn settle(records: &Records, exchange: &Exchange, mut seen: Seen, bytes: u64) {
+    records.measure.span(exchange, &mut seen);
     let Some(stage) = seen.stage.clone() else { return };
     let latency = u64::try_from(exchange.started.elapsed().as_millis()).unwrap_or(u64::MAX);
     seen.bytes = Some(bytes);
@@ -106,6 +108,7 @@ fn settle(records: &Records, exchange: &Exchange, mut seen: Seen, bytes: u64) {
     if let Some(counters) = &seen.counters {
         counters.request(status, bytes, latency, integration);
     }
+    records.measure.answered(exchange, &stage, &seen);
     if let Some(log) = &stage.log {
         let value = |name: &str| context(exchange, &seen, name).map(Cow::into_owned);
         records.log.put(log, exchange.arrival.now, log.line(value));

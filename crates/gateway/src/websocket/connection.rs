@@ -1,24 +1,28 @@
 //! A connection as the rest of the gateway sees it: who it is, what waits to be sent on it, and how it is told to end.
 //!
-//! Whoever has something for the client puts it into the outbox and wakes the task that owns the socket. The outbox is
-//! bounded: a client that reads slowly fills its own and nobody else's, and senders are told. Idle, a connection holds
+//! Whoever has something for the client writes it at once where the connection is idle; else puts it into the outbox and
+//! wakes the task that owns the socket. The outbox is bounded: a client that reads slowly fills its own and nobody else's, and senders are told. Idle, a connection holds
 //! neither a buffer nor a timer.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     task::{Context, Waker},
 };
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use gatemill_wire::Timestamp;
 use serde_json::{Map, Value};
+use tokio::net::TcpStream;
 
 use super::id::ConnectionId;
-use crate::limits::{MESSAGES_AT_ONCE_MAX, OUTBOX_BYTES_MAX};
+use crate::{
+    limits::{MESSAGES_AT_ONCE_MAX, OUTBOX_BYTES_MAX},
+    usage::Counters,
+};
 
 /// Who a connection is, from its handshake to its end.
 #[derive(Debug, Clone)]
@@ -42,6 +46,10 @@ pub(crate) struct Connection {
     pub(crate) peer: Peer,
     last_active: AtomicI64,
     outbox: Mutex<Outbox>,
+    /// Whose usage it counts as.
+    counters: Option<Arc<Counters>>,
+    /// The minutes of its life that are counted.
+    minutes: AtomicU64,
 }
 
 #[derive(Debug, Default)]
@@ -53,6 +61,10 @@ struct Outbox {
     /// Asked for, and not yet begun.
     close: Option<Close>,
     is_closed: bool,
+    /// The task that owns the socket has a frame in its hands.
+    is_writing: bool,
+    /// Where an idle connection is written to at once.
+    socket: Option<Arc<TcpStream>>,
     waker: Option<Waker>,
 }
 
@@ -75,7 +87,32 @@ pub(crate) enum Unsent {
 impl Connection {
     pub(crate) fn new(peer: Peer) -> Self {
         let last_active = AtomicI64::new(peer.connected.millis());
-        Self { peer, last_active, outbox: Mutex::default() }
+        let minutes = AtomicU64::new(0);
+        Self { peer, last_active, outbox: Mutex::default(), counters: None, minutes }
+    }
+
+    /// Counts as usage of a stage.
+    pub(crate) fn counting(self, counters: Arc<Counters>) -> Self {
+        Self { counters: Some(counters), ..self }
+    }
+
+    /// Counts the minutes that have begun since they were counted last.
+    pub(crate) fn count_minutes(&self, now: Timestamp) {
+        let Some(counters) = &self.counters else { return };
+        let life = now.millis().saturating_sub(self.peer.connected.millis());
+        let begun = u64::try_from(life.max(0) / 60_000).unwrap_or(0) + 1;
+        let before = self.minutes.fetch_max(begun, Ordering::Relaxed);
+        counters.minutes(begun.saturating_sub(before));
+    }
+
+    /// Counts a message that the client sent.
+    pub(crate) fn count_received(&self, bytes: usize) {
+        self.counters.iter().for_each(|counters| counters.message(bytes));
+    }
+
+    /// Counts a message that the client is sent.
+    pub(crate) fn count_sent(&self, bytes: usize) {
+        self.counters.iter().for_each(|counters| counters.message_out(bytes));
     }
 
     /// When something last came or went.
@@ -99,9 +136,18 @@ impl Connection {
             return Err(Unsent::Full);
         }
         self.touch(now);
-        outbox.push(frames);
-        outbox.wake();
+        outbox.put(frames);
         Ok(())
+    }
+
+    /// Says where to write while the connection is idle.
+    pub(super) fn attach(&self, socket: Arc<TcpStream>) {
+        self.outbox().socket = Some(socket);
+    }
+
+    /// Lets go of the socket: its task is done with it.
+    pub(super) fn detach(&self) {
+        self.outbox().socket = None;
     }
 
     /// Sends an answer to one of the client's own messages. There is room for as many as are handled at once.
@@ -109,8 +155,7 @@ impl Connection {
         let mut outbox = self.outbox();
         if !outbox.is_closed {
             self.touch(now);
-            outbox.push(frames);
-            outbox.wake();
+            outbox.put(frames);
         }
     }
 
@@ -135,6 +180,8 @@ impl Connection {
         }
         let frame = outbox.frames.pop_front();
         outbox.bytes -= frame.as_ref().map_or(0, Bytes::len);
+        // It is asked again when this frame is written.
+        outbox.is_writing = frame.is_some();
         if outbox.frames.is_empty() {
             outbox.frames = VecDeque::new();
         }
@@ -164,6 +211,21 @@ impl Connection {
 }
 
 impl Outbox {
+    /// Writes frames at once where nothing is before them; what the socket does not take is left to its task.
+    fn put(&mut self, mut frames: Bytes) {
+        let is_idle = self.frames.is_empty() && !self.is_writing && self.close.is_none();
+        if let Some(socket) = self.socket.as_ref().filter(|_| is_idle) {
+            // An error is the task's to find.
+            let written = socket.try_write(&frames).unwrap_or(0);
+            frames.advance(written);
+            if frames.is_empty() {
+                return;
+            }
+        }
+        self.push(frames);
+        self.wake();
+    }
+
     fn push(&mut self, frames: Bytes) {
         self.bytes += frames.len();
         self.frames.push_back(frames);
@@ -249,6 +311,7 @@ impl Connections {
     /// Tells connections to end that were idle or lived for too long.
     pub(crate) fn sweep(&self, now: Timestamp, idle_ms: i64, life_ms: i64) {
         for connection in self.open.pin().values() {
+            connection.count_minutes(now);
             let idle = now.millis() - connection.last_active().millis();
             let life = now.millis() - connection.peer.connected.millis();
             if idle >= idle_ms || life >= life_ms {
@@ -350,5 +413,52 @@ mod tests {
             connections.sweep(Timestamp(now), 1_000, 5_000);
             assert_eq!(connection.work(&cx).close, ends.then_some(LEAVING), "{active} {now}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_written_to_at_once_and_in_order() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let (mut client, (socket, _)) = (client.unwrap(), accepted.unwrap());
+        socket.writable().await.unwrap();
+        let connection = connection();
+        connection.attach(Arc::new(socket));
+        let mut buffer = [0; 8];
+        let mut read = async |count: usize| {
+            use tokio::io::AsyncReadExt as _;
+            client.read_exact(&mut buffer[..count]).await.unwrap();
+            buffer[..count].to_vec()
+        };
+        let cx = Context::from_waker(Waker::noop());
+        connection.send(Bytes::from_static(b"one"), Timestamp(2_000)).unwrap();
+        assert!(connection.work(&cx).frame.is_none(), "nothing is left to the task");
+        assert_eq!(read(3).await, b"one");
+        // Behind a frame that waits, and behind one that is being written, nothing is written at once.
+        connection.queue(Bytes::from_static(b"a"));
+        connection.send(Bytes::from_static(b"b"), Timestamp(3_000)).unwrap();
+        assert_eq!(connection.work(&cx).frame.unwrap(), "a");
+        assert_eq!(connection.work(&cx).frame.unwrap(), "b");
+        connection.send(Bytes::from_static(b"c"), Timestamp(4_000)).unwrap();
+        assert_eq!(connection.work(&cx).frame.unwrap(), "c");
+        assert!(connection.work(&cx).frame.is_none());
+        connection.answer(Bytes::from_static(b"two"), Timestamp(5_000));
+        assert_eq!(read(3).await, b"two");
+        // What the client does not read is bounded, and none of it is lost.
+        let piece = Bytes::from(vec![7; OUTBOX_BYTES_MAX]);
+        let mut sent = 0;
+        while connection.send(piece.clone(), Timestamp(6_000)).is_ok() {
+            sent += piece.len();
+            assert!(sent < 1 << 30, "a client that does not read takes no end");
+        }
+        let mut left = 0;
+        while let Some(frame) = connection.work(&cx).frame {
+            left += frame.len();
+        }
+        connection.detach();
+        drop(connection);
+        let mut rest = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut client, &mut rest).await.unwrap();
+        assert_eq!(rest.len() + left, sent);
     }
 }

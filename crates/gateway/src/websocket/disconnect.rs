@@ -67,7 +67,7 @@ async fn tell(gateway: &Gateway, peer: &Peer, end: &End) {
         let trace_id = new_trace_id(&*gateway.entropy, now);
         let what = What::Disconnect { code: end.code, reason: &end.reason };
         let happening = Happening::new(peer, (&id, &trace_id), now, &stage.variables, what);
-        match integrate::integrate(gateway, route, &happening).await {
+        match integrate::integrate(gateway, &stage, route, &happening).await {
             Err(failed) if failed.is_throttled && attempt < DISCONNECT_TRIES_MAX => {
                 tokio::time::sleep(wait).await;
                 wait *= 2;

@@ -19,6 +19,7 @@ use crate::{
     functions::{Answer, Call, CallError, FunctionTarget},
     limits::MESSAGE_BYTES_MAX,
     proxy::upstream::Failure,
+    snapshot::StageSnapshot,
 };
 
 /// What an integration answered.
@@ -43,12 +44,24 @@ pub(super) fn failed(status: u16, why: impl Into<String>) -> Failed {
     Failed { why: why.into(), status, is_throttled: false }
 }
 
-/// Asks the route's integration.
+/// Asks the route's integration, and measures it.
 pub(super) async fn integrate(
     gateway: &Gateway,
+    stage: &StageSnapshot,
     route: &Route,
     happening: &Happening<'_>,
 ) -> Result<Reply, Failed> {
+    let (begun, at) = (tokio::time::Instant::now(), gateway.clock.now());
+    let reply = ask(gateway, route, happening).await;
+    let (status, failed) = match &reply {
+        Ok(reply) => (Some(reply.status), None),
+        Err(failed) => (None, Some(failed.status)),
+    };
+    gateway.records.measure.asked(stage, route, at, (status, failed), begun.elapsed());
+    reply
+}
+
+async fn ask(gateway: &Gateway, route: &Route, happening: &Happening<'_>) -> Result<Reply, Failed> {
     let integration = route.integration.as_deref();
     let integration = integration.ok_or_else(|| failed(500, "the route has no integration"))?;
     let asked = async {

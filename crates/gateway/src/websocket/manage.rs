@@ -24,6 +24,7 @@ use crate::{
     Gateway,
     error::{Error, Result},
     limits::MESSAGE_BYTES_MAX,
+    measure::MESSAGES,
     proxy::Target,
 };
 
@@ -84,7 +85,13 @@ async fn post(gateway: &Gateway, cx: &Cx, req: PostToConnectionRequest) -> Resul
     connection.send(frames, cx.now).map_err(|unsent| match unsent {
         Unsent::Gone => Error::Gone,
         Unsent::Full => Error::ClientBufferFull,
-    })
+    })?;
+    connection.count_sent(req.data.len());
+    let peer = &connection.peer;
+    if let Ok(Some(stage)) = gateway.websocket_stage(&peer.api, &peer.stage).await {
+        gateway.records.measure.websocket(&stage, None, cx.now, &[(&MESSAGES, 1.0)]);
+    }
+    Ok(())
 }
 
 async fn get(

@@ -17,7 +17,12 @@ use super::{
     snapshot::Route,
     validate::Invalid,
 };
-use crate::{Gateway, limits::MESSAGE_BYTES_MAX, snapshot::StageSnapshot};
+use crate::{
+    Gateway,
+    limits::MESSAGE_BYTES_MAX,
+    measure::{CLIENT_ERROR, EXECUTION_ERROR, MESSAGES},
+    snapshot::StageSnapshot,
+};
 
 /// The gateway as a connection's task sees it.
 pub(super) struct Messages(pub(super) Arc<Gateway>);
@@ -49,6 +54,7 @@ enum Told {
 async fn handle(gateway: &Gateway, connection: &Connection, text: &str) {
     let peer = &connection.peer;
     gateway.records.tally.message();
+    connection.count_received(text.len());
     let (id, message_id) = (gateway.short_id(), gateway.short_id());
     let now = gateway.clock.now();
     let stage = match gateway.websocket_stage(&peer.api, &peer.stage).await {
@@ -63,31 +69,40 @@ async fn handle(gateway: &Gateway, connection: &Connection, text: &str) {
     let trace_id = new_trace_id(&*gateway.entropy, now);
     let what = What::Message { id: &message_id, text };
     let mut happening = Happening::new(peer, (&id, &trace_id), now, &stage.variables, what);
-    let Some(route) = select(&stage, &happening) else {
+    let measure = &gateway.records.measure;
+    let route = select(&stage, &happening);
+    measure.websocket(&stage, route, now, &[(&MESSAGES, 1.0)]);
+    let Some(route) = route else {
+        measure.websocket(&stage, None, now, &[(&CLIENT_ERROR, 1.0)]);
         return tell(gateway, connection, &id, Told::Forbidden);
     };
     happening.route_key = &route.key;
     if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(now)) {
+        measure.websocket(&stage, Some(route), now, &[(&CLIENT_ERROR, 1.0)]);
         return tell(gateway, connection, &id, Told::TooManyRequests);
     }
     match route.validation.check(&happening) {
         Ok(()) => {}
         Err(Invalid::Body(why)) => {
             tracing::debug!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why, "message");
+            measure.websocket(&stage, Some(route), now, &[(&CLIENT_ERROR, 1.0)]);
             return tell(gateway, connection, &id, Told::InvalidBody);
         }
         Err(Invalid::Model(why)) => {
             tracing::warn!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why, "message");
+            measure.websocket(&stage, Some(route), now, &[(&EXECUTION_ERROR, 1.0)]);
             return tell(gateway, connection, &id, Told::Internal);
         }
     }
-    let reply = integrate::integrate(gateway, route, &happening).await;
+    let reply = integrate::integrate(gateway, &stage, route, &happening).await;
     match reply {
         Ok(reply) if reply.body.len() > MESSAGE_BYTES_MAX => {
             tracing::debug!(api = %peer.api, route = %route.key, "an answer is too large");
             tell(gateway, connection, &id, Told::Internal);
         }
         Ok(reply) if route.answers && !reply.body.is_empty() => {
+            connection.count_sent(reply.body.len());
+            measure.websocket(&stage, Some(route), now, &[(&MESSAGES, 1.0)]);
             connection.answer(frame::text(&as_text(&reply.body)), gateway.clock.now());
         }
         Ok(_) => {}

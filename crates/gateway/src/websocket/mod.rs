@@ -6,7 +6,7 @@
 //! | `frame` | RFC 6455: frames and messages, from bytes and to bytes |
 //! | `authorize` | who opens a connection, and whether they may |
 //! | `connection`, `id` | a connection as others see it: its outbox, its end, its name |
-//! | `drive` | the task that owns a socket |
+//! | `drive`, `socket` | the task that owns a socket, and the socket that others may write to |
 //! | `message` | the path of a message: select → throttle → validate → integrate → answer |
 //! | `disconnect` | the end of a connection, delivered also after a kill |
 //! | `manage` | the `@connections` API |
@@ -38,6 +38,7 @@ mod respond;
 pub(crate) mod sample;
 pub(crate) mod select;
 pub(crate) mod snapshot;
+mod socket;
 pub(crate) mod template;
 pub(crate) mod validate;
 
@@ -59,6 +60,7 @@ use crate::{
     Gateway, Worker,
     error::Result,
     limits::WEBSOCKET_SWEEP_EVERY,
+    measure::{CLIENT_ERROR, CONNECTS},
     proxy::{Arrival, ProxyBody, Target, record::count_status},
     snapshot::StageSnapshot,
 };
@@ -238,8 +240,8 @@ async fn open(
     let Accepted { stage, peer, proof, is_remembered, reply } = accepted;
     let response = handshake::switching(proof, &reply.headers);
     count_status(&gateway.records.tally, response.status());
+    let connection = Arc::new(Connection::new(peer).counting(Arc::clone(&stage.counters)));
     drop(stage);
-    let connection = Arc::new(Connection::new(peer));
     gateway.connections.add(&connection);
     let gateway = Arc::clone(gateway);
     tokio::spawn(async move {
@@ -251,6 +253,7 @@ async fn open(
             },
         };
         gateway.connections.remove(connection.peer.id);
+        connection.count_minutes(gateway.clock.now());
         connection.shut();
         // Large, and needed once.
         Box::pin(disconnect::deliver(&gateway, &connection.peer, &end, is_remembered)).await;
@@ -274,7 +277,12 @@ async fn serve(
             // A copy: what hyper read is a part of its buffer, however small, and would keep all of it.
             let early = Bytes::copy_from_slice(&parts.read_buf);
             drop(parts.read_buf);
-            drive::drive(parts.io.into_inner(), early, connection, inbox).await
+            let socket = Arc::new(parts.io.into_inner());
+            connection.attach(Arc::clone(&socket));
+            let shared = socket::Shared(socket);
+            let end = drive::drive(shared, early, Arc::clone(&connection), inbox).await;
+            connection.detach();
+            end
         }
         Err(upgraded) => {
             drive::drive(TokioIo::new(upgraded), Bytes::new(), connection, inbox).await
@@ -325,7 +333,13 @@ async fn accept(
     if let Some(route) = route {
         let asked = Handshake { head, arrival, request_id, trace_id: &trace_id };
         let known;
-        (reply, known) = ask(gateway, &stage, &peer, route, &asked).await?;
+        gateway.records.measure.websocket(&stage, Some(route), arrival.now, &[(&CONNECTS, 1.0)]);
+        let answered = ask(gateway, &stage, &peer, route, &asked).await;
+        if answered.as_ref().is_err_and(|refused| refused.status.is_client_error()) {
+            let values = [(&CLIENT_ERROR, 1.0)];
+            gateway.records.measure.websocket(&stage, Some(route), arrival.now, &values);
+        }
+        (reply, known) = answered?;
         peer.authorizer = known;
         if !(200..300).contains(&reply.status) {
             return Ok(Err(reply));
@@ -413,12 +427,13 @@ async fn ask(
     }
     let peer = Peer { authorizer: known.clone(), ..peer.clone() };
     happening.peer = &peer;
-    let reply = integrate::integrate(gateway, route, &happening).await.map_err(|failed| {
-        let (api, stage, why) = (&peer.api, &peer.stage, &failed.why);
-        tracing::warn!(%api, %stage, id = %request_id, %why, "$connect");
-        let status = StatusCode::from_u16(failed.status);
-        refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
-    })?;
+    let reply =
+        integrate::integrate(gateway, stage, route, &happening).await.map_err(|failed| {
+            let (api, stage, why) = (&peer.api, &peer.stage, &failed.why);
+            tracing::warn!(%api, %stage, id = %request_id, %why, "$connect");
+            let status = StatusCode::from_u16(failed.status);
+            refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
+        })?;
     Ok((reply, known))
 }
 

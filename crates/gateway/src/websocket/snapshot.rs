@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use gatemill_meter::Subject;
 use http::Method;
 
 use super::{
@@ -16,6 +17,7 @@ use super::{
 };
 use crate::{
     functions::FunctionTarget,
+    measure,
     proxy::throttle::Bucket,
     record::{
         ApiKey, ContentHandling, IntegrationKind, IntegrationRecord, Passthrough, RouteRecord,
@@ -45,6 +47,8 @@ pub(crate) struct Route {
     pub(crate) bucket: Option<Arc<Bucket>>,
     /// Who may open a connection; asked of `$connect` alone.
     pub(crate) access: Access,
+    /// As what its messages are measured, where the stage asked for that.
+    pub(crate) subject: Option<Arc<Subject>>,
     pub(crate) validation: Validation,
 }
 
@@ -92,6 +96,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) integration: Option<&'a Arc<Integration>>,
     pub(crate) bucket: Option<Arc<Bucket>>,
     pub(crate) access: Access,
+    /// Whether it is measured by itself.
+    pub(crate) measured: bool,
     /// The schemas of the models that routes name.
     pub(crate) schemas: &'a BTreeMap<String, Option<Arc<Schema>>>,
 }
@@ -112,6 +118,9 @@ impl WebSocketStage {
             answers: own.is_some_and(|own| !own.responses.is_empty()),
             bucket: around.bucket,
             access: around.access,
+            subject: around
+                .measured
+                .then(|| measure::of_websocket_route(around.at, stage, key, &record.id)),
             validation: Validation::new(record, around.schemas),
         };
         self.routes.insert(key.clone(), Arc::new(route));

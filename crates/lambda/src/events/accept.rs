@@ -18,6 +18,7 @@ use crate::{
         resolve::{self, Version},
     },
     limits::EVENTS_WAITING_MAX,
+    measure,
     target::FunctionKey,
 };
 
@@ -64,6 +65,7 @@ pub(crate) async fn accept(lambda: &Lambda, arrival: Arrival) -> Result<Option<S
         random: random(&event.request_id),
     };
     let lanes = Arc::clone(&lambda.events.lanes);
+    let received_by = function.clone();
     lambda
         .store
         .write(move |tx| {
@@ -75,6 +77,7 @@ pub(crate) async fn accept(lambda: &Lambda, arrival: Arrival) -> Result<Option<S
         })
         .await?;
     bump(&lambda.events.tallies.received);
+    lambda.happened(&received_by, &measure::ASYNC_RECEIVED, 1.0);
     Ok(None)
 }
 

@@ -24,6 +24,7 @@ use crate::{
     Error, FunctionTarget, Invocation, Lambda,
     invoke::resolve,
     limits::{EVENTS_HELD_MAX, EVENTS_PAGE},
+    measure,
     record::{FUNCTIONS, RESERVED},
     target::FunctionKey,
 };
@@ -156,6 +157,7 @@ async fn try_attempt(
     lanes.ran(function, id);
     if matches!(ended, Ended::Recursive) {
         bump(&lambda.events.tallies.loops_stopped);
+        lambda.happened(function, &measure::LOOPS_STOPPED, 1.0);
     }
     let now = lambda.clock.now();
     let verdict = verdict::decide(&event, ended, &config, now, &lambda.settings.event_waits_ms);
@@ -167,6 +169,7 @@ async fn try_attempt(
         }
         Verdict::Dropped => {
             bump(&lambda.events.tallies.dropped);
+            lambda.happened(function, &measure::ASYNC_DROPPED, 1.0);
             settle(lambda, function, id, event.epoch, Written::Dropped).await?;
             Ok(None)
         }
@@ -174,6 +177,7 @@ async fn try_attempt(
             let succeeded = settlement.succeeded();
             if !succeeded {
                 bump(&lambda.events.tallies.dropped);
+                lambda.happened(function, &measure::ASYNC_DROPPED, 1.0);
             }
             let delivery = delivery(lambda, &target, &event, &config, &settlement, now).await;
             let written = Written::Settled { succeeded, delivery };
@@ -205,6 +209,11 @@ async fn call(
     bump(&tallies.begun);
     let age_ms = u64::try_from(now.millis() - event.accepted_ms).unwrap_or(0);
     tallies.age_ms.fetch_add(age_ms, std::sync::atomic::Ordering::Relaxed);
+    #[allow(
+        clippy::cast_precision_loss,
+        reason = "an event is far younger than 2^53 milliseconds"
+    )]
+    lambda.happened(&target.key().to_owned(), &measure::ASYNC_AGE, age_ms as f64);
     let call = Invocation {
         target: target.clone(),
         payload: Bytes::copy_from_slice(event.payload.get().as_bytes()),

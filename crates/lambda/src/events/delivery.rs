@@ -20,6 +20,7 @@ use super::{
 use crate::{
     Error, Lambda,
     limits::{ASYNC_EVENT_BYTES_MAX, EVENT_DELIVERIES_AT_ONCE, EVENT_ERROR_MESSAGE_BYTES},
+    measure,
     target::FunctionKey,
 };
 
@@ -71,6 +72,7 @@ async fn deliver(lambda: &Lambda, key: &Key, delivery: DeliveryRecord) {
         && let Err(error) = send_dead_letter(lambda, &function, &delivery, dead_letter).await
     {
         bump(&lambda.events.tallies.dead_letter_errors);
+        lambda.happened(&function, &measure::DEAD_LETTER_ERRORS, 1.0);
         let target = &dead_letter.target_arn;
         tracing::warn!(%function, target, error, "an event did not reach its dead-letter queue");
     }
@@ -78,6 +80,7 @@ async fn deliver(lambda: &Lambda, key: &Key, delivery: DeliveryRecord) {
         && let Err(error) = send_record(lambda, &function, &delivery, destination).await
     {
         bump(&lambda.events.tallies.delivery_failures);
+        lambda.happened(&function, &measure::DELIVERY_FAILURES, 1.0);
         let target = &destination.arn;
         tracing::warn!(%function, target, error, "a record did not reach its destination");
     }

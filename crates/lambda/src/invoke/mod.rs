@@ -18,7 +18,7 @@ use std::sync::Arc;
 use self::{exchange::Exchanged, resolve::Version};
 use crate::{
     Error, Invocation, Lambda, Outcome, answer::Answer, durable, limits::REPLACEMENTS_MAX,
-    load::Permit, run_to_end::run_to_end, trace,
+    load::Permit, measure::Watch, run_to_end::run_to_end, trace,
 };
 
 /// Runs one call, and gives its answer whole.
@@ -32,8 +32,10 @@ pub(crate) async fn invoke_within_execution(
     mut call: Invocation,
 ) -> Result<Outcome, Error> {
     run_to_end(async move {
+        let mut watch = lambda.watch();
         let version = resolve::resolve(&lambda, &call.target).await?;
-        run_version(&lambda, &mut call, version, &mut Answer::whole()).await
+        watch.end("resolve");
+        run_version(&lambda, &mut call, version, &mut Answer::whole(), watch).await
     })
     .await
 }
@@ -44,11 +46,13 @@ async fn run(
     call: &mut Invocation,
     answer: &mut Answer,
 ) -> Result<Outcome, Error> {
+    let mut watch = lambda.watch();
     let version = resolve::resolve(lambda, &call.target).await?;
+    watch.end("resolve");
     if version.configuration.durable.is_some() {
         return durable::run(lambda, &version, call, None).await;
     }
-    run_version(lambda, call, version, answer).await
+    run_version(lambda, call, version, answer, watch).await
 }
 
 async fn run_version(
@@ -56,24 +60,44 @@ async fn run_version(
     call: &mut Invocation,
     version: Arc<Version>,
     answer: &mut Answer,
+    mut watch: Watch,
 ) -> Result<Outcome, Error> {
     let _flight = lambda.flights.board()?;
     let version = version.for_tenant(call.tenant_id.as_deref())?;
     answer.of_version(version.name());
     call.trace_id = Some(trace::decide(lambda, call, &version));
     let call = &*call;
-    let permit = admit::admit(&version, call)?;
+    let permit = match admit::admit(&version, call) {
+        Ok(permit) => permit,
+        Err(error) => {
+            lambda.refused_call(call, &version, watch, &error);
+            return Err(error);
+        }
+    };
+    lambda.admitted(&version, &permit, &watch);
+    watch.end("admit");
+    let is_provisioned = permit.provisioned().is_some();
     for _ in 0..REPLACEMENTS_MAX {
-        match attempt(lambda, call, &version, &permit, answer).await {
+        match attempt(lambda, call, &version, &permit, answer, &mut watch).await {
             Ok(Some(exchanged)) => {
-                return Ok(settle::settle(lambda, call, exchanged, permit).await);
+                watch.end("exchange");
+                let duration_ms = exchanged.duration.as_secs_f64() * 1_000.0;
+                let outcome = settle::settle(lambda, call, exchanged, permit).await;
+                watch.end("settle");
+                let ended = (duration_ms, outcome.function_error.is_some());
+                lambda.invoked(call, &version, watch, ended, is_provisioned);
+                return Ok(outcome);
             }
             Ok(None) => {}
             // The function's fault, so an outcome.
             Err(Error::Entrypoint(entrypoint)) => {
+                lambda.invoked(call, &version, watch, (0.0, true), is_provisioned);
                 return Ok(Box::pin(settle::refused(lambda, call, &version, &entrypoint)).await);
             }
-            Err(error) => return Err(error),
+            Err(error) => {
+                lambda.refused_call(call, &version, watch, &error);
+                return Err(error);
+            }
         }
         // The environment had died while it was idle and took nothing of the call: another one.
     }
@@ -87,7 +111,9 @@ async fn attempt(
     version: &Arc<Version>,
     permit: &Permit,
     answer: &mut Answer,
+    watch: &mut Watch,
 ) -> Result<Option<Exchanged>, Error> {
     let placed = place::place(lambda, version, permit).await?;
+    watch.end("place");
     exchange::exchange(lambda, call, version, placed, answer).await
 }

@@ -11,7 +11,7 @@ use gatemill_wire::{
         Answer, Malformed,
         headers::{TRACE, remove_hop_by_hop},
     },
-    protocol,
+    protocol::{self, Encoding},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::de::IgnoredAny;
@@ -94,7 +94,7 @@ pub(super) fn refusal(why: Refused, request_id: RequestId) -> Response<Body> {
 }
 
 fn encoded(error: &ApiError, request_id: RequestId) -> Response<Body> {
-    protocol::encode_error(&api::SERVICE, request_id, error).map(Body::Whole)
+    protocol::encode_error(&api::SERVICE, Encoding::Own, request_id, error).map(Body::Whole)
 }
 
 fn refused(status: StatusCode, json: &'static str) -> Response<Body> {

@@ -67,6 +67,7 @@ impl Lambda {
         arrival: &UrlArrival,
         caller: UrlCaller,
     ) -> Response<Body> {
+        let begun = tokio::time::Instant::now();
         let given = head.headers.get(TRACE).and_then(|value| value.to_str().ok());
         let request = Request {
             url,
@@ -84,6 +85,8 @@ impl Lambda {
             cors.decorate(head, response.headers_mut());
         }
         answer::stamp(&mut response, request.id, &request.trace_id);
+        let answered = (response.status().as_u16(), begun.elapsed());
+        self.answered_url(&url.function.key().to_owned(), arrival.now, answered);
         tracing::info!(
             target: "gatemill::url", url = url.id, method = %head.method,
             status = response.status().as_u16(), why, request_id = %request.id

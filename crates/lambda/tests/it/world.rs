@@ -21,7 +21,9 @@ use gatemill_sandbox::{
 };
 use gatemill_store::Store;
 use gatemill_wire::{
-    Caller, Clock, Cx, Entropy, RequestId, Served, Timestamp, protocol, routes::BoxFuture,
+    Caller, Clock, Cx, Entropy, RequestId, Served, Timestamp,
+    protocol::{self, Encoding},
+    routes::BoxFuture,
 };
 use http::{Request, Response};
 use serde_json::{Value, json};
@@ -187,7 +189,9 @@ impl World {
         let cx = self.cx();
         match self.table.call(&cx, operation, &parts, &labels, &body).await {
             Ok(response) => response.map(|body| body.into_whole().expect("a whole body")),
-            Err(error) => protocol::encode_error(self.table.service(), cx.request_id, &error),
+            Err(error) => {
+                protocol::encode_error(self.table.service(), Encoding::Own, cx.request_id, &error)
+            }
         }
     }
 

@@ -48,6 +48,7 @@ fn json(listed: &[Listed]) -> String {
                 Protocol::RestJson => ("rest-json", None),
                 Protocol::Json { target_prefix, .. } => ("json", Some(target_prefix)),
                 Protocol::Query { .. } => ("query", None),
+                Protocol::RpcV2 { target_prefix, .. } => ("rpc-v2-cbor", Some(target_prefix)),
             };
             json!({
                 "service": service.name,

@@ -8,7 +8,8 @@ use super::{Bound, parse_object, respond};
 use crate::{ApiError, OperationInfo};
 
 pub(super) fn decode(operation: &OperationInfo, body: &Bytes) -> Result<Bound, ApiError> {
-    Ok(Bound { members: parse_object(operation.service, body)?, payload: None })
+    let members = parse_object(operation.service, body)?;
+    Ok(Bound { members, ..Bound::default() })
 }
 
 pub(super) fn encode(version: &str, value: &Value) -> Response<Bytes> {

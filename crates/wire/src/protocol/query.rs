@@ -12,8 +12,8 @@ use serde_json::{Map, Number, Value};
 
 use super::respond;
 use crate::{
-    ApiError, Kind, OperationInfo, RequestId, Shape, error::Fault, error::common,
-    limits::JSON_DEPTH_MAX, percent,
+    ApiError, EpochSeconds, Kind, OperationInfo, RequestId, Shape, Timestamp, TimestampFormat,
+    error::Fault, error::common, limits::JSON_DEPTH_MAX, percent,
 };
 
 type Form = BTreeMap<String, String>;
@@ -28,7 +28,7 @@ pub(super) fn decode(
         Some(Value::Object(members)) => members,
         _ => Map::new(),
     };
-    Ok(super::Bound { members, payload: None })
+    Ok(super::Bound { members, ..super::Bound::default() })
 }
 
 /// The parameters of a request: of the form in its body, and of its query string.
@@ -83,6 +83,11 @@ fn scalar(shape: &Shape, text: &str) -> Result<Value, ApiError> {
             let number = text.parse().ok().and_then(Number::from_f64);
             number.map(Value::Number).ok_or_else(wrong)
         }
+        // The form writes a time as text, whatever the other protocols of the service do.
+        Kind::Timestamp { format: TimestampFormat::EpochSeconds } => {
+            let at = Timestamp::parse_iso8601(text).ok_or_else(wrong)?;
+            serde_json::to_value(EpochSeconds(at)).map_err(|_| wrong())
+        }
         Kind::Boolean => text.parse::<bool>().map(Value::from).map_err(|_| wrong()),
         _ => Ok(Value::from(text)),
     }
@@ -101,7 +106,7 @@ pub(super) fn encode(
     let name = operation.name;
     let mut xml = format!("<{name}Response xmlns=\"{namespace}\">");
     if !value.is_null() {
-        write_element(&format!("{name}Result"), value, &mut xml);
+        write_element(&format!("{name}Result"), operation.output, value, &mut xml);
     }
     xml.push_str(&format!(
         "<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
@@ -109,24 +114,48 @@ pub(super) fn encode(
     respond(200, "text/xml", xml)
 }
 
-fn write_element(name: &str, value: &Value, xml: &mut String) {
+fn write_element(name: &str, shape: Option<&Shape>, value: &Value, xml: &mut String) {
+    let kind = shape.map(|shape| &shape.kind);
     xml.push_str(&format!("<{name}>"));
     match value {
         Value::Object(object) => {
             for (name, value) in object {
-                write_element(name, value, xml);
+                if let Some(Kind::Map { value: shape, .. }) = kind {
+                    let key = escape(name.as_str());
+                    xml.push_str(&format!("<entry><key>{key}</key>"));
+                    write_element("value", Some(*shape), value, xml);
+                    xml.push_str("</entry>");
+                    continue;
+                }
+                let members = shape.map_or(&[][..], Shape::members);
+                let member = members.iter().find(|member| member.wire == name);
+                write_element(name, member.map(|member| member.shape), value, xml);
             }
         }
         Value::Array(items) => {
+            let shape = match kind {
+                Some(Kind::List { member, .. }) => Some(*member),
+                _ => None,
+            };
             for item in items {
-                write_element("member", item, xml);
+                write_element("member", shape, item, xml);
             }
+        }
+        Value::Number(seconds) if matches!(kind, Some(Kind::Timestamp { .. })) => {
+            xml.push_str(&written_time(seconds));
         }
         Value::String(text) => xml.push_str(&escape(text.as_str())),
         Value::Null => {}
         value => xml.push_str(&value.to_string()),
     }
     xml.push_str(&format!("</{name}>"));
+}
+
+/// A time as text; its milliseconds only where it has some.
+fn written_time(seconds: &Number) -> String {
+    let at: EpochSeconds =
+        serde_json::from_value(Value::Number(seconds.clone())).unwrap_or_default();
+    if at.0.millis() % 1000 == 0 { at.0.iso8601() } else { at.0.iso8601_millis() }
 }
 
 pub(super) fn encode_error(
@@ -146,7 +175,7 @@ pub(super) fn encode_error(
 }
 
 /// The query protocol has names of its own for the errors of authentication.
-fn query_code(code: &'static str) -> &'static str {
+pub(super) fn query_code(code: &'static str) -> &'static str {
     match code {
         "MissingAuthenticationTokenException" => "MissingAuthenticationToken",
         "IncompleteSignatureException" => "IncompleteSignature",

@@ -17,7 +17,14 @@ fn answer(table: &Bound, request: Request<Bytes>) -> Response<Bytes> {
     let cx = cx();
     run(table.call(&cx, operation, &parts, &labels, &body))
         .map(|response| response.map(|body| body.into_whole().unwrap()))
-        .unwrap_or_else(|error| encode_error(table.service(), cx.request_id, &error))
+        .unwrap_or_else(|error| {
+            encode_error(
+                table.service(),
+                Encoding::of(table.service(), &parts),
+                cx.request_id,
+                &error,
+            )
+        })
 }
 
 fn text(response: &Response<Bytes>) -> &str {
@@ -379,7 +386,7 @@ fn an_error_in_each_envelope() {
         .with_member("Reason", "Because")
         .with_header("retry-after", "7")
         .with_internal("row 17");
-    let encode = |service| encode_error(service, cx().request_id, &error);
+    let encode = |service| encode_error(service, Encoding::Own, cx().request_id, &error);
 
     let response = encode(&REST);
     assert_eq!(response.status(), 400);
@@ -416,7 +423,7 @@ fn an_error_in_each_envelope() {
 fn a_fault_of_ours_says_nothing() {
     let error = ApiError::internal(&common::INTERNAL_FAILURE, "disk sda1 is full");
     for (service, fault) in [(&REST, ""), (&JSON, ""), (&QUERY, "<Type>Receiver</Type>")] {
-        let response = encode_error(service, cx().request_id, &error);
+        let response = encode_error(service, Encoding::Own, cx().request_id, &error);
         assert_eq!(response.status(), 500);
         assert!(text(&response).contains("An error occurred and the request cannot be processed."));
         assert!(text(&response).contains(fault));
