@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    ops::Range,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -20,6 +21,10 @@ const READY: &str = "Gatemill is ready at http://";
 const ACCOUNT: &str = "000000000000";
 /// The memory at which a function has one whole CPU, as the baselines have.
 pub(super) const ONE_CPU_MB: u32 = 1769;
+/// A server rests that used less CPU than this from one look to the next.
+const REST_CPU_US: f64 = 20_000.0;
+const REST_LOOK: Duration = Duration::from_millis(250);
+const REST_LOOKS: u32 = 20;
 const ACTIVE_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running `gatemill dev` over a data directory that goes with it.
@@ -107,6 +112,21 @@ impl Gatemill {
         self.service.create(name, &self.runtime(family)?, handler, &zip, ONE_CPU_MB)
     }
 
+    /// Returns when the server does nothing any more, so that what it prepares for the next call is there; some seconds at
+    /// most.
+    pub(super) fn rest(&self) -> Result<()> {
+        let mut used = self.program.cpu_us()?;
+        for _ in 0..REST_LOOKS {
+            std::thread::sleep(REST_LOOK);
+            let now = self.program.cpu_us()?;
+            if now - used < REST_CPU_US {
+                break;
+            }
+            used = now;
+        }
+        Ok(())
+    }
+
     /// How many environments there are, and how many of them are idle.
     pub(super) fn environments(&self) -> Result<(usize, usize)> {
         let health = self.service.call("lambda", "GET", "/_gatemill/health", "")?;
@@ -182,8 +202,8 @@ impl Service {
         Ok(format!("{id}.execute-api.localhost"))
     }
 
-    /// Gives an API so many more routes; its Host says which one.
-    pub(super) fn routes(&self, host: &str, count: u32) -> Result<()> {
+    /// Gives an API more routes, of these numbers; its Host says which one.
+    pub(super) fn routes(&self, host: &str, numbers: Range<u32>) -> Result<()> {
         let id = host.split('.').next().unwrap_or_default();
         let integrations = self.gateway("GET", &format!("/v2/apis/{id}/integrations"), "")?;
         let integrations: Value = serde_json::from_slice(&integrations)?;
@@ -192,7 +212,7 @@ impl Service {
         // One deployment for all of them.
         let stage = format!("/v2/apis/{id}/stages/$default");
         self.gateway("PATCH", &stage, r#"{"autoDeploy": false}"#)?;
-        for n in 0..count {
+        for n in numbers {
             let route = json!({"routeKey": format!("GET /items/{n}/{{id}}"), "target": target});
             self.gateway("POST", &format!("/v2/apis/{id}/routes"), &route.to_string())?;
         }

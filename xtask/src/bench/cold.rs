@@ -176,6 +176,7 @@ fn first_calls(gatemill: &Gatemill, language: &str, function: &Compiled) -> Resu
     for n in 0..COLD_STARTS {
         let name = format!("cold-{}-{n}", language.trim_start_matches('.'));
         gatemill.service.create(&name, &runtime, handler, &zip, aws::ONE_CPU_MB)?;
+        gatemill.rest()?;
         let start = Instant::now();
         gatemill.service.invoke(&name, event)?;
         times.push(start.elapsed().as_secs_f64() * 1e3);

@@ -39,6 +39,7 @@ impl Bench {
         for n in 0..FUNCTIONS {
             let name = format!("boto3-{n}");
             let (path, _) = gatemill.service.invocation(&name, "?Qualifier=1");
+            gatemill.rest()?;
             let start = Instant::now();
             gatemill.service.lambda("POST", &path, "{}")?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
@@ -78,6 +79,7 @@ impl Bench {
         for n in 0..FUNCTIONS {
             let name = format!("node-sdk-{n}");
             gatemill.service.create(&name, &runtime, "sdk.handler", &zip, aws::ONE_CPU_MB)?;
+            gatemill.rest()?;
             let start = Instant::now();
             gatemill.service.invoke(&name, "{}")?;
             times.push(start.elapsed().as_secs_f64() * 1e3);
