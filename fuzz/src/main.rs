@@ -14,7 +14,7 @@ use libfuzzer_sys::fuzz_target;
 /// Something that takes bytes, and panics when it finds a fault.
 type Target = fn(&[u8]);
 
-const TARGETS: [(&str, Target); 14] = [
+const TARGETS: &[(&str, Target)] = &[
     ("arn", open::references),
     ("definition", gateway::definition),
     ("frame", lambda::frame),
