@@ -26,7 +26,7 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::{Mutex, mpsc},
+    sync::{Mutex, Notify, mpsc},
     time::{sleep, timeout},
 };
 
@@ -54,6 +54,8 @@ pub(crate) struct Exporter {
     waiting: Mutex<mpsc::Receiver<Span>>,
     /// Spans that are neither sent nor given up.
     under_way: AtomicU64,
+    /// Told when there are fewer of them.
+    settled: Notify,
     sent: AtomicU64,
     dropped: AtomicU64,
 }
@@ -107,6 +109,7 @@ impl Exporter {
             spans,
             waiting: Mutex::new(waiting),
             under_way: AtomicU64::new(0),
+            settled: Notify::new(),
             sent: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
         }))
@@ -124,6 +127,7 @@ impl Exporter {
         while waiting.recv_many(&mut batch, OTLP_BATCH_SPANS_MAX).await > 0 {
             self.send(&batch).await;
             self.under_way.fetch_sub(batch.len() as u64, Ordering::Relaxed);
+            self.settled.notify_waiters();
             batch.clear();
         }
     }
@@ -131,8 +135,13 @@ impl Exporter {
     /// Returns when everything was sent, or has had its time; nothing new comes any more.
     pub(crate) async fn flush(&self) {
         let empty = async {
-            while self.under_way.load(Ordering::Relaxed) > 0 {
-                sleep(OTLP_RETRY_FIRST).await;
+            loop {
+                // Asked for before the look, so that what is settled in between is heard of.
+                let settled = self.settled.notified();
+                if self.under_way.load(Ordering::Relaxed) == 0 {
+                    return;
+                }
+                settled.await;
             }
         };
         let _ = timeout(OTLP_WAIT_MAX, empty).await;
