@@ -7,7 +7,10 @@
 //!
 //! A `/tmp` without anything in it is not kept: a new one cannot be told from it.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
+
+use rustix::event::epoll;
 
 use super::inside::inside;
 use super::living::{Living, Origin};
@@ -30,10 +33,12 @@ impl Sandboxd {
     /// Kills a sandbox, and keeps its `/tmp`.
     pub(super) fn end_sandbox(&mut self, ticket: u64) {
         let room = self.left.len() < limits::LEFT_MAX;
-        if self.isolation == Isolation::Sandbox && self.launcher.is_root && room {
-            if let Some(living) = self.living.get_mut(&ticket) {
-                living.keep_tmp();
-            }
+        let can_enter = self.isolation == Isolation::Sandbox && self.launcher.is_root;
+        if let Some(living) = self.living.get_mut(&ticket)
+            && room
+            && can_enter
+        {
+            living.keep_tmp();
         }
         self.kill(ticket);
     }
@@ -47,8 +52,7 @@ impl Sandboxd {
     }
 
     /// Has the end of a sandbox's program told to [`Self::program_ended`].
-    pub(super) fn await_end(&self, ticket: u64, report: &std::os::fd::OwnedFd) {
-        use rustix::event::epoll;
+    pub(super) fn await_end(&self, ticket: u64, report: &OwnedFd) {
         // Should this fail, a sandbox whose program has ended stays until the server ends it.
         let data = Token::Report(ticket).data();
         let _ = epoll::add(&self.epoll, report, data, epoll::EventFlags::IN);
