@@ -10,7 +10,7 @@ use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
     alias, code, code_signing, concurrency, configuration, event_invoke_config, image, layer,
-    reference, runtime_management, tag, unbuilt, unenforced, url, version,
+    reference, runtime_management, s3_code, tag, unbuilt, unenforced, url, version,
     view::{self, Named},
 };
 use crate::{
@@ -36,7 +36,7 @@ pub(crate) async fn create(
     let info = api::CreateFunction::INFO;
     let key = reference::resolve(cx, info, &request.function_name, None)?.key().to_owned();
     check_name(&key.name)?;
-    unbuilt::create(&request)?;
+    unbuilt::create(lambda, &request)?;
     let tags = request.tags.clone().unwrap_or_default();
     tag::check(&tags)?;
     let deployment = cx.uuid().to_string();
@@ -137,13 +137,7 @@ pub(crate) async fn get(
             repository_type: Some("S3".to_owned()),
             location: Some(code::location(lambda, cx, &key, &record.configuration.package)),
             source_kms_key_arn,
-            resolved_s3_object: record.configuration.s3_object.clone().map(|object| {
-                api::ResolvedS3Object {
-                    s3_bucket: Some(object.bucket),
-                    s3_key: Some(object.key),
-                    s3_object_version: Some(object.version),
-                }
-            }),
+            resolved_s3_object: record.configuration.s3_object.clone().map(s3_code::shown),
             ..Default::default()
         },
     };
