@@ -9,6 +9,7 @@ mod codegen;
 mod dotnet;
 mod fuzz;
 mod licences;
+mod members;
 mod tidy;
 
 use std::{
@@ -41,6 +42,11 @@ const COMMANDS: &[Command] = &[
         name: "fuzz",
         about: "feed the parsers of hostile input, for a minute each [TARGET…] [--seconds N]",
         run: fuzz::run,
+    },
+    Command {
+        name: "members",
+        about: "find input members that are neither read nor listed as not honoured BINARY",
+        run: members::run,
     },
     Command { name: "tidy", about: "check the rules that no other tool knows", run: tidy::run },
 ];

@@ -27,6 +27,11 @@ gaps! {
     IMAGE: [api::CreateFunction] "PackageType", "Image where file systems are not isolated", Refused,
         "an image needs a root of its own";
 
+    SCALING: [api::PutFunctionScalingConfig] "FunctionScalingConfig", "", WithoutEffect,
+        "every function is answered as AWS answers those that are not on managed instances";
+    PAUSE_TOKEN: [api::PauseDurableExecution, api::ResumeDurableExecution] "ClientToken", "", WithoutEffect,
+        "to pause or to resume twice is the same as once";
+
     VPC: [api::CreateFunction, api::UpdateFunctionConfiguration] "VpcConfig", "", RefusedUnlessAccepted,
         "a host has no subnets of AWS";
     FILE_SYSTEMS: [api::CreateFunction, api::UpdateFunctionConfiguration] "FileSystemConfigs", "", RefusedUnlessAccepted,
