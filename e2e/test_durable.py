@@ -248,11 +248,11 @@ def test_executions_are_paused_stopped_and_deleted(durable):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         running = pool.submit(call, durable, name, do="callback")
         arn, callback = started_callback(durable, name)
-        durable.pause_durable_execution(DurableExecutionArn=arn, Reason="lunch")
+        durable.pause_durable_execution(DurableExecutionArn=arn, Reason="lunch", ClientToken="one")
         status = lambda: durable.get_durable_execution(DurableExecutionArn=arn)["Status"]
         until(lambda: True if status() == "PAUSED" else None, "it was not paused")
         assert durable.get_durable_execution(DurableExecutionArn=arn)["PauseDetails"]["Reason"] == "lunch"
-        durable.resume_durable_execution(DurableExecutionArn=arn)
+        durable.resume_durable_execution(DurableExecutionArn=arn, ClientToken="two")
         assert status() == "RUNNING"
         with pytest.raises(ClientError) as error:
             durable.delete_durable_execution(DurableExecutionArn=arn)
