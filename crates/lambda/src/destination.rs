@@ -91,6 +91,9 @@ pub enum Undelivered {
     OutOfReach,
 }
 
+/// A message on its way.
+pub type Sending<'a> = BoxFuture<'a, Result<(), Undelivered>>;
+
 /// A kind of target, with its name.
 pub trait Destination: fmt::Debug + Send + Sync {
     /// The service that has it; functions are ours.
@@ -105,11 +108,7 @@ pub trait Destination: fmt::Debug + Send + Sync {
     }
 
     /// Sends a message; the answer comes when the target has it.
-    fn send<'a>(
-        &'a self,
-        reach: Reach<'a>,
-        message: &'a Message<'a>,
-    ) -> BoxFuture<'a, Result<(), Undelivered>>;
+    fn send<'a>(&'a self, reach: Reach<'a>, message: &'a Message<'a>) -> Sending<'a>;
 }
 
 /// Reads what an ARN names.
@@ -159,11 +158,7 @@ impl Destination for Function {
         Some(&self.0)
     }
 
-    fn send<'a>(
-        &'a self,
-        reach: Reach<'a>,
-        message: &'a Message<'a>,
-    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+    fn send<'a>(&'a self, reach: Reach<'a>, message: &'a Message<'a>) -> Sending<'a> {
         Box::pin(async move {
             let lambda = reach.functions.ok_or(Undelivered::OutOfReach)?;
             let arrival = Arrival {
@@ -215,11 +210,7 @@ impl Destination for Queue {
         true
     }
 
-    fn send<'a>(
-        &'a self,
-        reach: Reach<'a>,
-        message: &'a Message<'a>,
-    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+    fn send<'a>(&'a self, reach: Reach<'a>, message: &'a Message<'a>) -> Sending<'a> {
         Box::pin(async move {
             let Arn { account, resource, region, .. } = &self.0;
             let sent = call(reach, (Service::Sqs, region), |endpoint| {
@@ -249,11 +240,7 @@ impl Destination for Topic {
         true
     }
 
-    fn send<'a>(
-        &'a self,
-        reach: Reach<'a>,
-        message: &'a Message<'a>,
-    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+    fn send<'a>(&'a self, reach: Reach<'a>, message: &'a Message<'a>) -> Sending<'a> {
         Box::pin(async move {
             let arn = self.0.to_string();
             let at = (Service::Sns, self.0.region.as_str());
@@ -281,11 +268,7 @@ impl Destination for Bus {
         matches!(purpose, Purpose::Success | Purpose::Failure)
     }
 
-    fn send<'a>(
-        &'a self,
-        reach: Reach<'a>,
-        message: &'a Message<'a>,
-    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+    fn send<'a>(&'a self, reach: Reach<'a>, message: &'a Message<'a>) -> Sending<'a> {
         Box::pin(async move {
             let arn = self.0.to_string();
             let at = (Service::Events, self.0.region.as_str());
@@ -319,11 +302,7 @@ impl Destination for Bucket {
         matches!(purpose, Purpose::Failure | Purpose::GivenUp)
     }
 
-    fn send<'a>(
-        &'a self,
-        reach: Reach<'a>,
-        message: &'a Message<'a>,
-    ) -> BoxFuture<'a, Result<(), Undelivered>> {
+    fn send<'a>(&'a self, reach: Reach<'a>, message: &'a Message<'a>) -> Sending<'a> {
         Box::pin(async move {
             let Arn { resource, region, .. } = &self.0;
             call(reach, (Service::S3, region), |_| to_bucket(resource, message)).await.map(drop)
