@@ -415,7 +415,10 @@ pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
 
 /// What of the operations' inputs is not honoured, of every service.
 pub(crate) fn gaps() -> impl Iterator<Item = &'static Gap> {
-    [gatemill_lambda::GAPS, gatemill_logs::GAPS].into_iter().flatten().copied()
+    [gatemill_lambda::GAPS, gatemill_gateway::GAPS, gatemill_logs::GAPS, gatemill_metrics::GAPS]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// Every worker, and how to make it again: a service gives a new one of the same name when it is asked again.
