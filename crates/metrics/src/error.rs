@@ -26,7 +26,7 @@ pub enum Error {
     #[error("{0}")]
     NotBuilt(&'static Gap),
     /// The same, with the name that was asked for.
-    #[error("{what} is not built in this version of Gatemill: {}.", gap.why)]
+    #[error("{what} is not built in this version of Gatemill: {}.", .gap.why)]
     NotBuiltNamed {
         /// What is refused.
         gap: &'static Gap,
