@@ -137,7 +137,7 @@ REFUSED = {
     "UUID": ABSENT_UUID, "LayerName": "no such!", "VersionNumber": 0, "OrganizationId": "o", "Arn": "no arn",
     "InvokeArgs": b"{", "CompatibleRuntime": "cobol", "CompatibleArchitecture": "z80", "Content": {"ZipFile": b"no zip"},
     "CompatibleRuntimes": ["cobol"], "CompatibleArchitectures": ["z80"], "LicenseInfo": "l" * 513, "RecursiveLoop": "Perhaps",
-    "Statuses": ["SLEEPING"], "StartedAfter": "yesterday", "StartedBefore": "tomorrow", "ReverseOrder": "perhaps",
+    "Statuses": ["SLEEPING"], "ReverseOrder": "perhaps", ("ListDurableExecutionsByFunction", "MaxItems"): 1001,
     ("AddLayerVersionPermission", "Action"): "s3:GetObject", ("AddLayerVersionPermission", "Principal"): "nobody",
     ("ListEventSourceMappings", "EventSourceArn"): "no arn",
 }

@@ -44,7 +44,7 @@ ELSEWHERE = {
 UNCONFIGURED = "without an endpoint in the server's configuration"
 # Entries that this test cannot ask for, and which test does.
 BY_OTHERS = {
-    ("CreateFunction", "PackageType"): "crates/lambda/tests: a host without isolation of file systems",
+    ("CreateFunction", "PackageType"): "this host isolates file systems",
     ("CreateEventSourceMapping", "DestinationConfig"): "without an endpoint there is no source, which is looked at first",
     ("UpdateEventSourceMapping", "DestinationConfig"): "without an endpoint there is no mapping to update",
     ("PutFunctionScalingConfig", "FunctionScalingConfig"): "every function is refused",

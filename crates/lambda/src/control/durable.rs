@@ -182,6 +182,7 @@ pub(crate) async fn history(
     request: api::GetDurableExecutionHistoryRequest,
 ) -> Result<api::GetDurableExecutionHistoryResponse, Error> {
     let key = key(cx, &request.durable_execution_arn)?;
+    let after = place(request.marker.as_deref())?.map(|number| key.at(number));
     let record = transitions::read(lambda, &key)?;
     let with_data = request.include_execution_data.unwrap_or(false);
     let (input, result) = payloads(lambda, &key)?;
@@ -192,7 +193,6 @@ pub(crate) async fn history(
         timeout_s: record.timeout_s,
     };
     let limit = page_size(request.max_items);
-    let after = place(request.marker.as_deref())?.map(|number| key.at(number));
     let reverse = request.reverse_order == Some(true);
     let rows = lambda.store.read(|tx| {
         let (prefix, after) = (key.record(), after.as_ref());
