@@ -56,6 +56,10 @@ NOT_BY = {
     ("InvokeWithResponseStream", "TooManyRequestsException"): "as Invoke",
     ("InvokeAsync", "InvalidRuntimeException"): "the event is taken before its function is looked at",
     ("InvokeAsync", "ResourceConflictException"): "an event of a function that is being created waits for it",
+    **{(f"SendDurableExecutionCallback{end}", "ResourceNotFoundException"): "test_durable.py: executions are paused, stopped and "
+       "deleted" for end in ("Success", "Failure", "Heartbeat")},
+    **{(f"{what}DurableExecution", "ResourceConflictException"): "test_durable.py: executions are paused, stopped and deleted"
+       for what in ("Pause", "Resume", "Delete")},
     ("ListEventSourceMappings", "ResourceNotFoundException"): "a function that does not exist has no mappings",
     ("ListLayerVersions", "ResourceNotFoundException"): "a layer that does not exist has no versions",
     ("PublishLayerVersion", "ResourceNotFoundException"): "it needs nothing that exists",
@@ -68,6 +72,7 @@ NO_CONFLICT = {
     "DeleteProvisionedConcurrencyConfig", "DeleteResourcePolicy", "PutFunctionCodeSigningConfig", "PutFunctionConcurrency",
     "PutResourcePolicy", "PutRuntimeManagementConfig", "UpdateAlias", "DeleteAlias", "DeleteFunctionEventInvokeConfig",
     "PutFunctionEventInvokeConfig", "PutFunctionRecursionConfig", "PutFunctionScalingConfig", "UpdateFunctionEventInvokeConfig",
+    "RemoveLayerVersionPermission",
 }
 # Operations whose members the model constrains as tightly as the service does: a ValidationException comes first.
 MODEL_SAYS_ALL = {
@@ -178,8 +183,8 @@ def long_layer_policy(world):
 PROVOKE = {
     **{(operation, "InvalidParameterValueException"): (lambda operation: lambda w: {
         **BASE[operation](w), "VersionNumber": 0})(operation)
-       for operation in BUILT if operation not in ("DeleteLayerVersion",)
-       and "VersionNumber" in (MODEL.operation_model(operation).input_shape.members if MODEL.operation_model(operation).input_shape else {})},
+       for operation in BUILT
+       if "VersionNumber" in (MODEL.operation_model(operation).input_shape.members if MODEL.operation_model(operation).input_shape else {})},
     ("AddLayerVersionPermission", "ResourceConflictException"): lambda w: {
         **families.layer_with_policy(w), "StatementId": "s", "Action": "lambda:GetLayerVersion", "Principal": "*"},
     ("AddLayerVersionPermission", "PolicyLengthExceededException"): long_layer_policy,

@@ -302,7 +302,7 @@ QUALIFIED_BY_OTHERS = {
 # Values that are refused, where the constraints of the model give none.
 REFUSED = {
     **families.REFUSED,
-    "Code": {"ZipFile": b"no zip"}, "ZipFile": b"no zip", "Payload": b"{", "Marker": "no marker!", "Publish": "perhaps",
+    "CapacityProviderConfig": ASKS["CapacityProviderConfig"], "Code": {"ZipFile": b"no zip"}, "ZipFile": b"no zip", "Payload": b"{", "Marker": "no marker!", "Publish": "perhaps",
     "DryRun": "perhaps", "InvokedViaFunctionUrl": "perhaps", "RevisionId": "0", "CodeSha256": "0", "Policy": "{",
     "Role": "no role", "Tags": {"aws:x": "y"}, "TagKeys": ["k" * 129], "Description": "d" * 257, "ClientContext": "no base64!",
     "Environment": {"Variables": {"1": "v"}}, "RoutingConfig": {"AdditionalVersionWeights": {"1": 2.0}},
