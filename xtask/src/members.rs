@@ -4,7 +4,8 @@
 //! input types are marked as deprecated, and the warnings of `cargo check` name each that is used. What is built and
 //! what is listed, the binary says (`gatemill operations`). A member that is refused whole may leave those below it unread.
 //!
-//! That a field is read does not show that it has an effect; the tests of its family do.
+//! That a field is read does not show that it has an effect; the tests of its family do. And a field of a type that answers
+//! have as well counts as read where an answer sets it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

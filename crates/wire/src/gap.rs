@@ -10,7 +10,7 @@ use crate::OperationInfo;
 /// A member that is not honoured, or some of its values.
 #[derive(Debug)]
 pub struct Gap {
-    /// The operations whose input it is in; the last of them tells its service.
+    /// The operations whose input it is in, all of one service.
     pub operations: &'static [&'static OperationInfo],
     /// Its path in the input, such as `DurableConfig.KMSKeyArn`.
     pub member: &'static str,
