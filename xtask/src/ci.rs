@@ -102,8 +102,7 @@ impl Ci {
     }
 
     fn target(&self) -> PathBuf {
-        std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| self.repository.join("target"), PathBuf::from)
+        crate::target(&self.repository)
     }
 
     fn binary(&self) -> PathBuf {

@@ -79,6 +79,11 @@ fn print_commands() {
     }
 }
 
+/// Where cargo puts what it makes.
+pub(crate) fn target(repository: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from)
+}
+
 /// The root of the repository, which is where this package's directory lies.
 pub(crate) fn repository() -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));

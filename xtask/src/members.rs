@@ -119,7 +119,7 @@ impl Walk<'_> {
 
 /// Type and field of each field of an input that some crate uses.
 fn read_fields(repository: &Path) -> Result<BTreeSet<(String, String)>> {
-    let copy = repository.join("target/members");
+    let copy = crate::target(repository).join("members");
     let _ = fs::remove_dir_all(&copy);
     copy_tree(repository, &copy)?;
     for service in fs::read_dir(copy.join(GENERATED))? {
@@ -140,7 +140,7 @@ fn read_fields(repository: &Path) -> Result<BTreeSet<(String, String)>> {
     )?;
     let checked = Command::new("cargo")
         .args(["check", "-p", "gatemill-server", "--message-format", "json", "--quiet"])
-        .args(["--target-dir".as_ref(), repository.join("target").as_os_str()])
+        .args(["--target-dir".as_ref(), crate::target(repository).as_os_str()])
         .current_dir(&copy)
         .stderr(Stdio::inherit())
         .output()?;
