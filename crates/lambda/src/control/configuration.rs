@@ -286,6 +286,38 @@ fn check_snap_start(configuration: &Configuration) -> Result<(), Error> {
     Ok(())
 }
 
+/// Checks the runtimes that a layer is for: AWS has each, or had it.
+pub(super) fn check_compatible_list(runtimes: Option<&Vec<String>>) -> Result<(), Error> {
+    let runtimes = runtimes.map(Vec::as_slice).unwrap_or_default();
+    if runtimes.iter().all(|runtime| is_known(runtime)) {
+        return Ok(());
+    }
+    let (given, rule) = (runtimes.join(", "), runtimes_rule());
+    Err(Error::Validation(format!(
+        "1 validation error detected: Value '[{given}]' at 'compatibleRuntimes' failed to satisfy constraint: Member must \
+         satisfy constraint: [{rule}]"
+    )))
+}
+
+/// Checks the runtime for which layers are looked for.
+pub(super) fn check_compatible(runtime: Option<&String>) -> Result<(), Error> {
+    match runtime {
+        Some(runtime) if !is_known(runtime) => Err(Error::Validation(format!(
+            "1 validation error detected: Value '{runtime}' at 'compatibleRuntime' failed to satisfy constraint: {}",
+            runtimes_rule()
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_known(runtime: &str) -> bool {
+    ACCEPTED.contains(&runtime) || RETIRED.contains(&runtime)
+}
+
+fn runtimes_rule() -> String {
+    format!("Member must satisfy enum value set: [{}]", ACCEPTED.join(", "))
+}
+
 /// Whether a runtime is one of AWS's, and runs here.
 fn check_runtime(lambda: &Lambda, runtime: &str) -> Result<(), Error> {
     if RETIRED.contains(&runtime) {

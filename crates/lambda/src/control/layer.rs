@@ -9,7 +9,7 @@ use gatemill_iam as iam;
 use gatemill_store::{Digest, Key, Reader, Write};
 use gatemill_wire::{Arn, Cx, Operation as _, Timestamp, pagination};
 
-use super::{code, function, layer_policy, permission, s3_code};
+use super::{code, configuration, function, layer_policy, permission, s3_code};
 use crate::{
     Error, Lambda,
     layer_record::{
@@ -28,6 +28,7 @@ pub(crate) async fn publish(
 ) -> Result<api::PublishLayerVersionResponse, Error> {
     let key = named(cx, api::PublishLayerVersion::INFO.action, &request.layer_name)?;
     own(cx, api::PublishLayerVersion::INFO.action, &key, &key.arn())?;
+    configuration::check_compatible_list(request.compatible_runtimes.as_ref())?;
     let taken = code::of_layer(lambda, cx, &request.content).await?;
     let (package, s3_object) = (taken.package, taken.s3_object.clone());
     code::keep(lambda, taken).await?;
@@ -135,6 +136,7 @@ pub(crate) async fn list_versions(
     request: api::ListLayerVersionsRequest,
 ) -> Result<api::ListLayerVersionsResponse, Error> {
     let action = api::ListLayerVersions::INFO.action;
+    configuration::check_compatible(request.compatible_runtime.as_ref())?;
     let key = named(cx, action, &request.layer_name)?;
     own(cx, action, &key, &key.arn())?;
     let before = request.marker.as_deref().map(function::number_of_marker).transpose()?;
@@ -156,6 +158,7 @@ pub(crate) async fn list(
     cx: &Cx,
     request: api::ListLayersRequest,
 ) -> Result<api::ListLayersResponse, Error> {
+    configuration::check_compatible(request.compatible_runtime.as_ref())?;
     let all = Key::new([cx.account(), &cx.region]);
     let limit = function::page_size(request.max_items);
     let wanted = Wanted {

@@ -42,8 +42,8 @@ pub(crate) fn apply(
         new.vpc = (used || new.vpc.is_some()).then_some(vpc);
     }
     if let Some(file_systems) = &given.file_systems {
-        take(lambda, &gaps::FILE_SYSTEMS, !file_systems.is_empty())?;
         refuse(&gaps::S3_FILES, file_systems.iter().any(|one| one.s3_files_config.is_some()))?;
+        take(lambda, &gaps::FILE_SYSTEMS, !file_systems.is_empty())?;
         new.file_systems = file_systems
             .iter()
             .map(|one| FileSystem { arn: one.arn.clone(), path: one.local_mount_path.clone() })
