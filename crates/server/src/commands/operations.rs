@@ -120,7 +120,7 @@ fn members(text: &mut String, service: &'static Service) {
     if gaps.peek().is_none() {
         return;
     }
-    line(text, "\n| member | in | answer | since |\n|---|---|---|---|");
+    line(text, "\n| member | in | answer | why |\n|---|---|---|---|");
     for gap in gaps {
         let operations: Vec<_> = gap.operations.iter().map(|operation| operation.name).collect();
         let (member, when) = (gap.member, gap.when);
