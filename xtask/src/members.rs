@@ -66,7 +66,7 @@ pub(crate) fn run(repository: &Path, arguments: &[String]) -> Result<()> {
         let Some(input) = types.inputs.get(&operation.operation) else { continue };
         let mut walk =
             Walk { operation, types, read: &read, met: BTreeSet::new(), unread: Vec::new() };
-        walk.below(input, "");
+        walk.below(input, "", false);
         walked += walk.met.len();
         let name = format!("{}.{}", operation.service, operation.operation);
         findings.extend(
@@ -96,7 +96,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn below(&mut self, kind: &str, path: &str) {
+    fn below(&mut self, kind: &str, path: &str, is_listed: bool) {
         for field in self.types.structs.get(kind).into_iter().flatten() {
             let path =
                 if path.is_empty() { field.wire.clone() } else { format!("{path}.{}", field.wire) };
@@ -106,13 +106,12 @@ impl Walk<'_> {
             }
             self.met.insert(path.clone());
             let mut gaps = self.operation.gaps.iter().filter(|gap| gap.member == path);
-            if gaps.any(|gap| gap.when.is_empty()) {
-                continue;
-            }
-            if !self.read.contains(&(kind.to_owned(), field.rust.clone())) {
+            // What lies below a member that is refused whole need not be read.
+            let is_listed = is_listed || gaps.any(|gap| gap.when.is_empty());
+            if !is_listed && !self.read.contains(&(kind.to_owned(), field.rust.clone())) {
                 self.unread.push(path.clone());
             }
-            self.below(&field.kind, &path);
+            self.below(&field.kind, &path, is_listed);
         }
     }
 }
@@ -210,7 +209,8 @@ fn types(repository: &Path, service: &str) -> Result<Types> {
                 types.structs.entry(name.to_owned()).or_default();
             } else if line == "}" {
                 owner = None;
-            } else if let Some(rest) = line.trim().strip_prefix("#[serde(rename = \"") {
+            } else if let Some((_, rest)) = line.split_once("rename = \"") {
+                // On the line of the attribute, or on one of its own.
                 wire = rest.split('"').next().map(str::to_owned);
             } else if let (Some(owner), Some((rust, kind))) = (&owner, field(line)) {
                 let wire = wire.take().unwrap_or_else(|| rust.clone());
@@ -285,8 +285,8 @@ mod tests {
             met: BTreeSet::new(),
             unread: Vec::new(),
         };
-        walk.below("In", "");
+        walk.below("In", "", false);
         assert_eq!(walk.unread, ["A.D", "B"]);
-        assert!(walk.met.contains("C") && !walk.met.contains("C.D"));
+        assert!(walk.met.contains("C.D"));
     }
 }
