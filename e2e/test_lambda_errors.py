@@ -56,8 +56,10 @@ NOT_BY = {
     ("InvokeWithResponseStream", "TooManyRequestsException"): "as Invoke",
     ("InvokeAsync", "InvalidRuntimeException"): "the event is taken before its function is looked at",
     ("InvokeAsync", "ResourceConflictException"): "an event of a function that is being created waits for it",
-    **{(f"SendDurableExecutionCallback{end}", "ResourceNotFoundException"): "test_durable.py: executions are paused, stopped and "
-       "deleted" for end in ("Success", "Failure", "Heartbeat")},
+    ("CheckpointDurableExecution", "InvalidParameterValueException"): "test_durable.py: refusals",
+    ("GetDurableExecutionState", "InvalidParameterValueException"): "test_durable.py: refusals",
+    ("CreateEventSourceMapping", "ResourceNotFoundException"): "recorded is an InvalidParameterValueException",
+    ("DeleteLayerVersion", "ResourceNotFoundException"): "recorded is that nothing to delete is no error",
     **{(f"{what}DurableExecution", "ResourceConflictException"): "test_durable.py: executions are paused, stopped and deleted"
        for what in ("Pause", "Resume", "Delete")},
     ("ListEventSourceMappings", "ResourceNotFoundException"): "a function that does not exist has no mappings",
@@ -80,7 +82,9 @@ MODEL_SAYS_ALL = {
     "GetCodeSigningConfig", "GetFunctionCodeSigningConfig", "GetFunctionConcurrency", "GetResourcePolicy",
     "PutFunctionCodeSigningConfig", "UpdateCodeSigningConfig", "DeleteEventSourceMapping", "GetEventSourceMapping",
     "GetFunctionRecursionConfig", "PutFunctionRecursionConfig", "GetDurableExecution", "StopDurableExecution",
-    "PauseDurableExecution", "ResumeDurableExecution", "DeleteDurableExecution",
+    "PauseDurableExecution", "ResumeDurableExecution", "DeleteDurableExecution", "GetFunctionScalingConfig",
+    "PutFunctionScalingConfig", "SendDurableExecutionCallbackSuccess", "SendDurableExecutionCallbackFailure",
+    "SendDurableExecutionCallbackHeartbeat",
 }
 
 
@@ -190,9 +194,7 @@ PROVOKE = {
     ("AddLayerVersionPermission", "PolicyLengthExceededException"): long_layer_policy,
     ("GetLayerVersionByArn", "InvalidParameterValueException"): lambda w: {"Arn": f"{w.layer_arn}absent:0"},
     ("PublishLayerVersion", "InvalidParameterValueException"): lambda w: {"LayerName": "l", "Content": {"ZipFile": b"no zip"}},
-    ("CheckpointDurableExecution", "InvalidParameterValueException"): lambda w: least(w, "CheckpointDurableExecution"),
-    ("GetDurableExecutionState", "InvalidParameterValueException"): lambda w: least(w, "GetDurableExecutionState"),
-    **{(f"SendDurableExecutionCallback{end}", "InvalidParameterValueException"): lambda w: {"CallbackId": families.TOKEN}
+    **{(f"SendDurableExecutionCallback{end}", "ResourceNotFoundException"): lambda w: {"CallbackId": families.TOKEN}
        for end in ("Success", "Failure", "Heartbeat")},
     ("CreateEventSourceMapping", "InvalidParameterValueException"): lambda w: {
         "FunctionName": w.main, "EventSourceArn": "arn:aws:nothing:us-east-1:000000000000:x"},
