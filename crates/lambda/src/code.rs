@@ -64,7 +64,8 @@ async fn ensure_zip(
     object: Option<&S3Object>,
 ) -> Result<Arc<code_store::Unpacked>, Error> {
     let Some(object) = object else { return lambda.code.ensure(&lambda.store, package).await };
-    let fetch = s3_code::fetch_again(lambda, object, &package.digest);
+    // Boxed: fetching is seldom, and its future would be large in all that start.
+    let fetch = Box::pin(s3_code::fetch_again(lambda, object, &package.digest));
     lambda.code.ensure_fetched(package, fetch).await
 }
 
@@ -72,7 +73,7 @@ async fn ensure_zip(
 pub(crate) async fn zip_of(lambda: &Lambda, layer: &UsedLayer) -> Result<Bytes, Error> {
     let digest = &layer.package.digest;
     match &layer.s3_object {
-        Some(object) => s3_code::fetch_again(lambda, object, digest).await,
+        Some(object) => Box::pin(s3_code::fetch_again(lambda, object, digest)).await,
         None => {
             let zip = lambda.store.blobs().get(digest).await?;
             zip.ok_or(Error::Internal("the package of a layer is missing"))
@@ -99,7 +100,7 @@ async fn ensure_layers(
                 }
                 Ok(parts)
             };
-            lambda.code.ensure_merged(digest, parts).await.map(Some)
+            lambda.code.ensure_merged(digest, Box::pin(parts)).await.map(Some)
         }
     }
 }
