@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 from botocore.exceptions import ClientError
 
-from packages import ROLE, create, package
+from packages import ROLE, create, package, package_of
 from server import Server
 
 CODE = package(app__py="def handler(event, context):\n    return 'from a bucket'\n")
@@ -132,6 +132,50 @@ def test_code_that_stays_in_its_bucket(arguments, python, name, monkeypatch):
     assert ask() == b'"another version"' and usage() == 0
     functions.delete_function(FunctionName=name)
     assert usage() == 0 and server.stop() == 0, server.log()
+
+
+def test_layers_that_stay_in_their_bucket(arguments, python, name, monkeypatch):
+    """As functions: shown, run alone and merged with another, counted as nothing stored, and got again where they are missing."""
+    for version, module in (("l1", "first"), ("l2", "second")):
+        monkeypatch.setitem(OBJECTS, ("versioned", "layer.zip", version), package_of({f"python/{module}.py": f"said = '{module}'\n"}))
+    server = Server(arguments=arguments).start()
+    functions = server.client("lambda")
+    usage = lambda: functions.get_account_settings()["AccountUsage"]["TotalCodeSize"]
+
+    def publish(version, **more):
+        place = {"S3Bucket": "versioned", "S3Key": "layer.zip", "S3ObjectVersion": version}
+        made = functions.publish_layer_version(LayerName=f"{name}-{version}", Content={**place, **more})
+        return made, place
+    layers = []
+    for version in ("l1", "l2"):
+        made, place = publish(version, S3ObjectStorageMode="REFERENCE")
+        assert made["Content"]["ResolvedS3Object"] == place and usage() == 0
+        got = functions.get_layer_version(LayerName=f"{name}-{version}", VersionNumber=1)
+        assert got["Content"]["ResolvedS3Object"] == place and got["Content"]["CodeSize"] > 0
+        with urllib.request.urlopen(got["Content"]["Location"], timeout=30) as answer:
+            assert answer.read() == OBJECTS["versioned", "layer.zip", version]
+        layers.append(made["LayerVersionArn"])
+    copy, _ = publish("l1", S3ObjectStorageMode="COPY")
+    assert "ResolvedS3Object" not in copy["Content"] and usage() == copy["Content"]["CodeSize"]
+    functions.delete_layer_version(LayerName=f"{name}-l1", VersionNumber=2)
+    assert usage() == 0
+    code = package(app__py="import first, second\ndef handler(event, context):\n    return [first.said, second.said]\n")
+    create(functions, name, code, python, Layers=layers)
+    ask = lambda: functions.invoke(FunctionName=name)["Payload"].read()
+    assert ask() == b'["first", "second"]'
+    # The versions may go: what uses them runs on, from what stays in the bucket.
+    for version in ("l1", "l2"):
+        functions.delete_layer_version(LayerName=f"{name}-{version}", VersionNumber=1)
+    assert server.stop() == 0, server.log()
+    unpacked = {path.parent.parent for path in server.directory.rglob("first.py")} | {
+        path.parent.parent for path in server.directory.rglob("second.py")}
+    assert len(unpacked) == 3, "each, and both together"
+    for path in unpacked:
+        shutil.rmtree(path)
+    server.start()
+    functions = server.client("lambda")
+    assert ask() == b'["first", "second"]', "they were got again"
+    assert server.stop() == 0, server.log()
 
 
 def test_what_is_not_there(functions, python, name):

@@ -222,9 +222,11 @@ def test_somebody_calls_back(durable):
         durable.send_durable_execution_callback_heartbeat(CallbackId=callback)
         durable.send_durable_execution_callback_success(CallbackId=callback, Result=b'"yes"')
         assert running.result()["Payload"] == {"approved": '"yes"'}
-    with pytest.raises(ClientError) as error:
-        durable.send_durable_execution_callback_success(CallbackId=callback, Result=b"1")
-    assert code_of(error) == "ResourceNotFoundException"
+    for tell in (durable.send_durable_execution_callback_success, durable.send_durable_execution_callback_failure,
+                 durable.send_durable_execution_callback_heartbeat):
+        with pytest.raises(ClientError) as error:
+            tell(CallbackId=callback)
+        assert code_of(error) == "ResourceNotFoundException"
     for method in ("stop_durable_execution", "get_durable_execution"):
         getattr(durable, method)(DurableExecutionArn=arn)
     assert durable.get_durable_execution(DurableExecutionArn=arn)["Status"] == "SUCCEEDED"
@@ -248,11 +250,11 @@ def test_executions_are_paused_stopped_and_deleted(durable):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         running = pool.submit(call, durable, name, do="callback")
         arn, callback = started_callback(durable, name)
-        durable.pause_durable_execution(DurableExecutionArn=arn, Reason="lunch")
+        durable.pause_durable_execution(DurableExecutionArn=arn, Reason="lunch", ClientToken="one")
         status = lambda: durable.get_durable_execution(DurableExecutionArn=arn)["Status"]
         until(lambda: True if status() == "PAUSED" else None, "it was not paused")
         assert durable.get_durable_execution(DurableExecutionArn=arn)["PauseDetails"]["Reason"] == "lunch"
-        durable.resume_durable_execution(DurableExecutionArn=arn)
+        durable.resume_durable_execution(DurableExecutionArn=arn, ClientToken="two")
         assert status() == "RUNNING"
         with pytest.raises(ClientError) as error:
             durable.delete_durable_execution(DurableExecutionArn=arn)
@@ -261,6 +263,10 @@ def test_executions_are_paused_stopped_and_deleted(durable):
         answer = running.result()
     assert answer["Payload"]["errorType"] == "Enough"
     assert status() == "STOPPED"
+    for change in (durable.pause_durable_execution, durable.resume_durable_execution):
+        with pytest.raises(ClientError) as error:
+            change(DurableExecutionArn=arn)
+        assert code_of(error) == "ResourceConflictException" and "STOPPED" in str(error.value)
     with pytest.raises(ClientError) as error:
         durable.send_durable_execution_callback_success(CallbackId=callback, Result=b"1")
     assert code_of(error) == "ResourceNotFoundException"

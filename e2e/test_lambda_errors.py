@@ -6,9 +6,10 @@ import itertools
 import pytest
 
 from packages import package_of
-from test_lambda_model import ARN, BASE, BUILT, CODE, ELSEWHERE, MODEL, PROFILE, SOME_ID, World, call, named
+import families
+from test_lambda_model import ARN, BASE, BUILT, CODE, MODEL, PROFILE, SOME_ID, World, call, named
 
-OPERATIONS = [one for one in BUILT if not any(family in one for family in ELSEWHERE)]
+OPERATIONS = BUILT
 ABSENT_CONFIG = "arn:aws:lambda:us-east-1:000000000000:code-signing-config:csc-" + "0" * 17
 
 # Errors that nothing can provoke here, whatever the operation.
@@ -31,8 +32,9 @@ NEVER = {
     "SerializedRequestEntityTooLargeException": "RequestTooLargeException comes first",
     "RequestTooLargeException": "the answer is RequestEntityTooLargeException, as recorded; test_limits.py",
     "InvalidZipFileException": "packages are looked at when they come",
-    "DurableExecutionAlreadyStartedException": "the tests of durable functions",
-    "RecursiveInvocationException": "the tests of recursion",
+    "DurableExecutionAlreadyStartedException": "test_durable.py: a name is one execution",
+    "CallbackTimeoutException": "test_durable.py: a callback fails or is too late",
+    "RecursiveInvocationException": "test_events.py: a loop is stopped",
 }
 # What of AWS's services does not exist on a host.
 NO_SUCH_SERVICE = ("EC2", "ENI", "EFS", "S3Files", "KMS", "Subnet", "InvalidSubnet", "InvalidSecurityGroup", "SnapStart")
@@ -52,18 +54,37 @@ NOT_BY = {
     ("Invoke", "ResourceConflictException"): "a call of a function that is being created waits for it",
     ("InvokeWithResponseStream", "ResourceConflictException"): "as Invoke",
     ("InvokeWithResponseStream", "TooManyRequestsException"): "as Invoke",
+    ("InvokeAsync", "InvalidRuntimeException"): "the event is taken before its function is looked at",
+    ("InvokeAsync", "ResourceConflictException"): "an event of a function that is being created waits for it",
+    ("CheckpointDurableExecution", "InvalidParameterValueException"): "test_durable.py: refusals",
+    ("GetDurableExecutionState", "InvalidParameterValueException"): "test_durable.py: refusals",
+    ("CreateEventSourceMapping", "ResourceNotFoundException"): "recorded is an InvalidParameterValueException",
+    ("DeleteLayerVersion", "ResourceNotFoundException"): "recorded is that nothing to delete is no error",
+    **{(f"{what}DurableExecution", "ResourceConflictException"): "test_durable.py: executions are paused, stopped and deleted"
+       for what in ("Pause", "Resume", "Delete")},
+    ("ListEventSourceMappings", "ResourceNotFoundException"): "a function that does not exist has no mappings",
+    ("ListLayerVersions", "ResourceNotFoundException"): "a layer that does not exist has no versions",
+    ("PublishLayerVersion", "ResourceNotFoundException"): "it needs nothing that exists",
+    ("DeleteEventSourceMapping", "ResourceConflictException"): "ResourceInUseException says what is in its way",
+    ("UpdateEventSourceMapping", "ResourceConflictException"): "ResourceInUseException says what is in its way",
 }
 # Operations that change something which no other change can be in the way of, or whose repetition is no conflict.
 NO_CONFLICT = {
     "DeleteFunctionCodeSigningConfig", "DeleteFunctionConcurrency", "DeleteFunctionUrlConfig", "UpdateFunctionUrlConfig",
     "DeleteProvisionedConcurrencyConfig", "DeleteResourcePolicy", "PutFunctionCodeSigningConfig", "PutFunctionConcurrency",
-    "PutResourcePolicy", "PutRuntimeManagementConfig", "UpdateAlias", "DeleteAlias",
+    "PutResourcePolicy", "PutRuntimeManagementConfig", "UpdateAlias", "DeleteAlias", "DeleteFunctionEventInvokeConfig",
+    "PutFunctionEventInvokeConfig", "PutFunctionRecursionConfig", "PutFunctionScalingConfig", "UpdateFunctionEventInvokeConfig",
+    "RemoveLayerVersionPermission",
 }
 # Operations whose members the model constrains as tightly as the service does: a ValidationException comes first.
 MODEL_SAYS_ALL = {
     "DeleteAlias", "DeleteCodeSigningConfig", "DeleteFunctionCodeSigningConfig", "DeleteFunctionConcurrency", "GetAlias",
     "GetCodeSigningConfig", "GetFunctionCodeSigningConfig", "GetFunctionConcurrency", "GetResourcePolicy",
-    "PutFunctionCodeSigningConfig", "UpdateCodeSigningConfig",
+    "PutFunctionCodeSigningConfig", "UpdateCodeSigningConfig", "DeleteEventSourceMapping", "GetEventSourceMapping",
+    "GetFunctionRecursionConfig", "PutFunctionRecursionConfig", "GetDurableExecution", "StopDurableExecution",
+    "PauseDurableExecution", "ResumeDurableExecution", "DeleteDurableExecution", "GetFunctionScalingConfig",
+    "PutFunctionScalingConfig", "SendDurableExecutionCallbackSuccess", "SendDurableExecutionCallbackFailure",
+    "SendDurableExecutionCallbackHeartbeat",
 }
 
 
@@ -71,18 +92,31 @@ MODEL_SAYS_ALL = {
 def world(python):
     world = World(python)
     yield world
-    assert world.server.stop() == 0, world.server.log()
+    world.stop()
+
+
+def least(world, operation):
+    """What an operation has to be given at least, of those that no other test goes through as well."""
+    if operation in BASE:
+        return BASE[operation](world)
+    if operation.endswith("ScalingConfig"):
+        return {"FunctionName": world.main, "Qualifier": "1"}
+    required = MODEL.operation_model(operation).input_shape.required_members
+    values = {"DurableExecutionArn": families.ABSENT_EXECUTION, "CheckpointToken": families.TOKEN, "CallbackId": families.TOKEN}
+    return {member: values[member] for member in required}
 
 
 def absent(world, operation):
     """The least that the operation needs, of something that does not exist."""
-    arguments = BASE[operation](world)
+    arguments = least(world, operation)
     if operation == "PutFunctionCodeSigningConfig":
         return {**arguments, "FunctionName": "absent"}
     if operation == "PutResourcePolicy":
         return {"ResourceArn": f"{ARN}absent", "Policy": world.document("absent")}
     for member, value in [("CodeSigningConfigArn", ABSENT_CONFIG), ("ResourceArn", f"{ARN}absent"),
-                          ("Resource", f"{ARN}absent"), ("FunctionName", "absent")]:
+                          ("Resource", f"{ARN}absent"), ("FunctionName", "absent"), ("LayerName", "absent"),
+                          ("UUID", families.ABSENT_UUID), ("Arn", f"{world.layer_arn}absent:1"),
+                          ("DurableExecutionArn", families.ABSENT_EXECUTION)]:
         if member in arguments:
             return {**arguments, member: value}
     raise AssertionError(operation)
@@ -133,8 +167,42 @@ def provisioned_alias(world):
     return dict(FunctionName=name, Qualifier="live", ProvisionedConcurrentExecutions=1)
 
 
+def known_mapping(world):
+    made = families.BASE["CreateEventSourceMapping"](world)
+    world.functions.create_event_source_mapping(**made)
+    return made
+
+
+def long_layer_policy(world):
+    made = families.layer(world)
+    for n in range(1000):
+        arguments = dict(made, StatementId=f"s{n}-" + "x" * 90, Action="lambda:GetLayerVersion", Principal="*")
+        status, _ = call(world, "AddLayerVersionPermission", arguments)
+        if status >= 400:
+            return arguments
+    raise AssertionError("a policy has no end")
+
+
 # The arguments that provoke an error, by operation and error.
 PROVOKE = {
+    **{(operation, "InvalidParameterValueException"): (lambda operation: lambda w: {
+        **BASE[operation](w), "VersionNumber": 0})(operation)
+       for operation in BUILT
+       if "VersionNumber" in (MODEL.operation_model(operation).input_shape.members if MODEL.operation_model(operation).input_shape else {})},
+    ("AddLayerVersionPermission", "ResourceConflictException"): lambda w: {
+        **families.layer_with_policy(w), "StatementId": "s", "Action": "lambda:GetLayerVersion", "Principal": "*"},
+    ("AddLayerVersionPermission", "PolicyLengthExceededException"): long_layer_policy,
+    ("GetLayerVersionByArn", "InvalidParameterValueException"): lambda w: {"Arn": f"{w.layer_arn}absent:0"},
+    ("PublishLayerVersion", "InvalidParameterValueException"): lambda w: {"LayerName": "l", "Content": {"ZipFile": b"no zip"}},
+    **{(f"SendDurableExecutionCallback{end}", "ResourceNotFoundException"): lambda w: {"CallbackId": families.TOKEN}
+       for end in ("Success", "Failure", "Heartbeat")},
+    ("CreateEventSourceMapping", "InvalidParameterValueException"): lambda w: {
+        "FunctionName": w.main, "EventSourceArn": "arn:aws:nothing:us-east-1:000000000000:x"},
+    ("CreateEventSourceMapping", "ResourceConflictException"): known_mapping,
+    ("UpdateEventSourceMapping", "InvalidParameterValueException"): lambda w: {**families.mapping(w), "BatchSize": 11},
+    ("PutFunctionEventInvokeConfig", "InvalidParameterValueException"): named,
+    ("UpdateFunctionEventInvokeConfig", "InvalidParameterValueException"): lambda w: families.configured(w),
+    ("InvokeAsync", "InvalidRequestContentException"): lambda w: {**named(w), "InvokeArgs": b"{"},
     ("AddPermission", "ResourceConflictException"): lambda w: {**BASE["AddPermission"](w), "StatementId": "main"},
     ("AddPermission", "PolicyLengthExceededException"): long_policy,
     ("CreateAlias", "ResourceConflictException"): lambda w: {**BASE["CreateAlias"](w), "Name": "live"},
@@ -214,18 +282,19 @@ def provocation(world, operation, error):
     if error == "ResourceNotFoundException":
         return absent(world, operation)
     if error == "PreconditionFailedException":
-        return {**BASE[operation](world), "RevisionId": SOME_ID}
+        return {**least(world, operation), "RevisionId": SOME_ID}
     if error == "InvalidParameterValueException":
         if "Marker" in members:
-            return {**BASE[operation](world), "Marker": "no marker!"}
+            return {**least(world, operation), "Marker": "no marker!"}
         if "Qualifier" in members:
             # Function URLs are not of versions, so the name has to have an alias.
-            return {**BASE[operation](world), "FunctionName": f"{world.main}:live", "Qualifier": "other"}
+            return {**least(world, operation), "FunctionName": f"{world.main}:live", "Qualifier": "other"}
     raise AssertionError(f"{operation} declares {error}: provoke it, or say why it cannot be")
 
 
 CASES = [(operation, error.name) for operation in OPERATIONS for error in MODEL.operation_model(operation).error_shapes]
-PROVOKED = [case for case in CASES if not reason(*case) and not (case[1] == "ResourceConflictException" and case[0] in DURING_UPDATE)]
+PROVOKED = [case for case in CASES if not reason(*case) and case[1] != "ResourceInUseException"
+            and not (case[1] == "ResourceConflictException" and case[0] in DURING_UPDATE)]
 
 
 @pytest.mark.parametrize("operation, error", PROVOKED)
@@ -250,6 +319,20 @@ def test_an_update_that_is_under_way_is_in_the_way(world, operation):
             assert answer["Message"] == ("The operation cannot be performed at this time. An update is in progress for "
                                          f"resource: {ARN}{name}")
             return
+
+
+@pytest.mark.parametrize("operation", ["DeleteEventSourceMapping", "UpdateEventSourceMapping"])
+def test_a_mapping_that_is_being_deleted_is_in_use(world, operation):
+    """It is deleted in a moment: tried until the answer comes in between."""
+    for n in itertools.count():
+        assert n < 200, "no mapping was met while it was deleted"
+        arguments = families.mapping(world)
+        world.functions.delete_event_source_mapping(**arguments)
+        status, answer = call(world, operation, arguments)
+        if answer["Code"] == "ResourceInUseException":
+            assert status == 400 and answer["Message"]
+            return
+        assert (status, answer["Code"]) == (404, "ResourceNotFoundException")
 
 
 def test_reasons_are_about_something():

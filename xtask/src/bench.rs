@@ -109,10 +109,8 @@ impl Bench {
         if !status.success() {
             return Err("the release build failed".into());
         }
-        let target = std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| repository.join("target"), PathBuf::from);
         let (seconds, warm_up) = if quick { (1.0, 1.0) } else { (4.0, WARM_UP_SECONDS) };
-        let release = target.join("release");
+        let release = crate::target(repository).join("release");
         Ok(Self { repository: repository.to_path_buf(), release, seconds, warm_up, quick })
     }
 

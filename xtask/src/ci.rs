@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{Result, licences};
+use crate::{Result, licences, members};
 
 struct Step {
     name: &'static str,
@@ -33,6 +33,7 @@ const STEPS: &[Step] = &[
     Step { name: "docs", run: Ci::docs },
     Step { name: "release", run: |ci| ci.cargo(&["build", "--release"]) },
     Step { name: "compatibility", run: Ci::compatibility },
+    Step { name: "members", run: Ci::members },
     Step { name: "end-to-end", run: Ci::end_to_end },
 ];
 
@@ -101,8 +102,7 @@ impl Ci {
     }
 
     fn target(&self) -> PathBuf {
-        std::env::var_os("CARGO_TARGET_DIR")
-            .map_or_else(|| self.repository.join("target"), PathBuf::from)
+        crate::target(&self.repository)
     }
 
     fn binary(&self) -> PathBuf {
@@ -175,6 +175,11 @@ impl Ci {
                 .into());
         }
         Ok(())
+    }
+
+    /// Every input member of every built operation is read, or listed as not honoured.
+    fn members(&self) -> Result<()> {
+        members::run(&self.repository, &[self.binary().to_string_lossy().into_owned()])
     }
 
     /// The AWS clients of the end-to-end tests, in `target/ci`.

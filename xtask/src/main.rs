@@ -9,6 +9,7 @@ mod codegen;
 mod dotnet;
 mod fuzz;
 mod licences;
+mod members;
 mod tidy;
 
 use std::{
@@ -42,6 +43,11 @@ const COMMANDS: &[Command] = &[
         about: "feed the parsers of hostile input, for a minute each [TARGET…] [--seconds N]",
         run: fuzz::run,
     },
+    Command {
+        name: "members",
+        about: "find input members that are neither read nor listed as not honoured BINARY",
+        run: members::run,
+    },
     Command { name: "tidy", about: "check the rules that no other tool knows", run: tidy::run },
 ];
 
@@ -71,6 +77,11 @@ fn print_commands() {
     for command in COMMANDS {
         println!("  {:<10} {}", command.name, command.about);
     }
+}
+
+/// Where cargo puts what it makes.
+pub(crate) fn target(repository: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository.join("target"), PathBuf::from)
 }
 
 /// The root of the repository, which is where this package's directory lies.

@@ -14,7 +14,7 @@ use crate::{
     SourceError,
     kinesis::{Found, ListedShard, millis},
     limits::{DYNAMODB_RECORDS_AT_ONCE, SHARD_PAGES_MAX},
-    source::{Cursor, Polled, Position, Record, Settle, Shard, Source},
+    source::{Cursor, Polled, Position, Record, Shard, Source},
 };
 
 /// The stream of a table.
@@ -144,8 +144,7 @@ impl TableStream {
         };
         body["ShardIteratorType"] = kind.into();
         let found: Found = self.call("GetShardIterator", &body).await?.json()?;
-        let missing = || SourceError::Unreachable("there is no iterator in the answer".to_owned());
-        Ok(Cursor { token: found.shard_iterator.ok_or_else(missing)?, not_before_ms })
+        found.cursor(not_before_ms)
     }
 
     fn record(&self, found: &StreamRecord<'_>) -> Result<Record, SourceError> {
@@ -218,17 +217,5 @@ impl Source for TableStream {
         _wait: Duration,
     ) -> BoxFuture<'a, Result<Polled, SourceError>> {
         Box::pin(self.read(cursor, most))
-    }
-
-    fn settle<'a>(
-        &'a self,
-        _receipts: &'a [String],
-        _how: Settle,
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn hidden_for(&self) -> BoxFuture<'_, Result<Duration, SourceError>> {
-        Box::pin(async { Ok(Duration::ZERO) })
     }
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json, value::RawValue};
 use crate::{
     SourceError,
     limits::{KINESIS_RECORDS_AT_ONCE, SHARD_PAGES_MAX},
-    source::{Cursor, Polled, Position, Record, Settle, Shard, Source},
+    source::{Cursor, Polled, Position, Record, Shard, Source},
 };
 
 /// A stream.
@@ -63,7 +63,15 @@ struct Page {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Found {
-    pub(crate) shard_iterator: Option<String>,
+    shard_iterator: Option<String>,
+}
+
+impl Found {
+    /// The cursor, which every answer has.
+    pub(crate) fn cursor(self, not_before_ms: Option<i64>) -> Result<Cursor, SourceError> {
+        let missing = || SourceError::Unreachable("there is no iterator in the answer".to_owned());
+        Ok(Cursor { token: self.shard_iterator.ok_or_else(missing)?, not_before_ms })
+    }
 }
 
 #[derive(Deserialize)]
@@ -167,8 +175,7 @@ impl Stream {
         };
         body["ShardIteratorType"] = kind.into();
         let found: Found = self.call("GetShardIterator", &body).await?.json()?;
-        let missing = || SourceError::Unreachable("there is no iterator in the answer".to_owned());
-        Ok(Cursor { token: found.shard_iterator.ok_or_else(missing)?, not_before_ms: None })
+        found.cursor(None)
     }
 
     fn record(&self, shard: &str, found: &StreamRecord<'_>) -> Record {
@@ -244,17 +251,5 @@ impl Source for Stream {
         _wait: Duration,
     ) -> BoxFuture<'a, Result<Polled, SourceError>> {
         Box::pin(self.read(cursor, most))
-    }
-
-    fn settle<'a>(
-        &'a self,
-        _receipts: &'a [String],
-        _how: Settle,
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async { Ok(()) })
-    }
-
-    fn hidden_for(&self) -> BoxFuture<'_, Result<Duration, SourceError>> {
-        Box::pin(async { Ok(Duration::ZERO) })
     }
 }

@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use gatemill_aws::{Client, Error as AwsError, Request, Service as AwsService};
-use gatemill_lambda::mapping::{EventSources, Service, SourceArn, SourceFacts, SourceProblem};
-use gatemill_wire::{Arn, percent, routes::BoxFuture};
-use http::Method;
-use serde_json::json;
+use gatemill_aws::{Client, Service as AwsService};
+use gatemill_lambda::{
+    destination::{self, Message, Object, Purpose, Reach, Undelivered},
+    mapping::{EventSources, Service, SourceArn, SourceFacts, SourceProblem},
+};
+use gatemill_wire::{Arn, routes::BoxFuture};
 
 use crate::{
-    FailureMessage, Source, SourceError, Sources,
-    dynamodb::TableStream,
-    kinesis::Stream,
-    sqs::{Queue, queue_url},
+    FailureMessage, Source, SourceError, Sources, dynamodb::TableStream, kinesis::Stream,
+    sqs::Queue,
 };
 
 /// Queues and streams at the endpoints that the operator configured.
@@ -33,35 +32,6 @@ impl AwsSources {
     pub fn new(client: Arc<Client>) -> Self {
         Self(client)
     }
-
-    async fn send(&self, arn: &Arn, message: &FailureMessage) -> Result<(), AwsError> {
-        let region = Some(arn.region.as_str());
-        match arn.service.as_str() {
-            "sqs" => {
-                let endpoint = self.0.endpoint(AwsService::Sqs, region)?;
-                let url = queue_url(&self.0, &endpoint, &arn.account, &arn.resource).await?;
-                let body = json!({ "QueueUrl": url, "MessageBody": message.body });
-                self.0.call(&endpoint, Request::json("AmazonSQS.SendMessage", &body)?).await?;
-            }
-            "sns" => {
-                let endpoint = self.0.endpoint(AwsService::Sns, region)?;
-                let topic = arn.to_string();
-                let parameters = [("TopicArn", topic.as_str()), ("Message", &message.body)];
-                let request = Request::query("Publish", "2010-03-31", &parameters)?;
-                self.0.call(&endpoint, request).await?;
-            }
-            _ => {
-                let endpoint = self.0.endpoint(AwsService::S3, None)?;
-                let bucket = percent::encode(arn.resource.as_bytes(), b"");
-                let key = percent::encode(message.key.as_bytes(), b"/");
-                let request = Request::rest(Method::PUT, format!("/{bucket}/{key}"))
-                    .body(message.with_payload.clone())
-                    .header("content-type", "application/json")?;
-                self.0.call(&endpoint, request).await?;
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Sources for AwsSources {
@@ -81,9 +51,22 @@ impl Sources for AwsSources {
         message: &'a FailureMessage,
     ) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
-            let arn = destination.parse();
-            let arn = arn.map_err(|_| SourceError::Refused("it is no ARN".to_owned()))?;
-            Ok(self.send(&arn, message).await?)
+            let to = destination::parse(destination)
+                .ok_or_else(|| SourceError::Refused("it is no destination".to_owned()))?;
+            let message = Message {
+                body: &message.body,
+                attributes: &[],
+                trace_id: None,
+                succeeded: false,
+                function_arn: "",
+                object: Object { key: message.key.clone(), body: Some(&message.with_payload) },
+            };
+            to.send(Reach::services(&self.0), &message).await.map_err(|undelivered| {
+                match undelivered {
+                    Undelivered::Service(error) => error.into(),
+                    other => SourceError::Refused(other.to_string()),
+                }
+            })
         })
     }
 }
@@ -120,16 +103,12 @@ impl EventSources for AwsSources {
     }
 
     fn check_destination(&self, arn: &Arn) -> Result<(), SourceProblem> {
-        let service = match arn.service.as_str() {
-            "sqs" if !arn.resource.ends_with(".fifo") => AwsService::Sqs,
-            "sns" if !arn.resource.ends_with(".fifo") => AwsService::Sns,
-            "s3" => AwsService::S3,
-            _ => {
-                let text = format!("The destination ARN {arn} is invalid.");
-                return Err(SourceProblem::Refused(text));
-            }
+        let found = destination::parse(&arn.to_string()).filter(|it| it.serves(Purpose::GivenUp));
+        let Some(found) = found else {
+            return Err(SourceProblem::Refused(format!("The destination ARN {arn} is invalid.")));
         };
-        if self.0.services().has(service) { Ok(()) } else { Err(not_configured(service)) }
+        destination::missing(found.as_ref(), Some(self.0.services()))
+            .map_or(Ok(()), |service| Err(not_configured(service)))
     }
 }
 

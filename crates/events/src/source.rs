@@ -33,12 +33,16 @@ pub trait Source: Send + Sync {
     /// Says what becomes of records that were taken from a queue; streams have nothing to do.
     fn settle<'a>(
         &'a self,
-        receipts: &'a [String],
-        how: Settle,
-    ) -> BoxFuture<'a, Result<(), SourceError>>;
+        _receipts: &'a [String],
+        _how: Settle,
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async { Ok(()) })
+    }
 
-    /// How long a record that was taken from a queue is hidden from others.
-    fn hidden_for(&self) -> BoxFuture<'_, Result<Duration, SourceError>>;
+    /// How long a record that was taken from a queue is hidden from others; streams hide nothing.
+    fn hidden_for(&self) -> BoxFuture<'_, Result<Duration, SourceError>> {
+        Box::pin(async { Ok(Duration::ZERO) })
+    }
 }
 
 /// What becomes of a record of a queue.

@@ -29,7 +29,7 @@ pub(crate) struct Queue {
 }
 
 /// Asks for the URL of a queue.
-pub(crate) async fn queue_url(
+async fn queue_url(
     client: &Client,
     endpoint: &Endpoint,
     account: &str,

@@ -5,7 +5,7 @@
 //! (see `proxy::response`).
 
 use gatemill_api::{apigatewaymanagementapi::errors as management, apigatewayv2::errors as aws};
-use gatemill_wire::{ApiError, error::common};
+use gatemill_wire::{ApiError, Gap, error::common};
 
 /// The result of a control-plane call.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
@@ -119,8 +119,16 @@ pub enum Error {
     )]
     TooMany(&'static str),
     /// A member that AWS knows and this version does not enforce.
-    #[error("{0} is not built in this version of Gatemill.")]
-    NotBuilt(String),
+    #[error("{0}")]
+    NotBuilt(&'static Gap),
+    /// The same, of what the server is not configured for.
+    #[error("{missing}")]
+    NotConfigured {
+        /// What is refused.
+        gap: &'static Gap,
+        /// What the operator has to do.
+        missing: String,
+    },
     /// No such connection, or it is closing.
     #[error("the connection is gone")]
     Gone,
@@ -145,11 +153,6 @@ impl Error {
     /// A request that contradicts itself or the API, in AWS's words.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::Invalid(message.into())
-    }
-
-    /// A member that is not built; `member` as it is on the wire.
-    pub(crate) fn not_built(member: &str) -> Self {
-        Self::NotBuilt(format!("The member {member} of HTTP APIs"))
     }
 }
 
@@ -184,7 +187,7 @@ impl From<Error> for ApiError {
             | Error::AuthorizerInUse { .. } => &aws::CONFLICT_EXCEPTION,
             Error::Invalid(_) | Error::DeploymentInUse => &aws::BAD_REQUEST_EXCEPTION,
             Error::TooMany(_) => &aws::TOO_MANY_REQUESTS_EXCEPTION,
-            Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,
+            Error::NotBuilt(_) | Error::NotConfigured { .. } => &common::NOT_IMPLEMENTED,
             Error::Gone => &management::GONE_EXCEPTION,
             Error::ClientBufferFull => &management::LIMIT_EXCEEDED_EXCEPTION,
             Error::PayloadTooLarge => &management::PAYLOAD_TOO_LARGE_EXCEPTION,

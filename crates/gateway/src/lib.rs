@@ -58,7 +58,7 @@ use gatemill_wire::{Clock, Entropy, Served};
 
 pub use access_log::AccessLogs;
 pub use callers::Callers;
-pub use control::routes::table;
+pub use control::{gaps::GAPS, routes::table};
 pub use error::Error;
 pub use functions::Functions;
 pub use proxy::{

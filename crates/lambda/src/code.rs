@@ -2,7 +2,14 @@
 
 use std::{path::Path, sync::Arc};
 
-use crate::{Error, Lambda, code_store, control::s3_code, record::Configuration};
+use bytes::Bytes;
+
+use crate::{
+    Error, Lambda, code_store,
+    control::s3_code,
+    layer_record::{UsedLayer, merged_digest},
+    record::{Configuration, Package, S3Object},
+};
 
 /// Unpacked code; it stays on the disk at least as long as this lives.
 #[derive(Debug, Clone)]
@@ -36,15 +43,9 @@ impl Code {
 /// The code of a configuration, got and unpacked now if it is not yet.
 pub(crate) async fn ensure(lambda: &Lambda, configuration: &Configuration) -> Result<Code, Error> {
     let Some(image) = &configuration.image else {
-        let package = &configuration.package;
-        let package = match &configuration.s3_object {
-            None => lambda.code.ensure(&lambda.store, package).await?,
-            Some(object) => {
-                let fetch = s3_code::fetch_again(lambda, object, &package.digest);
-                lambda.code.ensure_fetched(package, fetch).await?
-            }
-        };
-        let layers = lambda.code.ensure_layers(&lambda.store, &configuration.layers).await?;
+        let object = configuration.s3_object.as_ref();
+        let package = ensure_zip(lambda, &configuration.package, object).await?;
+        let layers = ensure_layers(lambda, &configuration.layers).await?;
         return Ok(Code::Zip { package, layers });
     };
     let reference = gatemill_image::Reference::parse(&image.resolved_uri);
@@ -54,6 +55,54 @@ pub(crate) async fn ensure(lambda: &Lambda, configuration: &Configuration) -> Re
     };
     let unpacked = lambda.images.ensure(&reference, &digest).await.map_err(Error::Image)?;
     Ok(Code::Image(unpacked))
+}
+
+/// One zip, which is stored here or stays in S3.
+async fn ensure_zip(
+    lambda: &Lambda,
+    package: &Package,
+    object: Option<&S3Object>,
+) -> Result<Arc<code_store::Unpacked>, Error> {
+    let Some(object) = object else { return lambda.code.ensure(&lambda.store, package).await };
+    // Boxed: fetching is seldom, and its future would be large in all that start.
+    let fetch = Box::pin(s3_code::fetch_again(lambda, object, &package.digest));
+    lambda.code.ensure_fetched(package, fetch).await
+}
+
+/// The bytes of a layer's zip, which is stored here or stays in S3.
+pub(crate) async fn zip_of(lambda: &Lambda, layer: &UsedLayer) -> Result<Bytes, Error> {
+    let digest = &layer.package.digest;
+    match &layer.s3_object {
+        Some(object) => Box::pin(s3_code::fetch_again(lambda, object, digest)).await,
+        None => {
+            let zip = lambda.store.blobs().get(digest).await?;
+            zip.ok_or(Error::Internal("the package of a layer is missing"))
+        }
+    }
+}
+
+/// The content of layers, later ones over earlier ones; `None` of no layers.
+async fn ensure_layers(
+    lambda: &Lambda,
+    layers: &[UsedLayer],
+) -> Result<Option<Arc<code_store::Unpacked>>, Error> {
+    let one = async |layer: &UsedLayer| {
+        ensure_zip(lambda, &layer.package, layer.s3_object.as_ref()).await
+    };
+    match (layers, merged_digest(layers)) {
+        ([], _) | (_, None) => Ok(None),
+        ([layer], _) => one(layer).await.map(Some),
+        (several, Some(digest)) => {
+            let parts = async {
+                let mut parts = Vec::with_capacity(several.len());
+                for layer in several {
+                    parts.push(one(layer).await?);
+                }
+                Ok(parts)
+            };
+            lambda.code.ensure_merged(digest, Box::pin(parts)).await.map(Some)
+        }
+    }
 }
 
 /// Whether an error will be the same when it is tried again.

@@ -18,12 +18,7 @@ use bytes::Bytes;
 use gatemill_store::{Digest, Store};
 use tokio::sync::OnceCell;
 
-use crate::{
-    Error,
-    layer_record::{UsedLayer, merged_digest},
-    record::Package,
-    zip_intake,
-};
+use crate::{Error, record::Package, zip_intake};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 const BOOT_FILE: &str = "boot";
@@ -103,27 +98,20 @@ impl CodeStore {
         unpacked.await.map(Arc::clone)
     }
 
-    /// The content of layers, later ones over earlier ones; `None` of no layers.
-    pub(crate) async fn ensure_layers(
+    /// What several `parts` are together, later ones over earlier ones, under a name of its own.
+    pub(crate) async fn ensure_merged(
         &self,
-        store: &Store,
-        layers: &[UsedLayer],
-    ) -> Result<Option<Arc<Unpacked>>, Error> {
-        let Some(digest) = merged_digest(layers) else { return Ok(None) };
-        if let [one] = layers {
-            return self.ensure(store, &one.package).await.map(Some);
-        }
+        digest: Digest,
+        parts: impl Future<Output = Result<Vec<Arc<Unpacked>>, Error>>,
+    ) -> Result<Arc<Unpacked>, Error> {
         let entry = Arc::clone(self.lock().entry(digest).or_default());
         let merged = entry.get_or_try_init(|| async {
-            let mut parts = Vec::new();
-            for layer in layers {
-                parts.push(self.ensure(store, &layer.package).await?);
-            }
+            let parts = parts.await?;
             let root = self.root.clone();
             let merged = tokio::task::spawn_blocking(move || merge(&parts, &root, &digest)).await;
             merged.map_err(|_| Error::Internal("merging layers panicked"))?
         });
-        merged.await.map(|merged| Some(Arc::clone(merged)))
+        merged.await.map(Arc::clone)
     }
 
     /// Removes a package from the disk unless something uses it. Whether it is gone.

@@ -5,7 +5,7 @@
 
 use gatemill_api::lambda::errors;
 use gatemill_wire::{
-    ApiError,
+    ApiError, Gap,
     error::{ErrorShape, common},
 };
 
@@ -124,7 +124,15 @@ pub enum Error {
     Concurrency(String),
     /// A part of AWS's interface that this version does not have. Says which.
     #[error("{0}")]
-    NotBuilt(String),
+    NotBuilt(&'static Gap),
+    /// The same, of what the server is not configured for.
+    #[error("{missing}")]
+    NotConfigured {
+        /// What is refused.
+        gap: &'static Gap,
+        /// What the operator has to do.
+        missing: String,
+    },
     /// The server is about to end.
     #[error("The server is shutting down. Send the request again.")]
     Draining,
@@ -189,11 +197,6 @@ pub struct Entrypoint {
 impl Error {
     pub(crate) fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |source| Self::Io { doing, source }
-    }
-
-    /// A member of a request that this version refuses rather than store it without effect.
-    pub(crate) fn field_not_built(field: &str) -> Self {
-        Self::NotBuilt(format!("{field} is not built in this version of Gatemill."))
     }
 
     pub(crate) fn runtime_missing(
@@ -274,7 +277,7 @@ impl From<Error> for ApiError {
             Error::CallbackTimeout(_) => &errors::CALLBACK_TIMEOUT_EXCEPTION,
             Error::NotProvisioned => &errors::PROVISIONED_CONCURRENCY_CONFIG_NOT_FOUND_EXCEPTION,
             Error::Concurrency(_) => &UNTYPED_INVALID_PARAMETER_VALUE,
-            Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,
+            Error::NotBuilt(_) | Error::NotConfigured { .. } => &common::NOT_IMPLEMENTED,
             Error::Draining => &errors::SERVICE_EXCEPTION,
             Error::Internal(_)
             | Error::Store(_)

@@ -6,7 +6,7 @@
 use gatemill_store::{Digest, Key, Record, Table};
 use serde::{Deserialize, Serialize};
 
-use crate::record::{NumberRecord, Package, PolicyRecord};
+use crate::record::{NumberRecord, Package, PolicyRecord, S3Object};
 
 /// The last number that a layer gave, by account, region and name. Outlives its versions: numbers are never given again.
 pub(crate) const LAYERS: Table<NumberRecord> = Table::new("lambda-layers");
@@ -25,6 +25,16 @@ pub(crate) struct LayerVersionRecord {
     pub(crate) runtimes: Option<Vec<String>>,
     pub(crate) architectures: Option<Vec<String>>,
     pub(crate) license: Option<String>,
+    /// Where its content stays, if it was not copied from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) s3_object: Option<S3Object>,
+}
+
+impl LayerVersionRecord {
+    /// What counts as stored here, in bytes.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        if self.s3_object.is_some() { 0 } else { self.package.bytes }
+    }
 }
 
 impl Record for LayerVersionRecord {
@@ -37,6 +47,9 @@ pub(crate) struct UsedLayer {
     /// Of the version.
     pub(crate) arn: String,
     pub(crate) package: Package,
+    /// Where its content stays, if it was not copied from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) s3_object: Option<S3Object>,
 }
 
 /// A layer: account, region, name.
@@ -105,6 +118,7 @@ mod tests {
             runtimes: Some(vec!["python3.12".into()]),
             architectures: None,
             license: None,
+            s3_object: None,
         };
         let digest = Digest::of(b"");
         let text = format!(
@@ -120,6 +134,7 @@ mod tests {
         let layer = |content: &[u8]| UsedLayer {
             arn: String::new(),
             package: Package { digest: Digest::of(content), bytes: 1, unpacked_bytes: 1 },
+            s3_object: None,
         };
         let (a, b) = (layer(b"a"), layer(b"b"));
         assert_eq!(merged_digest(&[]), None);

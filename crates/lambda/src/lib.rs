@@ -17,6 +17,7 @@
 //! | `runtime_api` | the codec of AWS's clients, and what else processes inside find at its address |
 //! | `pool`, `governor`, `start`, `parked`, `uid` | idle environments, making new ones, and before anybody calls |
 //! | `load`, `bucket`, `provisioned` | how many calls and environments may be |
+//! | [`destination`] | whom records of events and of streams are sent to |
 //! | `events` | asynchronous invocation: events that are accepted now and run later |
 //! | `mapping` | event source mappings: their records, and who knows sources |
 //! | `url` | function URLs: what requests to them see, and what they get |
@@ -37,6 +38,7 @@ mod call_log;
 mod code;
 mod code_store;
 mod control;
+pub mod destination;
 mod durable;
 mod entrypoint;
 mod environment_variables;
@@ -90,7 +92,7 @@ mod zip_intake;
 
 pub use answer::{ResponseStream, StreamEnd, StreamEvent, Streaming};
 pub use call::{Invocation, Outcome};
-pub use control::{code::CodeDownloadError, routes::table};
+pub use control::{code::CodeDownloadError, gaps::GAPS, routes::table};
 pub use error::Error;
 pub use events::{EventCounts, EventStatus};
 pub use lambda::{Lambda, Parts, Settings, Status};

@@ -184,6 +184,9 @@ pub(crate) struct Durable {
     pub(crate) execution_timeout_s: u32,
     /// How long they are kept once they are over.
     pub(crate) retention_days: u32,
+    /// Taken without effect, where the operator wants such settings taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) kms_key_arn: Option<String>,
 }
 
 /// What was added to records later is left out where it is not used, so that their bytes stay what they were.

@@ -1,7 +1,7 @@
 //! What can go wrong in CloudWatch Logs, and the AWS error that each becomes.
 
 use gatemill_api::logs::errors;
-use gatemill_wire::{ApiError, error::common};
+use gatemill_wire::{ApiError, Gap, error::common};
 
 /// Why a call or an append failed.
 #[derive(Debug, thiserror::Error)]
@@ -29,8 +29,8 @@ pub enum Error {
     #[error("The number of tags exceeds the limit of 50 tags per resource.")]
     TooManyTags,
     /// A setting that nothing here would enforce.
-    #[error("{0} is not built in this version of Gatemill.")]
-    NotBuilt(&'static str),
+    #[error("{0}")]
+    NotBuilt(&'static Gap),
     /// The writer has ended, so nothing more can become durable.
     #[error("the log writer has ended")]
     Ended,

@@ -8,7 +8,7 @@ use gatemill_store::{Key, Read};
 use gatemill_wire::{Cx, pagination};
 
 use crate::{
-    Error, Logs,
+    Error, Logs, gaps,
     limits::{DESCRIBE_ENTRIES_MAX, DESCRIBE_FETCH_ENTRIES},
     names::{find_group, group_arn, group_of_arn},
     records::{GROUPS, GroupRecord, SIZES, TRASH, TrashRecord, group_key, id_key},
@@ -25,13 +25,13 @@ const RETENTION_DAYS: [u16; 22] = [
 
 pub(crate) async fn create(logs: &Logs, cx: &Cx, req: CreateLogGroupRequest) -> Result<(), Error> {
     if req.kms_key_id.is_some() {
-        return Err(Error::NotBuilt("Encryption of a log group with a KMS key"));
+        return Err(Error::NotBuilt(&gaps::GROUP_KEY));
     }
     if req.deletion_protection_enabled == Some(true) {
-        return Err(Error::NotBuilt("Deletion protection of a log group"));
+        return Err(Error::NotBuilt(&gaps::DELETION_PROTECTION));
     }
     if req.log_group_class.is_some_and(|class| class != STANDARD) {
-        return Err(Error::NotBuilt("A log group class other than STANDARD"));
+        return Err(Error::NotBuilt(&gaps::GROUP_CLASS));
     }
     if req.log_group_name.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("aws/")) {
         return Err(Error::invalid("Log groups starting with AWS/ are reserved for AWS."));
@@ -112,9 +112,11 @@ pub(crate) async fn describe(
     cx: &Cx,
     req: DescribeLogGroupsRequest,
 ) -> Result<DescribeLogGroupsResponse, Error> {
-    let others = req.account_identifiers.is_some_and(|accounts| !accounts.is_empty());
-    if others || req.include_linked_accounts == Some(true) {
-        return Err(Error::NotBuilt("Log groups of linked accounts"));
+    if req.account_identifiers.is_some_and(|accounts| !accounts.is_empty()) {
+        return Err(Error::NotBuilt(&gaps::ACCOUNTS));
+    }
+    if req.include_linked_accounts == Some(true) {
+        return Err(Error::NotBuilt(&gaps::LINKED_ACCOUNTS));
     }
     let prefix = req.log_group_name_prefix.filter(|prefix| !prefix.is_empty());
     let pattern = req.log_group_name_pattern.filter(|pattern| !pattern.is_empty());

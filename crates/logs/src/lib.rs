@@ -21,6 +21,7 @@
 //! | `writer`, `sweeper` | the two workers |
 //! | `merge`, `position` | reading in order; event ids and tokens |
 //! | `pattern` | filter patterns |
+//! | `gaps` | what of requests is not honoured |
 //! | `groups`, `streams`, `tags`, `put_events`, `get_events`, `filter_events` | the handlers |
 //!
 //! # What it does not do
@@ -30,6 +31,7 @@
 
 mod error;
 mod filter_events;
+mod gaps;
 mod get_events;
 mod groups;
 mod ingest;
@@ -52,6 +54,7 @@ use gatemill_store::{Read, Store};
 use gatemill_wire::{Clock, Entropy, Served, Table};
 
 pub use error::Error;
+pub use gaps::GAPS;
 pub use ingest::Event;
 
 /// CloudWatch Logs.

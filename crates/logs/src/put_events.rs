@@ -6,7 +6,7 @@ use gatemill_api::logs::{
 use gatemill_wire::Cx;
 
 use crate::{
-    Error, Event, Logs, ingest,
+    Error, Event, Logs, gaps, ingest,
     limits::{BATCH_BYTES_MAX, BATCH_SPAN_MS_MAX, EVENT_AGE_MS_MAX, EVENT_AHEAD_MS_MAX},
     names::find_stream,
     records::{GROUPS, StreamRecord, group_key},
@@ -18,7 +18,7 @@ pub(crate) async fn put(
     req: PutLogEventsRequest,
 ) -> Result<PutLogEventsResponse, Error> {
     if req.entity.is_some() {
-        return Err(Error::NotBuilt("The entity of log events"));
+        return Err(Error::NotBuilt(&gaps::ENTITY));
     }
     check(&req.log_events)?;
     let key = group_key(cx.account(), &cx.region, &req.log_group_name);

@@ -1,7 +1,7 @@
 //! What can go wrong in CloudWatch metrics, and the AWS error that each becomes.
 
 use gatemill_api::cloudwatch::errors;
-use gatemill_wire::{ApiError, error::common};
+use gatemill_wire::{ApiError, Gap, error::common};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -23,8 +23,16 @@ pub enum Error {
     #[error("The token specified is invalid.")]
     InvalidToken,
     /// A part of an operation that nothing here does.
-    #[error("{0} is not built in this version of Gatemill.")]
-    NotBuilt(String),
+    #[error("{0}")]
+    NotBuilt(&'static Gap),
+    /// The same, with the name that was asked for.
+    #[error("{what} is not built in this version of Gatemill: {}.", .gap.why)]
+    NotBuiltNamed {
+        /// What is refused.
+        gap: &'static Gap,
+        /// The name, and what it is of.
+        what: String,
+    },
     /// A thread that reads for a call died.
     #[error("a read did not end")]
     Interrupted,
@@ -41,7 +49,7 @@ impl From<Error> for ApiError {
             Error::Missing(_) => &errors::MISSING_REQUIRED_PARAMETER_EXCEPTION,
             Error::Validation(_) => &common::VALIDATION,
             Error::InvalidToken => &errors::INVALID_NEXT_TOKEN,
-            Error::NotBuilt(_) => &common::NOT_IMPLEMENTED,
+            Error::NotBuilt(_) | Error::NotBuiltNamed { .. } => &common::NOT_IMPLEMENTED,
             Error::Interrupted => {
                 return ApiError::internal(&errors::INTERNAL_SERVICE_FAULT, error);
             }

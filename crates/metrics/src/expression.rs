@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{error::Error, limits::EXPRESSION_DEPTH_MAX, read::Span, statistic::shown};
+use crate::{error::Error, gaps, limits::EXPRESSION_DEPTH_MAX, read::Span, statistic::shown};
 
 /// Values of periods, by their begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -175,7 +175,10 @@ impl<'a> Parser<'a> {
         }
         match word {
             "REPEAT" => Ok(Expression::Repeat),
-            "LINEAR" => Err(Error::NotBuilt("LINEAR in FILL".to_owned())),
+            "LINEAR" => Err(Error::NotBuiltNamed {
+                gap: &gaps::EXPRESSION,
+                what: "LINEAR in FILL".to_owned(),
+            }),
             word if word.starts_with(|first: char| first.is_ascii_lowercase()) => {
                 Ok(Expression::Id(word.to_owned()))
             }
@@ -194,7 +197,10 @@ impl<'a> Parser<'a> {
             "RATE" => (Function::Rate, 1, 1),
             "SUM" => (Function::Sum, 1, 1),
             name if NOT_BUILT.contains(&name) => {
-                return Err(Error::NotBuilt(format!("The function {name} of metric math")));
+                return Err(Error::NotBuiltNamed {
+                    gap: &gaps::EXPRESSION,
+                    what: format!("The function {name} of metric math"),
+                });
             }
             name => {
                 let why = format!("The function {} is not supported", shown(name));
@@ -284,7 +290,10 @@ impl<'a> Evaluation<'a> {
                 Ok(line)
             }
             Worth::Number(_) => Err(wrong(id, "The expression must return a time series")),
-            Worth::Lines(_) => Err(Error::NotBuilt("An expression of several lines".to_owned())),
+            Worth::Lines(_) => Err(Error::NotBuiltNamed {
+                gap: &gaps::EXPRESSION,
+                what: "An expression of several lines".to_owned(),
+            }),
         }
     }
 

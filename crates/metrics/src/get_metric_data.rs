@@ -12,6 +12,7 @@ use crate::{
     Metrics,
     error::Error,
     expression::{Evaluation, Expression, Line},
+    gaps,
     get_metric_statistics::period,
     limits::{DATA_POINTS_MAX, QUERIES_MAX},
     read::{self, Span},
@@ -121,10 +122,10 @@ fn check(cx: &Cx, query: &MetricDataQuery, name: &str) -> Result<(), Error> {
         )));
     }
     if query.account_id.as_deref().is_some_and(|account| account != cx.account()) {
-        return Err(Error::NotBuilt("Reading metrics of linked accounts".to_owned()));
+        return Err(Error::NotBuilt(&gaps::ACCOUNT));
     }
     if query.label.as_deref().is_some_and(|label| label.contains("${")) {
-        return Err(Error::NotBuilt("A dynamic label".to_owned()));
+        return Err(Error::NotBuilt(&gaps::LABEL));
     }
     Ok(())
 }

@@ -19,6 +19,7 @@
 
 mod error;
 mod expression;
+mod gaps;
 mod get_metric_data;
 mod get_metric_statistics;
 mod keep;
@@ -46,6 +47,7 @@ use gatemill_store::{Key, Read, Store};
 use gatemill_wire::{Clock, Served, Table};
 
 pub use error::Error;
+pub use gaps::GAPS;
 pub use totals::Total;
 
 use crate::{

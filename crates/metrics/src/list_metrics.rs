@@ -9,6 +9,7 @@ use gatemill_wire::{Cx, pagination};
 use crate::{
     Metrics,
     error::Error,
+    gaps,
     limits::{LIST_METRICS_MAX, LISTED_MINUTES, RECENT_MINUTES, SERIES_PAGE},
     record::{SERIES, named_by},
 };
@@ -22,7 +23,10 @@ pub(crate) async fn list(
     req: ListMetricsInput,
 ) -> Result<ListMetricsOutput, Error> {
     if req.owning_account.as_deref().is_some_and(|account| account != cx.account()) {
-        return Err(Error::NotBuilt("Listing metrics of linked accounts".to_owned()));
+        return Err(Error::NotBuilt(&gaps::OWNING_ACCOUNT));
+    }
+    if req.include_linked_accounts == Some(true) {
+        return Err(Error::NotBuilt(&gaps::LINKED_ACCOUNTS));
     }
     let after = req.next_token.as_deref().map(position).transpose()?;
     metrics.flush_for_reader().await;

@@ -2,7 +2,7 @@
 
 use gatemill_meter::Statistic;
 
-use crate::error::Error;
+use crate::{error::Error, gaps};
 
 /// What is asked of the values of a period.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -41,7 +41,12 @@ impl Asked {
         }
         let trimmed = ["tm", "wm", "tc", "ts", "TM", "WM", "TC", "TS", "PR", "IQM"];
         if trimmed.iter().any(|prefix| name.starts_with(prefix)) {
-            return Err(Error::NotBuilt(format!("The statistic {}", shown(name))));
+            let is_extended = parameter.contains("Extended");
+            let gap = if is_extended { &gaps::EXTENDED_STATISTIC } else { &gaps::STATISTIC };
+            return Err(Error::NotBuiltNamed {
+                gap,
+                what: format!("The statistic {}", shown(name)),
+            });
         }
         let text = format!("The value {} for parameter {parameter} is not supported.", shown(name));
         Err(Error::InvalidValue(text))
@@ -93,6 +98,6 @@ mod tests {
         for bad in ["", "p", "p101", "p-1", "pNaN", "p.5", "sum", "p1e1"] {
             assert!(matches!(Asked::read(bad, "Stat"), Err(Error::InvalidValue(_))), "{bad}");
         }
-        assert!(matches!(Asked::read("tm99", "Stat"), Err(Error::NotBuilt(_))));
+        assert!(matches!(Asked::read("tm99", "Stat"), Err(Error::NotBuiltNamed { .. })));
     }
 }

@@ -18,7 +18,7 @@ use gatemill_meter::Meters;
 use gatemill_metrics::Metrics;
 use gatemill_sandbox::{Config as SandboxConfig, Enforced, Isolation, Preparation, Sandboxes};
 use gatemill_store::Store;
-use gatemill_wire::{ApiError, Clock, Entropy, Front, OperationInfo, Served, Table};
+use gatemill_wire::{ApiError, Clock, Entropy, Front, Gap, OperationInfo, Served, Table};
 
 use crate::{
     callers::GatewayCallers,
@@ -411,6 +411,14 @@ pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
         |operation: &'static OperationInfo| built.iter().any(|it| std::ptr::eq(*it, operation));
     let operations = gatemill_api::services().iter().flat_map(|service| service.operations);
     operations.map(|operation| (*operation, is_built(operation))).collect()
+}
+
+/// What of the operations' inputs is not honoured, of every service.
+pub(crate) fn gaps() -> impl Iterator<Item = &'static Gap> {
+    [gatemill_lambda::GAPS, gatemill_gateway::GAPS, gatemill_logs::GAPS, gatemill_metrics::GAPS]
+        .into_iter()
+        .flatten()
+        .copied()
 }
 
 /// Every worker, and how to make it again: a service gives a new one of the same name when it is asked again.

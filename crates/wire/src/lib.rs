@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`serve`](mod@serve) | the path that serves an API call, top to bottom |
 //! | [`operation`] | what an operation is: service, method, path, shapes, errors |
+//! | [`gap`] | which members of its input are not honoured |
 //! | [`shape`] | the static description of a shape: members, where they travel, constraints |
 //! | [`routes`] | the table that binds operations to handlers |
 //! | [`sigv4`] | Signature Version 4: what a request claims, and whether it holds |
@@ -29,6 +30,7 @@ pub mod cx;
 pub mod error;
 pub mod event_stream;
 pub mod function_ref;
+pub mod gap;
 pub mod limits;
 pub mod operation;
 pub mod pagination;
@@ -51,6 +53,7 @@ pub use body::{Body, BrokenOff, Pieces, Streamed};
 pub use cx::{Caller, Clock, Cx, Entropy, RequestId};
 pub use error::{ApiError, ErrorShape, Fault};
 pub use function_ref::{FunctionRef, Qualifier};
+pub use gap::{Gap, Treatment};
 pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};
 pub use routes::{Routes, Served, Table};
 pub use serve::{

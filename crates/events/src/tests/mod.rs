@@ -285,6 +285,7 @@ fn mapping(source_arn: &str, stream: Option<StreamSettings>) -> Mapping {
             maximum_concurrency: None,
             stream,
             counts_events: true,
+            kms_key_arn: None,
         },
         tags: Default::default(),
     }

@@ -14,7 +14,7 @@ use crate::{
         cors,
         edition::{Edition, Stamp},
         endpoint::api_endpoint,
-        integration, length,
+        gaps, integration, length,
         page::page,
         route, says, stage, tag, unbuilt, websocket,
     },
@@ -73,7 +73,7 @@ pub(crate) async fn create(
             ));
         }
     };
-    unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
+    unbuilt(&gaps::QUICK_CREDENTIALS, says(req.credentials_arn.as_deref()))?;
     let own = websocket.is_none();
     check_common(
         req.api_key_selection_expression.as_deref().filter(|_| own),
@@ -136,7 +136,7 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateApiRequest,
 ) -> Result<UpdateApiResponse> {
-    unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
+    unbuilt(&gaps::QUICK_CREDENTIALS, says(req.credentials_arn.as_deref()))?;
     let own = !gateway.is_websocket(cx, &req.api_id)?;
     check_common(
         req.api_key_selection_expression.as_deref().filter(|_| own),
@@ -247,11 +247,11 @@ pub(crate) fn check_common(
     ip_address_type: Option<&str>,
 ) -> Result<()> {
     unbuilt(
-        "apiKeySelectionExpression",
+        &gaps::HTTP_KEY_SELECTION,
         says(api_key_selection) && api_key_selection != Some(API_KEY_SELECTION),
     )?;
-    unbuilt("disableSchemaValidation", disable_schema_validation == Some(true))?;
-    unbuilt("ipAddressType dualstack", ip_address_type.is_some_and(|kind| kind != IPV4))?;
+    unbuilt(&gaps::DISABLE_SCHEMA, disable_schema_validation == Some(true))?;
+    unbuilt(&gaps::ADDRESSES, ip_address_type.is_some_and(|kind| kind != IPV4))?;
     match route_selection {
         None | Some("" | ROUTE_SELECTION | ROUTE_SELECTION_BRACED) => Ok(()),
         Some(_) => Err(Error::invalid(format!(

@@ -12,7 +12,7 @@ use crate::{
     Gateway,
     control::{
         domain::{self, DomainPlace},
-        edition, length,
+        edition, gaps, length,
         page::page,
         stage,
     },
@@ -127,7 +127,7 @@ async fn store(
         .change_domains(move |tx| {
             let domain = domain::find(tx, &place, &domain_name)?;
             if edition::api(tx, &api)?.settings.websocket.is_some() {
-                return Err(Error::not_built("ApiMappings of WebSocket APIs"));
+                return Err(Error::NotBuilt(&gaps::MAPPING_OF_WEBSOCKET));
             }
             stage::find(tx, &api, &mapping.stage)?;
             let below = place.of(&domain.name);

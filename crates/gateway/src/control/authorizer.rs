@@ -13,7 +13,7 @@ use crate::{
     authorizer::issuers,
     control::{
         edition::{Edition, Kind},
-        length,
+        gaps, length,
         page::page,
         says, unbuilt, websocket,
     },
@@ -83,8 +83,8 @@ pub(crate) fn accept(
     req: CreateAuthorizerRequest,
     is_websocket: bool,
 ) -> Result<AuthorizerRecord> {
-    unbuilt("authorizerCredentialsArn", says(req.authorizer_credentials_arn.as_deref()))?;
-    unbuilt("identityValidationExpression", says(req.identity_validation_expression.as_deref()))?;
+    unbuilt(&gaps::AUTHORIZER_CREDENTIALS, says(req.authorizer_credentials_arn.as_deref()))?;
+    unbuilt(&gaps::IDENTITY_VALIDATION, says(req.identity_validation_expression.as_deref()))?;
     let how = match req.authorizer_type.as_str() {
         REQUEST => AuthorizerKind::Request(RequestAuthorizer {
             uri: req.authorizer_uri.unwrap_or_default(),
@@ -151,8 +151,8 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateAuthorizerRequest,
 ) -> Result<UpdateAuthorizerResponse> {
-    unbuilt("authorizerCredentialsArn", says(req.authorizer_credentials_arn.as_deref()))?;
-    unbuilt("identityValidationExpression", says(req.identity_validation_expression.as_deref()))?;
+    unbuilt(&gaps::AUTHORIZER_CREDENTIALS, says(req.authorizer_credentials_arn.as_deref()))?;
+    unbuilt(&gaps::IDENTITY_VALIDATION, says(req.identity_validation_expression.as_deref()))?;
     let before = gateway.read(cx, &req.api_id, |tx, at, _| find(tx, at, &req.authorizer_id))?;
     // An issuer is asked before the transaction, which must not wait; what else holds is checked in it.
     check_issuer(gateway, &applied(&before, &req)?, Some(&before)).await?;

@@ -16,6 +16,7 @@ use gatemill_wire::Cx;
 use crate::{
     Gateway,
     control::{
+        gaps,
         page::page,
         says, tag,
         truststore::{self, Asked},
@@ -268,11 +269,11 @@ fn certificate(
     };
     let is =
         |value: &Option<String>, only: &str| value.as_deref().is_none_or(|value| value == only);
-    unbuilt("endpointType", !is(&configuration.endpoint_type, "REGIONAL"))?;
-    unbuilt("ipAddressType dualstack", !is(&configuration.ip_address_type, "ipv4"))?;
-    unbuilt("securityPolicy", !is(&configuration.security_policy, "TLS_1_2"))?;
+    unbuilt(&gaps::DOMAIN_ENDPOINT_TYPE, !is(&configuration.endpoint_type, "REGIONAL"))?;
+    unbuilt(&gaps::DOMAIN_ADDRESSES, !is(&configuration.ip_address_type, "ipv4"))?;
+    unbuilt(&gaps::DOMAIN_SECURITY_POLICY, !is(&configuration.security_policy, "TLS_1_2"))?;
     unbuilt(
-        "ownershipVerificationCertificateArn",
+        &gaps::DOMAIN_OWNERSHIP,
         says(configuration.ownership_verification_certificate_arn.as_deref()),
     )?;
     let arn = configuration.certificate_arn.clone().filter(|arn| !arn.is_empty());

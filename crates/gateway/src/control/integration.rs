@@ -14,7 +14,7 @@ use crate::{
     Gateway,
     control::{
         edition::{Edition, Kind},
-        holds, length,
+        gaps, holds, length,
         page::page,
         says, service, unbuilt, vpc_link, websocket,
     },
@@ -62,15 +62,18 @@ macro_rules! members {
 macro_rules! refuse_unbuilt {
     ($req:expr) => {{
         let req = $req;
-        unbuilt("contentHandlingStrategy", says(req.content_handling_strategy.as_deref()))?;
+        unbuilt(&gaps::HTTP_CONTENT_HANDLING, says(req.content_handling_strategy.as_deref()))?;
         // Tools send the default, which says nothing for HTTP APIs.
         unbuilt(
-            "passthroughBehavior",
+            &gaps::HTTP_PASSTHROUGH,
             req.passthrough_behavior.as_deref().is_some_and(|kind| kind != "WHEN_NO_MATCH"),
         )?;
-        unbuilt("requestTemplates", holds(req.request_templates.as_ref()))?;
-        unbuilt("templateSelectionExpression", says(req.template_selection_expression.as_deref()))?;
-        unbuilt("tlsConfig", req.tls_config.is_some())?;
+        unbuilt(&gaps::HTTP_TEMPLATES, holds(req.request_templates.as_ref()))?;
+        unbuilt(
+            &gaps::HTTP_TEMPLATE_SELECTION,
+            says(req.template_selection_expression.as_deref()),
+        )?;
+        unbuilt(&gaps::HTTP_TLS, req.tls_config.is_some())?;
         length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
     }};
 }
@@ -401,7 +404,7 @@ fn check_http(integration: &IntegrationRecord) -> Result<()> {
         return Err(Error::invalid(format!("Invalid HTTP method identifier specified {method}")));
     }
     if integration.vpc_link.is_some() && integration.uri.starts_with("arn:") {
-        return Err(Error::not_built("integrationUri with the ARN of a listener or a service"));
+        return Err(Error::NotBuilt(&gaps::LISTENER_URI));
     }
     if UriTemplate::parse(&integration.uri).is_none() {
         return Err(Error::invalid("Invalid HTTP endpoint specified for URI"));

@@ -12,6 +12,7 @@ pub(crate) mod deployment;
 pub(crate) mod domain;
 pub(crate) mod edition;
 pub(crate) mod endpoint;
+pub(crate) mod gaps;
 pub(crate) mod integration;
 pub(crate) mod openapi;
 mod page;
@@ -28,7 +29,7 @@ pub(crate) mod websocket;
 use std::collections::BTreeMap;
 
 use gatemill_store::{Read, Write};
-use gatemill_wire::Cx;
+use gatemill_wire::{Cx, Gap};
 
 use crate::{
     Gateway,
@@ -93,8 +94,8 @@ impl Gateway {
 }
 
 /// Refuses a member that is not built, if the caller asked for it.
-fn unbuilt(member: &str, asked: bool) -> Result<()> {
-    if asked { Err(Error::not_built(member)) } else { Ok(()) }
+fn unbuilt(gap: &'static Gap, asked: bool) -> Result<()> {
+    if asked { Err(Error::NotBuilt(gap)) } else { Ok(()) }
 }
 
 /// Whether a text was given and says something.

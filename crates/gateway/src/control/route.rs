@@ -15,7 +15,7 @@ use crate::{
     control::{
         authorizer,
         edition::{Edition, Kind},
-        holds,
+        gaps, holds,
         page::page,
         says, unbuilt, websocket,
     },
@@ -81,14 +81,11 @@ pub(crate) async fn create(
     if gateway.is_websocket(cx, &req.api_id)? {
         return websocket::route::create(gateway, cx, req).await;
     }
-    unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
-    unbuilt("modelSelectionExpression", says(req.model_selection_expression.as_deref()))?;
-    unbuilt("requestModels", holds(req.request_models.as_ref()))?;
-    unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
-    unbuilt(
-        "routeResponseSelectionExpression",
-        says(req.route_response_selection_expression.as_deref()),
-    )?;
+    unbuilt(&gaps::HTTP_API_KEY, req.api_key_required == Some(true))?;
+    unbuilt(&gaps::HTTP_MODEL_SELECTION, says(req.model_selection_expression.as_deref()))?;
+    unbuilt(&gaps::HTTP_MODELS, holds(req.request_models.as_ref()))?;
+    unbuilt(&gaps::HTTP_REQUEST_PARAMETERS, holds(req.request_parameters.as_ref()))?;
+    unbuilt(&gaps::HTTP_ROUTE_RESPONSE, says(req.route_response_selection_expression.as_deref()))?;
     check_key(&req.route_key)?;
     let route = RouteRecord {
         id: cx.id(7),
@@ -141,14 +138,11 @@ pub(crate) async fn update(
     if gateway.is_websocket(cx, &req.api_id)? {
         return websocket::route::update(gateway, cx, req).await;
     }
-    unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
-    unbuilt("modelSelectionExpression", says(req.model_selection_expression.as_deref()))?;
-    unbuilt("requestModels", holds(req.request_models.as_ref()))?;
-    unbuilt("requestParameters", holds(req.request_parameters.as_ref()))?;
-    unbuilt(
-        "routeResponseSelectionExpression",
-        says(req.route_response_selection_expression.as_deref()),
-    )?;
+    unbuilt(&gaps::HTTP_API_KEY, req.api_key_required == Some(true))?;
+    unbuilt(&gaps::HTTP_MODEL_SELECTION, says(req.model_selection_expression.as_deref()))?;
+    unbuilt(&gaps::HTTP_MODELS, holds(req.request_models.as_ref()))?;
+    unbuilt(&gaps::HTTP_REQUEST_PARAMETERS, holds(req.request_parameters.as_ref()))?;
+    unbuilt(&gaps::HTTP_ROUTE_RESPONSE, says(req.route_response_selection_expression.as_deref()))?;
     if let Some(key) = &req.route_key {
         check_key(key)?;
     }

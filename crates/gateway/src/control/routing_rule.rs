@@ -18,7 +18,7 @@ use crate::{
     Gateway,
     control::{
         domain::{self, DomainPlace},
-        edition,
+        edition, gaps,
         page::page,
         says, stage, unbuilt,
     },
@@ -59,7 +59,7 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateRoutingRuleRequest,
 ) -> Result<CreateRoutingRuleResponse> {
-    unbuilt("domainNameId", says(req.domain_name_id.as_deref()))?;
+    unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
     let rule = accept(cx.id(6), req.priority, &req.conditions, &req.actions)?;
     let answer = members!(CreateRoutingRuleResponse, &rule, cx, req.domain_name);
     store(gateway, cx, req.domain_name, rule, true).await?;
@@ -72,7 +72,7 @@ pub(crate) async fn get(
     cx: &Cx,
     req: GetRoutingRuleRequest,
 ) -> Result<GetRoutingRuleResponse> {
-    unbuilt("domainNameId", says(req.domain_name_id.as_deref()))?;
+    unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
     let place = DomainPlace::new(cx);
     let rule = gateway.store.read(|tx| find(tx, &place, &req.domain_name, &req.routing_rule_id))?;
     Ok(members!(GetRoutingRuleResponse, &rule, cx, req.domain_name))
@@ -84,7 +84,7 @@ pub(crate) async fn list(
     cx: &Cx,
     req: ListRoutingRulesRequest,
 ) -> Result<ListRoutingRulesResponse> {
-    unbuilt("domainNameId", says(req.domain_name_id.as_deref()))?;
+    unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
     let place = DomainPlace::new(cx);
     let max_results = req.max_results.map(|number| number.to_string());
     let (rules, next_token) = gateway.store.read(|tx| {
@@ -102,7 +102,7 @@ pub(crate) async fn put(
     cx: &Cx,
     req: PutRoutingRuleRequest,
 ) -> Result<PutRoutingRuleResponse> {
-    unbuilt("domainNameId", says(req.domain_name_id.as_deref()))?;
+    unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
     let rule = accept(req.routing_rule_id, req.priority, &req.conditions, &req.actions)?;
     let answer = members!(PutRoutingRuleResponse, &rule, cx, req.domain_name);
     store(gateway, cx, req.domain_name, rule, false).await?;
@@ -115,7 +115,7 @@ pub(crate) async fn delete(
     cx: &Cx,
     req: DeleteRoutingRuleRequest,
 ) -> Result<()> {
-    unbuilt("domainNameId", says(req.domain_name_id.as_deref()))?;
+    unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
     let place = DomainPlace::new(cx);
     gateway
         .change_domains(move |tx| {
@@ -220,7 +220,7 @@ async fn store(
         .change_domains(move |tx| {
             let domain = domain::find(tx, &place, &domain_name)?;
             if edition::api(tx, &api)?.settings.websocket.is_some() {
-                return Err(Error::not_built("routing rules to WebSocket APIs"));
+                return Err(Error::NotBuilt(&gaps::RULE_TO_WEBSOCKET));
             }
             stage::find(tx, &api, &rule.stage)?;
             let below = place.of(&domain.name);

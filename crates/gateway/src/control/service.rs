@@ -4,6 +4,7 @@ use gatemill_aws::Services;
 use gatemill_wire::Arn;
 
 use crate::{
+    control::gaps,
     error::{Error, Result},
     record::{IntegrationKind, IntegrationRecord, PayloadFormat, ServiceIntegration},
     service::{ServiceTarget, action},
@@ -26,9 +27,7 @@ pub(super) fn given(
             "CredentialsArn is a required parameter for integrations with an IntegrationSubtype",
         )),
         // Functions say by their own policies who may invoke them.
-        (None, Some(_)) => {
-            Err(Error::not_built("credentialsArn of an integration without a subtype"))
-        }
+        (None, Some(_)) => Err(Error::NotBuilt(&gaps::CREDENTIALS)),
         (None, None) => Ok(None),
     }
 }
@@ -63,9 +62,12 @@ pub(super) fn check(
     let service = action(subtype).map(|action| action.service());
     match service {
         Some(service) if !services.is_some_and(|services| services.has(service)) => {
-            Err(Error::NotBuilt(format!(
-                "This server has no endpoint for {service}: its configuration file has no table services.{service}."
-            )))
+            Err(Error::NotConfigured {
+                gap: &gaps::SERVICE_ELSEWHERE,
+                missing: format!(
+                    "This server has no endpoint for {service}: its configuration file has no table services.{service}."
+                ),
+            })
         }
         Some(_) | None => Ok(()),
     }
@@ -74,7 +76,7 @@ pub(super) fn check(
 /// A role of the caller's account. Calls are signed with the operator's keys, which a caller cannot choose.
 fn check_role(text: &str, account: &str) -> Result<()> {
     if text == "arn:aws:iam::*:user/*" {
-        return Err(Error::not_built("credentialsArn with the credentials of the client"));
+        return Err(Error::NotBuilt(&gaps::CLIENT_CREDENTIALS));
     }
     let arn = text.parse::<Arn>().ok().filter(|arn| {
         arn.service == "iam" && arn.account == account && arn.resource.starts_with("role/")

@@ -14,7 +14,7 @@ use gatemill_wire::{Cx, Iso8601, Timestamp};
 use crate::{
     Gateway,
     access_log::{is_format, log_group},
-    control::{edition::Edition, length, page::page, says, tag, unbuilt},
+    control::{edition::Edition, gaps, length, page::page, says, tag, unbuilt},
     error::{Error, Result},
     limits::{
         ACCESS_LOG_FORMAT_BYTES_MAX, STAGE_NAME_MAX, STAGE_VARIABLE_NAME_MAX,
@@ -58,7 +58,7 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateStageRequest,
 ) -> Result<CreateStageResponse> {
-    unbuilt("clientCertificateId", says(req.client_certificate_id.as_deref()))?;
+    unbuilt(&gaps::CLIENT_CERTIFICATE, says(req.client_certificate_id.as_deref()))?;
     check_name(&req.stage_name)?;
     length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
     let mut stage = StageRecord {
@@ -115,7 +115,7 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateStageRequest,
 ) -> Result<UpdateStageResponse> {
-    unbuilt("clientCertificateId", says(req.client_certificate_id.as_deref()))?;
+    unbuilt(&gaps::CLIENT_CERTIFICATE, says(req.client_certificate_id.as_deref()))?;
     length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
     let api_id = req.api_id.clone();
     let caller = cx.clone();
@@ -201,7 +201,7 @@ fn access_log(
         return Ok(None);
     }
     if destination.starts_with("arn:aws:firehose:") {
-        return Err(Error::not_built("accessLogSettings.destinationArn of a delivery stream"));
+        return Err(Error::NotBuilt(&gaps::LOG_TO_STREAM));
     }
     let own = |(account, region, _): &(String, String, String)| {
         *account == cx.account() && *region == cx.region

@@ -9,7 +9,7 @@ use gatemill_api::lambda as api;
 use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{Cx, Operation as _, OperationInfo, Qualifier, pagination};
 
-use super::{concurrency, function, reference};
+use super::{concurrency, function, gaps, reference};
 use crate::{
     Error, Lambda,
     record::{self, ALIASES, AliasRecord, POLICIES, RouteRecord, VERSIONS, alias_key, version_key},
@@ -210,7 +210,7 @@ fn version(text: &str) -> Result<Option<u64>, Error> {
     match Qualifier::parse(text) {
         Qualifier::Latest => Ok(None),
         Qualifier::Version(number) => Ok(Some(number)),
-        Qualifier::Alias(_) => Err(Error::field_not_built(&format!("FunctionVersion {text}"))),
+        Qualifier::Alias(_) => Err(Error::NotBuilt(&gaps::LATEST_PUBLISHED)),
     }
 }
 

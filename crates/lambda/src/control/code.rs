@@ -9,14 +9,14 @@ use gatemill_wire::{
 };
 
 use super::{
-    code_signing, function, image, layer, reference,
+    code_signing, function, gaps, image, layer, reference,
     s3_code::{self, Object, Storage},
     unbuilt, unenforced, version,
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
-    layer_record::LayerKey,
+    layer_record::{LAYER_VERSIONS, LayerKey},
     limits::{CODE_LOCATION_S, ZIP_BYTES_MAX},
     record::{
         CODE_USES, Configuration, FUNCTIONS, Image, Lifecycle, Mark, PACKAGES, Package, S3Object,
@@ -39,7 +39,8 @@ pub(crate) async fn update(
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
     let record = function::existing(lambda, &key)?;
     unbuilt::update_code(&request)?;
-    let source_key = unenforced::source_key(lambda, request.source_kms_key_arn.as_ref())?;
+    let source_key =
+        unenforced::source_key(lambda, &gaps::SOURCE_KEY, request.source_kms_key_arn.as_ref())?;
     let uri = request.image_uri.as_deref().filter(|uri| !uri.is_empty());
     let refused = |text: &str| Err(Error::InvalidParameter(text.to_owned()));
     let (mut signing, mut s3_object) = (None, None);
@@ -135,7 +136,8 @@ pub(crate) async fn of_layer(
         key: content.s3_key.as_deref(),
         version: content.s3_object_version.as_deref(),
     };
-    taken(lambda, cx, content.zip_file.as_ref(), object, Storage::Copy).await
+    let storage = Storage::of(content.s3_object_storage_mode.as_deref());
+    taken(lambda, cx, content.zip_file.as_ref(), object, storage).await
 }
 
 /// A zip that was looked at.
@@ -312,8 +314,18 @@ pub(crate) async fn download(
     if let Some(zip) = zip {
         return Ok(zip);
     }
-    let [account, region, name, _] = parts[..] else { return Err(CodeDownloadError::Gone) };
-    let object = referred(lambda, &FunctionKey::new(account, region, name), &digest);
+    let object = match parts[..] {
+        [account, region, name, number, _] => {
+            let place = LayerKey::new(account, region, name);
+            let place = place.version(number.parse().map_err(|_| CodeDownloadError::Forbidden)?);
+            let version = lambda.store.read(|tx| LAYER_VERSIONS.get(tx, &place));
+            version.map(|version| version.and_then(|version| version.s3_object))
+        }
+        [account, region, name, _] => {
+            referred(lambda, &FunctionKey::new(account, region, name), &digest)
+        }
+        _ => return Err(CodeDownloadError::Forbidden),
+    };
     let object = object.map_err(CodeDownloadError::Internal)?.ok_or(CodeDownloadError::Gone)?;
     let fetched = s3_code::fetch_again(lambda, &object, &digest).await;
     fetched.map_err(|_| CodeDownloadError::Gone)

@@ -360,8 +360,7 @@ pub(crate) async fn judge_layers(
         return Ok(());
     }
     for layer in layers {
-        let zip = lambda.store.blobs().get(&layer.package.digest).await?;
-        let zip = zip.ok_or(Error::Internal("the package of a layer is missing"))?;
+        let zip = crate::code::zip_of(lambda, layer).await?;
         judge(lambda, function, config, &zip).await?;
     }
     Ok(())

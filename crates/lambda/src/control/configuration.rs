@@ -7,14 +7,14 @@ use gatemill_sandbox::runtime::Fallback;
 use gatemill_wire::{Cx, Operation as _};
 
 use super::{
-    code_signing, durable, event_invoke_config, function, image, layer, reference, unbuilt,
+    code_signing, durable, event_invoke_config, function, gaps, image, layer, reference, unbuilt,
     unenforced::{self, Given},
     view::{self, Named},
 };
 use crate::{
     Error, Lambda,
+    destination::{self, Purpose},
     environment_variables::RESERVED,
-    events::destination::Destination,
     limits::{ENVIRONMENT_BYTES_MAX, EPHEMERAL_MB, MEMORY_MB, TIMEOUT_S},
     record::{Configuration, Image, LogFormat, Logging, Package, Signing},
     target::FunctionKey,
@@ -86,7 +86,7 @@ pub(crate) async fn update(
     // A function that does not exist is told before what is wrong with the request.
     let record = function::existing(lambda, &key)?;
     image::check_update(record.configuration.image.is_some(), &request)?;
-    unbuilt::update_configuration(&request)?;
+    unbuilt::update_configuration(lambda, &request)?;
     if let Some(runtime) = &request.runtime {
         check_runtime(lambda, runtime)?;
     }
@@ -204,7 +204,11 @@ pub(crate) fn of_request(
         traced: wants_tracing(request.tracing_config.as_ref()).unwrap_or(false),
         unenforced: unenforced::with_source_key(
             unenforced::apply(lambda, None, &given)?.as_ref(),
-            unenforced::source_key(lambda, request.code.source_kms_key_arn.as_ref())?,
+            unenforced::source_key(
+                lambda,
+                &gaps::CREATED_SOURCE_KEY,
+                request.code.source_kms_key_arn.as_ref(),
+            )?,
         ),
         signing,
         durable: durable::config(request.durable_config.as_ref())?,
@@ -235,13 +239,15 @@ fn dead_letter(
     let Some(arn) = given.target_arn.as_ref().filter(|arn| !arn.is_empty()) else {
         return Ok(Some(None));
     };
-    match Destination::parse(arn) {
-        Some(destination @ (Destination::Queue(_) | Destination::Topic(_))) => {
+    let target = destination::parse(arn).filter(|it| it.serves(Purpose::DeadLetter));
+    match target {
+        Some(target) => {
             let services = lambda.services.get().map(|client| client.services());
-            event_invoke_config::check_service(&destination, services)?;
+            let gap = &gaps::DEAD_LETTERS_ELSEWHERE;
+            event_invoke_config::check_service(gap, target.as_ref(), services)?;
             Ok(Some(Some(arn.clone())))
         }
-        _ => Err(Error::InvalidParameter(format!(
+        None => Err(Error::InvalidParameter(format!(
             "The target {arn} of DeadLetterConfig is neither a standard queue nor a standard topic."
         ))),
     }
@@ -278,6 +284,38 @@ fn check_snap_start(configuration: &Configuration) -> Result<(), Error> {
         );
     }
     Ok(())
+}
+
+/// Checks the runtimes that a layer is for: AWS has each, or had it.
+pub(super) fn check_compatible_list(runtimes: Option<&Vec<String>>) -> Result<(), Error> {
+    let runtimes = runtimes.map(Vec::as_slice).unwrap_or_default();
+    if runtimes.iter().all(|runtime| is_known(runtime)) {
+        return Ok(());
+    }
+    let (given, rule) = (runtimes.join(", "), runtimes_rule());
+    Err(Error::Validation(format!(
+        "1 validation error detected: Value '[{given}]' at 'compatibleRuntimes' failed to satisfy constraint: Member must \
+         satisfy constraint: [{rule}]"
+    )))
+}
+
+/// Checks the runtime for which layers are looked for.
+pub(super) fn check_compatible(runtime: Option<&String>) -> Result<(), Error> {
+    match runtime {
+        Some(runtime) if !is_known(runtime) => Err(Error::Validation(format!(
+            "1 validation error detected: Value '{runtime}' at 'compatibleRuntime' failed to satisfy constraint: {}",
+            runtimes_rule()
+        ))),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn is_known(runtime: &str) -> bool {
+    ACCEPTED.contains(&runtime) || RETIRED.contains(&runtime)
+}
+
+fn runtimes_rule() -> String {
+    format!("Member must satisfy enum value set: [{}]", ACCEPTED.join(", "))
 }
 
 /// Whether a runtime is one of AWS's, and runs here.

@@ -25,12 +25,15 @@ use crate::{
 /// Executions that a list looks at in one go.
 const LISTED_AT_ONCE: usize = 200;
 
+/// Whether a request names a key for what executions store.
+pub(crate) fn names_key(given: Option<&api::DurableConfig>) -> bool {
+    let key = given.and_then(|config| config.kms_key_arn.as_ref());
+    key.is_some_and(|arn| !arn.is_empty())
+}
+
 /// What a request says of durability.
 pub(crate) fn config(given: Option<&api::DurableConfig>) -> Result<Option<Durable>, Error> {
     let Some(given) = given else { return Ok(None) };
-    if given.kms_key_arn.as_ref().is_some_and(|arn| !arn.is_empty()) {
-        return Err(Error::field_not_built("DurableConfig.KMSKeyArn"));
-    }
     let number = |given: Option<i32>| given.and_then(|number| u32::try_from(number).ok());
     let Some(execution_timeout_s) = number(given.execution_timeout) else {
         return Err(Error::InvalidParameter(
@@ -38,7 +41,8 @@ pub(crate) fn config(given: Option<&api::DurableConfig>) -> Result<Option<Durabl
         ));
     };
     let retention_days = number(given.retention_period_in_days).unwrap_or(DURABLE_RETENTION_DAYS);
-    Ok(Some(Durable { execution_timeout_s, retention_days }))
+    let kms_key_arn = given.kms_key_arn.clone().filter(|arn| !arn.is_empty());
+    Ok(Some(Durable { execution_timeout_s, retention_days, kms_key_arn }))
 }
 
 /// What an update makes of it: a function is durable from its creation on, or never.
@@ -57,6 +61,7 @@ pub(crate) fn changed(
             merged.execution_timeout = merged.execution_timeout.or(kept);
             let kept = i32::try_from(old.retention_days).ok();
             merged.retention_period_in_days = merged.retention_period_in_days.or(kept);
+            merged.kms_key_arn = merged.kms_key_arn.or_else(|| old.kms_key_arn.clone());
             config(Some(&merged))
         }
     }
@@ -65,7 +70,7 @@ pub(crate) fn changed(
 /// Durability as clients read it.
 pub(crate) fn config_view(durable: &Durable) -> api::DurableConfig {
     api::DurableConfig {
-        kms_key_arn: None,
+        kms_key_arn: durable.kms_key_arn.clone(),
         retention_period_in_days: i32::try_from(durable.retention_days).ok(),
         execution_timeout: i32::try_from(durable.execution_timeout_s).ok(),
     }
@@ -125,8 +130,11 @@ pub(crate) async fn get(
     let record = transitions::read(lambda, &key)?;
     let with_data = request.include_execution_data.unwrap_or(true);
     let (input, result) = if with_data { payloads(lambda, &key)? } else { (None, None) };
-    let durable =
-        Durable { execution_timeout_s: record.timeout_s, retention_days: record.retention_days };
+    let durable = Durable {
+        execution_timeout_s: record.timeout_s,
+        retention_days: record.retention_days,
+        kms_key_arn: None,
+    };
     let listed = view::execution(&key, &record);
     Ok(api::GetDurableExecutionResponse {
         durable_execution_arn: listed.durable_execution_arn,
@@ -174,6 +182,7 @@ pub(crate) async fn history(
     request: api::GetDurableExecutionHistoryRequest,
 ) -> Result<api::GetDurableExecutionHistoryResponse, Error> {
     let key = key(cx, &request.durable_execution_arn)?;
+    let after = place(request.marker.as_deref())?.map(|number| key.at(number));
     let record = transitions::read(lambda, &key)?;
     let with_data = request.include_execution_data.unwrap_or(false);
     let (input, result) = payloads(lambda, &key)?;
@@ -184,7 +193,6 @@ pub(crate) async fn history(
         timeout_s: record.timeout_s,
     };
     let limit = page_size(request.max_items);
-    let after = place(request.marker.as_deref())?.map(|number| key.at(number));
     let reverse = request.reverse_order == Some(true);
     let rows = lambda.store.read(|tx| {
         let (prefix, after) = (key.record(), after.as_ref());

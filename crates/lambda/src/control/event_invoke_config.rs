@@ -6,16 +6,14 @@
 use gatemill_api::lambda as api;
 use gatemill_store::{Key, Reader, Write};
 use gatemill_wire::{
-    Cx, EpochSeconds, Operation as _, OperationInfo, Qualifier, Timestamp, pagination,
+    Cx, EpochSeconds, Gap, Operation as _, OperationInfo, Qualifier, Timestamp, pagination,
 };
 
-use super::{function, reference};
+use super::{function, gaps, reference};
 use crate::{
     Error, FunctionTarget, Lambda,
-    events::{
-        destination::Destination,
-        record::{INVOKE_CONFIGS, InvokeConfigRecord, LOOPS_ALLOWED, invoke_config_key},
-    },
+    destination::{self, Destination, Purpose},
+    events::record::{INVOKE_CONFIGS, InvokeConfigRecord, LOOPS_ALLOWED, invoke_config_key},
     record::{ALIASES, FUNCTIONS, VERSIONS, alias_key, version_key},
     target::FunctionKey,
 };
@@ -189,15 +187,8 @@ fn check_durable(tx: &impl Reader, target: &FunctionTarget, given: &Given) -> Re
         let text = "Destinations are not supported for durable functions.";
         return Err(Error::InvalidParameter(text.to_owned()));
     }
-    for (member, used) in [
-        ("MaximumRetryAttempts", given.retries_max.is_some()),
-        ("MaximumEventAgeInSeconds", given.age_max_s.is_some()),
-    ] {
-        if used {
-            return Err(Error::field_not_built(&format!("{member} of a durable function")));
-        }
-    }
-    Ok(())
+    gaps::refuse(&gaps::DURABLE_RETRIES, given.retries_max.is_some())?;
+    gaps::refuse(&gaps::DURABLE_AGE, given.age_max_s.is_some())
 }
 
 async fn write(
@@ -255,26 +246,20 @@ fn check(
     let text = |arn: Option<&String>, kind: &str| {
         arn.map_or_else(|| "null".to_owned(), |arn| format!("{kind}(destination={arn})"))
     };
-    for (arn, may_be_bucket) in [(on_failure.as_ref(), true), (on_success.as_ref(), false)] {
+    for (arn, purpose) in
+        [(on_failure.as_ref(), Purpose::Failure), (on_success.as_ref(), Purpose::Success)]
+    {
         let Some(arn) = arn else { continue };
-        match Destination::parse(arn) {
-            Some(Destination::Function(function)) => check_function(tx, target, &function, arn)?,
-            Some(Destination::Bucket(_)) if !may_be_bucket => {
-                return Err(invalid(
-                    &text(on_success.as_ref(), "OnSuccess"),
-                    &text(on_failure.as_ref(), "OnFailure"),
-                ));
-            }
-            Some(destination) => check_service(&destination, services)?,
-            None if arn.starts_with("kafka://") => {
-                return Err(Error::field_not_built("A Kafka topic as a destination"));
-            }
-            None => {
-                return Err(invalid(
-                    &text(on_success.as_ref(), "OnSuccess"),
-                    &text(on_failure.as_ref(), "OnFailure"),
-                ));
-            }
+        gaps::refuse(&gaps::KAFKA_DESTINATION, arn.starts_with("kafka://"))?;
+        let Some(found) = destination::parse(arn).filter(|it| it.serves(purpose)) else {
+            return Err(invalid(
+                &text(on_success.as_ref(), "OnSuccess"),
+                &text(on_failure.as_ref(), "OnFailure"),
+            ));
+        };
+        match found.function() {
+            Some(function) => check_function(tx, target, function, arn)?,
+            None => check_service(&gaps::DESTINATION_ELSEWHERE, found.as_ref(), services)?,
         }
     }
     Ok(())
@@ -307,16 +292,18 @@ fn check_function(
 
 /// Refuses a target whose service is not configured: nothing would ever arrive there.
 pub(super) fn check_service(
-    destination: &Destination,
+    gap: &'static Gap,
+    destination: &dyn Destination,
     services: Option<&gatemill_aws::Services>,
 ) -> Result<(), Error> {
-    match destination.service() {
-        Some(service) if !services.is_some_and(|services| services.has(service)) => {
-            Err(Error::NotBuilt(format!(
+    match destination::missing(destination, services) {
+        Some(service) => {
+            let missing = format!(
                 "This server has no endpoint for {service}: its configuration file has no table services.{service}."
-            )))
+            );
+            Err(Error::NotConfigured { gap, missing })
         }
-        Some(_) | None => Ok(()),
+        None => Ok(()),
     }
 }
 

@@ -5,9 +5,9 @@
 
 use gatemill_api::lambda as api;
 use gatemill_store::{Key, Read, Write};
-use gatemill_wire::{Cx, EpochSeconds, Operation as _, Qualifier, Timestamp, pagination};
+use gatemill_wire::{Cx, EpochSeconds, Gap, Operation as _, Qualifier, Timestamp, pagination};
 
-use super::{function, mapping_settings, mapping_settings::Changes, reference, tag};
+use super::{function, gaps, mapping_settings, mapping_settings::Changes, reference, tag};
 use crate::{
     Error, FunctionTarget, Lambda,
     limits::MAPPING_PAGE_MAX,
@@ -30,7 +30,7 @@ pub(crate) async fn create(
     cx: &Cx,
     request: api::CreateEventSourceMappingRequest,
 ) -> Result<api::EventSourceMappingConfiguration, Error> {
-    mapping_settings::refuse_unbuilt_create(&request)?;
+    mapping_settings::refuse_unbuilt_create(lambda, &request)?;
     let source = mapping_settings::source(cx, &request)?;
     let settings = mapping_settings::of_create(cx, &source, &request)?;
     let tags = request.tags.unwrap_or_default();
@@ -116,7 +116,7 @@ pub(crate) async fn update(
     cx: &Cx,
     request: api::UpdateEventSourceMappingRequest,
 ) -> Result<api::EventSourceMappingConfiguration, Error> {
-    mapping_settings::refuse_unbuilt_update(&request)?;
+    mapping_settings::refuse_unbuilt_update(lambda, &request)?;
     let key = key(cx, &request.uuid);
     let info = api::UpdateEventSourceMapping::INFO;
     let target = match request.function_name.as_deref().filter(|name| !name.is_empty()) {
@@ -301,9 +301,10 @@ fn check_function(tx: &Read, target: &FunctionTarget) -> Result<u32, Error> {
 /// Whether the source is there, and messages stay hidden for at least as long as the function runs.
 async fn check_source(lambda: &Lambda, source: &SourceArn, timeout_s: u32) -> Result<(), Error> {
     let Some(sources) = lambda.event_sources.get() else {
-        return Err(Error::field_not_built("EventSourceArn"));
+        return Err(Error::NotBuilt(&gaps::MAPPING_SOURCE_ELSEWHERE));
     };
-    let facts = sources.check(source).await.map_err(problem)?;
+    let facts = sources.check(source).await;
+    let facts = facts.map_err(|it| problem(&gaps::MAPPING_SOURCE_ELSEWHERE, it))?;
     match facts.visibility_timeout_s {
         Some(hidden) if hidden < timeout_s => Err(Error::InvalidParameter(format!(
             "Queue visibility timeout: {hidden} seconds is less than Function timeout: {timeout_s} seconds"
@@ -313,17 +314,18 @@ async fn check_source(lambda: &Lambda, source: &SourceArn, timeout_s: u32) -> Re
 }
 
 fn check_destination(lambda: &Lambda, arn: &str) -> Result<(), Error> {
+    let gap = &gaps::MAPPING_DESTINATION_ELSEWHERE;
     let invalid = || Error::InvalidParameter(format!("The destination ARN {arn} is invalid."));
     let parsed = arn.parse().map_err(|_| invalid())?;
     match lambda.event_sources.get() {
-        None => Err(Error::field_not_built("DestinationConfig")),
-        Some(sources) => sources.check_destination(&parsed).map_err(problem),
+        None => Err(Error::NotBuilt(gap)),
+        Some(sources) => sources.check_destination(&parsed).map_err(|it| problem(gap, it)),
     }
 }
 
-fn problem(problem: SourceProblem) -> Error {
+fn problem(gap: &'static Gap, problem: SourceProblem) -> Error {
     match problem {
-        SourceProblem::NotConfigured(text) => Error::NotBuilt(text),
+        SourceProblem::NotConfigured(missing) => Error::NotConfigured { gap, missing },
         SourceProblem::Refused(text) => Error::InvalidParameter(text),
         SourceProblem::Unreachable(text) => {
             tracing::warn!(error = text, "an event source does not answer");
@@ -427,6 +429,7 @@ fn view(
         maximum_batching_window_in_seconds: Some(number(settings.window_s)),
         parallelization_factor: stream.map(|stream| number(stream.parallelization)),
         event_source_arn: Some(mapping.source_arn.clone()),
+        kms_key_arn: settings.kms_key_arn.clone(),
         filter_criteria: (!settings.filters.is_empty())
             .then(|| api::FilterCriteria { filters: Some(filters.collect()) }),
         metrics_config: settings.counts_events.then(|| api::EventSourceMappingMetricsConfig {

@@ -10,11 +10,11 @@ use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
     alias, code, code_signing, concurrency, configuration, event_invoke_config, image, layer,
-    reference, runtime_management, tag, unbuilt, unenforced, url, version,
+    reference, runtime_management, s3_code, tag, unbuilt, unenforced, url, version,
     view::{self, Named},
 };
 use crate::{
-    Error, Lambda,
+    Error, FunctionTarget, Lambda,
     durable::drain,
     invoke::resolve::Snapshots,
     limits::{CODE_STORAGE_BYTES_MAX, FUNCTION_NAME_CHARS_MAX, PAGE_MAX},
@@ -34,9 +34,10 @@ pub(crate) async fn create(
     request: api::CreateFunctionRequest,
 ) -> Result<api::FunctionConfiguration, Error> {
     let info = api::CreateFunction::INFO;
-    let key = reference::resolve(cx, info, &request.function_name, None)?.key().to_owned();
-    check_name(&key.name)?;
-    unbuilt::create(&request)?;
+    let target = reference::resolve(cx, info, &request.function_name, None)?;
+    check_name(&target)?;
+    let key = target.key().to_owned();
+    unbuilt::create(lambda, &request)?;
     let tags = request.tags.clone().unwrap_or_default();
     tag::check(&tags)?;
     let deployment = cx.uuid().to_string();
@@ -137,13 +138,7 @@ pub(crate) async fn get(
             repository_type: Some("S3".to_owned()),
             location: Some(code::location(lambda, cx, &key, &record.configuration.package)),
             source_kms_key_arn,
-            resolved_s3_object: record.configuration.s3_object.clone().map(|object| {
-                api::ResolvedS3Object {
-                    s3_bucket: Some(object.bucket),
-                    s3_key: Some(object.key),
-                    s3_object_version: Some(object.version),
-                }
-            }),
+            resolved_s3_object: record.configuration.s3_object.clone().map(s3_code::shown),
             ..Default::default()
         },
     };
@@ -609,7 +604,14 @@ pub(crate) fn count(
     Ok(USAGE.put(tx, &place, &new)?)
 }
 
-fn check_name(name: &str) -> Result<(), Error> {
+/// Refuses a name that no function may have. The text about qualifiers is ours: AWS's is not recorded.
+fn check_name(target: &FunctionTarget) -> Result<(), Error> {
+    let name = &target.name;
+    if matches!(target.qualifier, Some(Qualifier::Version(_) | Qualifier::Alias(_))) {
+        return Err(Error::InvalidParameter(format!(
+            "A function cannot be created with a version or an alias in its name: {name} has none yet."
+        )));
+    }
     if name.chars().count() > FUNCTION_NAME_CHARS_MAX {
         return Err(Error::InvalidParameter(format!(
             "1 validation error detected: Value '{name}' at 'functionName' failed to satisfy constraint: Member must \

@@ -7,6 +7,7 @@
 use gatemill_api::lambda as api;
 use gatemill_image::{Error as ImageError, Reference};
 
+use super::gaps;
 use crate::{
     Error, Lambda,
     limits::IMAGE_CONFIG_BYTES_MAX,
@@ -40,10 +41,7 @@ pub(crate) fn check_create(
     {
         return refused("Please provide ImageUri when creating a function with packageType Image.");
     }
-    if !lambda.sandboxes.enforced().file_system {
-        return Err(Error::field_not_built("PackageType Image without isolation of file systems"));
-    }
-    Ok(())
+    gaps::refuse(&gaps::IMAGE, !lambda.sandboxes.enforced().file_system)
 }
 
 /// Checks that a function of a zip is not told how an image is run.

@@ -9,7 +9,7 @@ use gatemill_iam as iam;
 use gatemill_store::{Digest, Key, Reader, Write};
 use gatemill_wire::{Arn, Cx, Operation as _, Timestamp, pagination};
 
-use super::{code, function, layer_policy, permission};
+use super::{code, configuration, function, layer_policy, permission, s3_code};
 use crate::{
     Error, Lambda,
     layer_record::{
@@ -28,11 +28,9 @@ pub(crate) async fn publish(
 ) -> Result<api::PublishLayerVersionResponse, Error> {
     let key = named(cx, api::PublishLayerVersion::INFO.action, &request.layer_name)?;
     own(cx, api::PublishLayerVersion::INFO.action, &key, &key.arn())?;
-    if request.content.s3_object_storage_mode.as_deref() == Some("REFERENCE") {
-        return Err(Error::field_not_built("Content.S3ObjectStorageMode REFERENCE"));
-    }
+    configuration::check_compatible_list(request.compatible_runtimes.as_ref())?;
     let taken = code::of_layer(lambda, cx, &request.content).await?;
-    let package = taken.package;
+    let (package, s3_object) = (taken.package, taken.s3_object.clone());
     code::keep(lambda, taken).await?;
     let record = LayerVersionRecord {
         package,
@@ -41,6 +39,7 @@ pub(crate) async fn publish(
         runtimes: request.compatible_runtimes,
         architectures: request.compatible_architectures,
         license: request.license_info,
+        s3_object,
     };
     let (owner, stored) = (key.clone(), record.clone());
     let number = lambda
@@ -50,7 +49,7 @@ pub(crate) async fn publish(
             LAYERS.put(tx, &owner.record(), &NumberRecord { last: number })?;
             LAYER_VERSIONS.put(tx, &owner.version(number), &stored)?;
             CODE_USES.put(tx, &owner.code_use(&package.digest, number), &Mark {})?;
-            count(tx, &owner, package.bytes, 0)?;
+            count(tx, &owner, stored.stored_bytes(), 0)?;
             Ok::<_, Error>(number)
         })
         .await?;
@@ -125,7 +124,7 @@ pub(crate) async fn delete(
             LAYER_VERSIONS.delete(tx, &place)?;
             LAYER_POLICIES.delete(tx, &place)?;
             CODE_USES.delete(tx, &key.code_use(&record.package.digest, number))?;
-            count(tx, &key, 0, record.package.bytes)
+            count(tx, &key, 0, record.stored_bytes())
         })
         .await
 }
@@ -137,6 +136,7 @@ pub(crate) async fn list_versions(
     request: api::ListLayerVersionsRequest,
 ) -> Result<api::ListLayerVersionsResponse, Error> {
     let action = api::ListLayerVersions::INFO.action;
+    configuration::check_compatible(request.compatible_runtime.as_ref())?;
     let key = named(cx, action, &request.layer_name)?;
     own(cx, action, &key, &key.arn())?;
     let before = request.marker.as_deref().map(function::number_of_marker).transpose()?;
@@ -158,6 +158,7 @@ pub(crate) async fn list(
     cx: &Cx,
     request: api::ListLayersRequest,
 ) -> Result<api::ListLayersResponse, Error> {
+    configuration::check_compatible(request.compatible_runtime.as_ref())?;
     let all = Key::new([cx.account(), &cx.region]);
     let limit = function::page_size(request.max_items);
     let wanted = Wanted {
@@ -248,13 +249,14 @@ fn shown(
     number: u64,
     record: LayerVersionRecord,
 ) -> api::GetLayerVersionResponse {
-    let package = record.package;
+    let (package, s3_object) = (record.package, record.s3_object.clone());
     let listed = listed(key, number, record);
     api::GetLayerVersionResponse {
         content: Some(api::LayerVersionContentOutput {
             location: Some(code::layer_location(lambda, cx, key, number, &package)),
             code_sha256: Some(package.digest.base64()),
             code_size: i64::try_from(package.bytes).ok(),
+            resolved_s3_object: s3_object.map(s3_code::shown),
             ..Default::default()
         }),
         layer_arn: Some(key.arn()),
@@ -369,7 +371,11 @@ pub(crate) fn of_function(
             Ok::<_, Error>(LAYER_VERSIONS.get(tx, &key.version(number))?)
         })?;
         let Some(record) = record else { return refused(missing) };
-        used.push(UsedLayer { arn: key.version_arn(number), package: record.package });
+        used.push(UsedLayer {
+            arn: key.version_arn(number),
+            package: record.package,
+            s3_object: record.s3_object,
+        });
         known.push((key, arn));
     }
     Ok(used)

@@ -101,14 +101,7 @@ pub(crate) async fn remove(
             layer::check_exists(tx, &key, number)?;
             let place = key.version(number);
             let mut policy = LAYER_POLICIES.get(tx, &place)?.ok_or_else(no_policy)?;
-            let before = policy.statements.len();
-            policy.statements.retain(|known| known.sid != request.statement_id);
-            if policy.statements.len() == before {
-                return Err(Error::NotFound(format!(
-                    "Statement {} is not found in resource policy.",
-                    request.statement_id
-                )));
-            }
+            permission::take_out(&mut policy, &request.statement_id)?;
             check_revision(Some(&policy), request.revision_id.as_deref())?;
             if policy.statements.is_empty() {
                 LAYER_POLICIES.delete(tx, &place)?;

@@ -5,10 +5,11 @@
 
 use gatemill_api::lambda as api;
 use gatemill_pattern::{Pattern, Wants};
-use gatemill_wire::Cx;
+use gatemill_wire::{Cx, Gap};
 
+use super::gaps;
 use crate::{
-    Error,
+    Error, Lambda,
     limits::{MAPPING_BATCH_WITHOUT_WINDOW_MAX, MAPPING_FILTERS_MAX, MAPPING_RECORD_AGE_S_MIN},
     mapping::{Service, Settings, SourceArn, StartingPosition, StreamSettings},
 };
@@ -26,47 +27,49 @@ fn unsupported<T>(member: &str) -> Result<T, Error> {
 macro_rules! unbuilt {
     ($request:expr) => {
         [
-            ("KMSKeyArn", $request.kms_key_arn.is_some()),
-            ("LoggingConfig", $request.logging_config.is_some()),
-            ("SourceAccessConfigurations", $request.source_access_configurations.is_some()),
+            (&gaps::MAPPING_LOGGING, $request.logging_config.is_some()),
+            (&gaps::MAPPING_ACCESS, $request.source_access_configurations.is_some()),
             (
-                "AmazonManagedKafkaEventSourceConfig",
+                &gaps::MAPPING_MANAGED_KAFKA,
                 $request.amazon_managed_kafka_event_source_config.is_some(),
             ),
-            (
-                "SelfManagedKafkaEventSourceConfig",
-                $request.self_managed_kafka_event_source_config.is_some(),
-            ),
-            ("DocumentDBEventSourceConfig", $request.document_db_event_source_config.is_some()),
-            ("ProvisionedPollerConfig", $request.provisioned_poller_config.is_some()),
+            (&gaps::MAPPING_OWN_KAFKA, $request.self_managed_kafka_event_source_config.is_some()),
+            (&gaps::MAPPING_DOCUMENT_DB, $request.document_db_event_source_config.is_some()),
+            (&gaps::MAPPING_POLLERS, $request.provisioned_poller_config.is_some()),
         ]
     };
 }
 
 /// Refuses what is not built by its name.
 pub(super) fn refuse_unbuilt_create(
+    lambda: &Lambda,
     request: &api::CreateEventSourceMappingRequest,
 ) -> Result<(), Error> {
     let alone = [
-        ("SelfManagedEventSource", request.self_managed_event_source.is_some()),
-        ("Topics", request.topics.is_some()),
-        ("Queues", request.queues.is_some()),
+        (&gaps::MAPPING_OWN_SOURCE, request.self_managed_event_source.is_some()),
+        (&gaps::MAPPING_TOPICS, request.topics.is_some()),
+        (&gaps::MAPPING_QUEUES, request.queues.is_some()),
     ];
-    refuse(alone.into_iter().chain(unbuilt!(request)))
+    refuse(alone.into_iter().chain(unbuilt!(request)))?;
+    take_key(lambda, request.kms_key_arn.as_ref())
 }
 
 /// Refuses what is not built by its name.
 pub(super) fn refuse_unbuilt_update(
+    lambda: &Lambda,
     request: &api::UpdateEventSourceMappingRequest,
 ) -> Result<(), Error> {
-    refuse(unbuilt!(request))
+    refuse(unbuilt!(request))?;
+    take_key(lambda, request.kms_key_arn.as_ref())
 }
 
-fn refuse(members: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), Error> {
-    match members.into_iter().find(|(_, used)| *used) {
-        Some((member, _)) => Err(Error::field_not_built(member)),
-        None => Ok(()),
-    }
+/// The key for the filters of a mapping; an empty one is none.
+fn take_key(lambda: &Lambda, key: Option<&String>) -> Result<(), Error> {
+    gaps::take(lambda, &gaps::MAPPING_KEY, key.is_some_and(|key| !key.is_empty()))
+}
+
+fn refuse(members: impl IntoIterator<Item = (&'static Gap, bool)>) -> Result<(), Error> {
+    members.into_iter().try_for_each(|(gap, used)| gaps::refuse(gap, used))
 }
 
 /// The event source that a request names.
@@ -79,11 +82,11 @@ pub(super) fn source(
         let arn: Option<gatemill_wire::Arn> = text.parse().ok();
         let service = arn.as_ref().map(|arn| arn.service.as_str());
         return match service {
-            Some(kind @ ("kafka" | "mq" | "rds" | "docdb" | "docdb-elastic")) => {
-                Err(Error::field_not_built(&format!("An event source of {kind}")))
+            Some("kafka" | "mq" | "rds" | "docdb" | "docdb-elastic") => {
+                Err(Error::NotBuilt(&gaps::MAPPING_SOURCE))
             }
             Some("kinesis") if text.contains("/consumer/") => {
-                Err(Error::field_not_built("An EventSourceArn of a stream's consumer"))
+                Err(Error::NotBuilt(&gaps::MAPPING_CONSUMER))
             }
             _ => invalid("Unrecognized event source."),
         };
@@ -121,6 +124,7 @@ pub(super) fn of_create(
             tumbling_s: 0,
         }),
         counts_events: false,
+        kms_key_arn: None,
     };
     Changes::of_create(request).apply(source, fresh)
 }
@@ -178,6 +182,7 @@ pub(super) struct Changes {
     bisects: Option<bool>,
     retries: Option<i32>,
     tumbling_s: Option<u32>,
+    kms_key: Option<String>,
 }
 
 fn number(value: Option<i32>) -> Option<u32> {
@@ -213,6 +218,7 @@ macro_rules! changes {
             bisects: $request.bisect_batch_on_function_error,
             retries: $request.maximum_retry_attempts,
             tumbling_s: number($request.tumbling_window_in_seconds),
+            kms_key: $request.kms_key_arn.clone(),
         }
     };
 }
@@ -249,6 +255,10 @@ impl Changes {
             maximum_concurrency: self.scaling.unwrap_or(old.maximum_concurrency),
             stream: None,
             counts_events,
+            kms_key_arn: match &self.kms_key {
+                None => old.kms_key_arn.clone(),
+                Some(key) => Some(key.clone()).filter(|key| !key.is_empty()),
+            },
         };
         let stream = match old.stream {
             None => self.check_queue(source, &settings).map(|()| None)?,

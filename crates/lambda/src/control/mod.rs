@@ -13,6 +13,7 @@ pub(crate) mod durable;
 mod event_invoke_config;
 pub(crate) mod event_source_mapping;
 pub(crate) mod function;
+pub(crate) mod gaps;
 mod image;
 pub(crate) mod invoke;
 pub(crate) mod layer;

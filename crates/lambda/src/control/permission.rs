@@ -66,18 +66,21 @@ pub(crate) async fn remove(
     let place = Place::of(cx, api::RemovePermission::INFO, named)?;
     change(lambda, cx, place, move |policy| {
         let mut policy = policy.ok_or_else(|| Error::NotFound(NO_POLICY.to_owned()))?;
-        let before = policy.statements.len();
-        policy.statements.retain(|known| known.sid != request.statement_id);
-        if policy.statements.len() == before {
-            return Err(Error::NotFound(format!(
-                "Statement {} is not found in resource policy.",
-                request.statement_id
-            )));
-        }
+        take_out(&mut policy, &request.statement_id)?;
         check_revision(Some(&policy), request.revision_id.as_deref())?;
         Ok(policy.statements)
     })
     .await
+}
+
+/// Takes a statement out of a policy, in which it has to be.
+pub(super) fn take_out(policy: &mut PolicyRecord, sid: &str) -> Result<(), Error> {
+    let before = policy.statements.len();
+    policy.statements.retain(|known| known.sid != sid);
+    if policy.statements.len() == before {
+        return Err(Error::NotFound(format!("Statement {sid} is not found in resource policy.")));
+    }
+    Ok(())
 }
 
 /// `GetPolicy`.

@@ -6,6 +6,7 @@
 //! time and makes the function Inactive.
 
 use bytes::Bytes;
+use gatemill_api::lambda as api;
 use gatemill_aws::{Answer, Error as AwsError, Request, Service};
 use gatemill_store::Digest;
 use gatemill_wire::{Cx, percent};
@@ -106,6 +107,15 @@ pub(crate) async fn fetch_again(
             tracing::warn!(place, code, message, "code that is referred to cannot be fetched");
             Err(Error::CodeFailed(format!("The function's code cannot be fetched: {place}.")))
         }
+    }
+}
+
+/// An object as it is shown.
+pub(crate) fn shown(object: S3Object) -> api::ResolvedS3Object {
+    api::ResolvedS3Object {
+        s3_bucket: Some(object.bucket),
+        s3_key: Some(object.key),
+        s3_object_version: Some(object.version),
     }
 }
 

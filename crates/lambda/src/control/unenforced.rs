@@ -4,7 +4,9 @@
 //! taken (`accept-unenforceable`): then they are checked and shown as AWS does, and the log says what has no effect.
 
 use gatemill_api::lambda as api;
+use gatemill_wire::Gap;
 
+use super::gaps::{self, refuse, take};
 use crate::{
     Error, Lambda,
     record::{FileSystem, Unenforced, Vpc},
@@ -25,7 +27,6 @@ pub(crate) fn apply(
     given: &Given,
 ) -> Result<Option<Unenforced>, Error> {
     let mut new = old.cloned().unwrap_or_default();
-    let take = |field: &str, used: bool| take(lambda, field, used);
     if let Some(vpc) = &given.vpc {
         let vpc = Vpc {
             subnets: vpc.subnet_ids.clone().unwrap_or_default(),
@@ -33,7 +34,7 @@ pub(crate) fn apply(
             dual_stack: vpc.ipv6_allowed_for_dual_stack.unwrap_or(false),
         };
         let used = vpc != Vpc::default();
-        take("VpcConfig", used)?;
+        take(lambda, &gaps::VPC, used)?;
         if vpc.subnets.is_empty() != vpc.security_groups.is_empty() {
             return refused("VpcConfig needs both SubnetIds and SecurityGroupIds, or neither.");
         }
@@ -41,17 +42,15 @@ pub(crate) fn apply(
         new.vpc = (used || new.vpc.is_some()).then_some(vpc);
     }
     if let Some(file_systems) = &given.file_systems {
-        take("FileSystemConfigs", !file_systems.is_empty())?;
-        if file_systems.iter().any(|one| one.s3_files_config.is_some()) {
-            return Err(Error::field_not_built("FileSystemConfigs.S3FilesConfig"));
-        }
+        refuse(&gaps::S3_FILES, file_systems.iter().any(|one| one.s3_files_config.is_some()))?;
+        take(lambda, &gaps::FILE_SYSTEMS, !file_systems.is_empty())?;
         new.file_systems = file_systems
             .iter()
             .map(|one| FileSystem { arn: one.arn.clone(), path: one.local_mount_path.clone() })
             .collect();
     }
     if let Some(key) = &given.kms_key_arn {
-        take("KMSKeyArn", !key.is_empty())?;
+        take(lambda, &gaps::KMS_KEY, !key.is_empty())?;
         new.kms_key_arn = Some(key.clone()).filter(|key| !key.is_empty());
     }
     if !new.file_systems.is_empty() && new.vpc.as_ref().is_none_or(|vpc| vpc.subnets.is_empty()) {
@@ -60,22 +59,14 @@ pub(crate) fn apply(
     Ok((new != Unenforced::default()).then_some(new))
 }
 
-/// Refuses what is `used` unless the operator wants it taken.
-fn take(lambda: &Lambda, field: &str, used: bool) -> Result<(), Error> {
-    match used {
-        true if !lambda.settings.accept_unenforceable => Err(Error::field_not_built(field)),
-        true => {
-            tracing::warn!(field, "a function's setting is taken that has no effect here");
-            Ok(())
-        }
-        false => Ok(()),
-    }
-}
-
 /// Checks the key that a request names for its code; an empty one is none.
-pub(crate) fn source_key(lambda: &Lambda, given: Option<&String>) -> Result<Option<String>, Error> {
+pub(crate) fn source_key(
+    lambda: &Lambda,
+    gap: &'static Gap,
+    given: Option<&String>,
+) -> Result<Option<String>, Error> {
     let key = given.filter(|key| !key.is_empty());
-    take(lambda, "SourceKMSKeyArn", key.is_some())?;
+    take(lambda, gap, key.is_some())?;
     Ok(key.cloned())
 }
 

@@ -10,7 +10,7 @@ use gatemill_store::{Reader, Write};
 use gatemill_wire::{Cx, Operation as _, Qualifier, pagination};
 
 use super::{
-    concurrency, function, reference, runtime_management,
+    concurrency, function, gaps, reference, runtime_management,
     view::{self, Named},
 };
 use crate::{
@@ -53,9 +53,7 @@ pub(crate) async fn publish(
 ) -> Result<api::FunctionConfiguration, Error> {
     let info = api::PublishVersion::INFO;
     let (key, _) = reference::latest(cx, info, &request.function_name, None)?;
-    if request.publish_to.is_some() {
-        return Err(Error::field_not_built("PublishTo"));
-    }
+    gaps::refuse(&gaps::PUBLISH_TO, request.publish_to.is_some())?;
     let (ids, revision) = (Ids::new(cx), cx.uuid().to_string());
     let (owner, snapshots) = (key.clone(), Arc::clone(&lambda.snapshots));
     let published = lambda

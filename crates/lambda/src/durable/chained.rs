@@ -118,7 +118,7 @@ async fn try_invoke(
             // Named after the operation: a worker that repeats this finds what it began.
             name: Some(child_name(key, operation)),
             input: if payload.is_empty() { Bytes::from_static(b"{}") } else { payload },
-            trace_id: None,
+            trace_id: record.trace_id.clone(),
             tenant_id: record.tenant_id.clone(),
             parent: Some(parent),
             dead_letter: None,
@@ -130,7 +130,7 @@ async fn try_invoke(
         target,
         payload,
         request_id: RequestId(lambda.uuid()),
-        trace_id: None,
+        trace_id: record.trace_id.clone(),
         client_context: None,
         tenant_id: record.tenant_id.clone(),
         log_tail: false,

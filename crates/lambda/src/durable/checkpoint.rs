@@ -51,6 +51,7 @@ pub(crate) struct Chained {
     pub(crate) function: String,
     pub(crate) tenant_id: Option<String>,
     pub(crate) payload: Option<String>,
+    pub(crate) trace_id: Option<String>,
 }
 
 /// The action of an update.
@@ -389,6 +390,7 @@ impl Batch<'_> {
             function: options.function_name.clone(),
             tenant_id: options.tenant_id.clone(),
             payload: update.payload.clone(),
+            trace_id: options.x_amzn_trace_id.clone(),
         });
         let happened = Happened::ChainedInvokeStarted {
             function: options.function_name.clone(),

@@ -162,6 +162,23 @@ fn refusals() {
 }
 
 #[test]
+fn a_chained_call_is_part_of_the_trace_that_it_names() {
+    let options = Some(api::ChainedInvokeOptions {
+        function_name: "f".to_owned(),
+        tenant_id: Some("t".to_owned()),
+        x_amzn_trace_id: Some("Root=1-0-0".to_owned()),
+    });
+    let chained = api::OperationUpdate {
+        chained_invoke_options: options,
+        ..update("i", "CHAINED_INVOKE", "START")
+    };
+    let (_, done) = apply(&[chained]).unwrap();
+    let [call] = &done.chained[..] else { panic!("{done:?}") };
+    assert_eq!((call.function.as_str(), call.tenant_id.as_deref()), ("f", Some("t")));
+    assert_eq!(call.trace_id.as_deref(), Some("Root=1-0-0"));
+}
+
+#[test]
 fn what_an_operation_is_does_not_change() {
     let named = api::OperationUpdate { name: Some("n".to_owned()), ..wait("w", 1) };
     let (operations, _) = apply(&[named]).unwrap();

@@ -202,8 +202,8 @@ impl<'t> Execution<'t> {
         for id in &changed {
             self.tell(id);
         }
-        for Chained { operation, function, tenant_id, payload } in chained {
-            let record = ChainedRecord { function, tenant_id, payload };
+        for Chained { operation, function, tenant_id, payload, trace_id } in chained {
+            let record = ChainedRecord { function, tenant_id, payload, trace_id };
             CHAINED.put(self.tx, &self.key.of(&operation), &record)?;
         }
         match end {

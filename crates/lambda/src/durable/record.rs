@@ -489,6 +489,9 @@ pub(crate) struct ChainedRecord {
     pub(crate) function: String,
     pub(crate) tenant_id: Option<String>,
     pub(crate) payload: Option<String>,
+    /// The trace that the function is to be part of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) trace_id: Option<String>,
 }
 
 macro_rules! version_one {

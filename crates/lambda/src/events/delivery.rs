@@ -6,20 +6,18 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use gatemill_store::Key;
-use gatemill_wire::{RequestId, Timestamp};
+use gatemill_wire::Timestamp;
 use tokio::task::JoinSet;
 
 use super::{
-    accept::{self, Arrival},
     bump,
-    destination::{self, Destination, Message},
     record::{DELIVERIES, DeadLetterRecord, DeliveryRecord, DestinationRecord, EventId},
 };
 use crate::{
     Error, Lambda,
-    limits::{ASYNC_EVENT_BYTES_MAX, EVENT_DELIVERIES_AT_ONCE, EVENT_ERROR_MESSAGE_BYTES},
+    destination::{self, Message, Object, Reach},
+    limits::{EVENT_DELIVERIES_AT_ONCE, EVENT_ERROR_MESSAGE_BYTES},
     measure,
     target::FunctionKey,
 };
@@ -116,12 +114,10 @@ async fn send_dead_letter(
     let message = Message {
         body: letter.event.get(),
         attributes: &attributes,
-        trace_id: &delivery.trace_id,
+        trace_id: Some(&delivery.trace_id),
         succeeded: false,
         function_arn: &function.arn(None),
-        id: &delivery.request_id,
-        function_name: &function.name,
-        at: lambda.clock.now(),
+        object: object(function, delivery, lambda.clock.now()),
     };
     send(lambda, &letter.target_arn, &message).await
 }
@@ -135,33 +131,23 @@ async fn send_record(
     let message = Message {
         body: destination.record.get(),
         attributes: &[],
-        trace_id: &delivery.trace_id,
+        trace_id: Some(&delivery.trace_id),
         succeeded: destination.succeeded,
         function_arn: &destination.function_arn,
-        id: &delivery.request_id,
-        function_name: &function.name,
-        at: Timestamp(destination.at_ms),
+        object: object(function, delivery, Timestamp(destination.at_ms)),
     };
     send(lambda, &destination.arn, &message).await
 }
 
+/// As AWS names objects of failed events.
+fn object(function: &FunctionKey, delivery: &DeliveryRecord, at: Timestamp) -> Object<'static> {
+    let (day, time) = (at.log_stream_date(), at.iso8601());
+    let time = time.trim_end_matches('Z').replace(':', ".");
+    let (function, id) = (&function.name, &delivery.request_id);
+    Object { key: format!("aws/lambda/async/{function}/{day}/{time}-{id}"), body: None }
+}
+
 async fn send(lambda: &Lambda, arn: &str, message: &Message<'_>) -> Result<(), String> {
-    let to = Destination::parse(arn).ok_or("it is no target")?;
-    if let Destination::Function(target) = to {
-        let arrival = Arrival {
-            target,
-            payload: Bytes::copy_from_slice(message.body.as_bytes()),
-            payload_max: ASYNC_EVENT_BYTES_MAX,
-            request_id: RequestId(lambda.entropy.uuid()),
-            trace_id: Some(message.trace_id.to_owned()),
-            client_context: None,
-            tenant_id: None,
-            execution_name: None,
-            now: lambda.clock.now(),
-        };
-        let accepted = accept::accept(lambda, arrival).await;
-        return accepted.map(drop).map_err(|error| error.chain());
-    }
-    let client = lambda.services.get().ok_or("there are no services")?;
-    destination::send(client, &to, message).await.map_err(|error| error.to_string())
+    let to = destination::parse(arn).ok_or("it is no target")?;
+    to.send(Reach::all(lambda), message).await.map_err(|error| error.to_string())
 }

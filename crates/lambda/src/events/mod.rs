@@ -11,7 +11,7 @@
 //! | `lanes` | which events wait, and whose turn it is; memory alone |
 //! | `attempt` | the worker: one attempt after another, and settling |
 //! | `verdict` | what becomes of an event after an attempt |
-//! | `delivery`, `destination` | what is told of settled events, and to whom |
+//! | `delivery` | telling of settled events |
 //! | `lineage` | loops of functions |
 //! | `record` | what is stored |
 //!
@@ -20,7 +20,6 @@
 pub(crate) mod accept;
 pub(crate) mod attempt;
 pub(crate) mod delivery;
-pub(crate) mod destination;
 mod lanes;
 pub(crate) mod lineage;
 pub(crate) mod record;

@@ -122,6 +122,9 @@ pub struct Settings {
     /// Whether its own metrics were asked for.
     #[serde(default, skip_serializing_if = "is_not")]
     pub counts_events: bool,
+    /// Taken without effect, where the operator wants such settings taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kms_key_arn: Option<String>,
 }
 
 /// How a stream is read.

@@ -22,6 +22,7 @@ fn queue() -> Mapping {
             maximum_concurrency: None,
             stream: None,
             counts_events: false,
+            kms_key_arn: None,
         },
         tags: Default::default(),
     }
@@ -50,6 +51,7 @@ fn stream() -> Mapping {
                 tumbling_s: 30,
             }),
             counts_events: true,
+            kms_key_arn: None,
         },
         tags: [("k".to_owned(), "v".to_owned())].into(),
     }

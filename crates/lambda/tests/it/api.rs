@@ -165,6 +165,12 @@ fn refused(world: &World) {
         ),
         (json!({"Code": {}}), 400, invalid, "Please provide a source for function code."),
         (
+            json!({"FunctionName": "f:1"}),
+            400,
+            invalid,
+            "A function cannot be created with a version or an alias in its name: f has none yet.",
+        ),
+        (
             json!({"Code": {"ZipFile": base64(b"no zip"), "S3Key": "key"}}),
             400,
             invalid,
@@ -228,7 +234,7 @@ fn refused(world: &World) {
             json!({"Architectures": ["arm64"]}),
             501,
             "NotImplementedException",
-            "Architectures arm64",
+            "Architectures other than this host's is not built",
         ),
         (
             json!({"KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k"}),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use gatemill_wire::{OperationInfo, Protocol};
+use gatemill_wire::{Gap, OperationInfo, Protocol, Service};
 use serde_json::json;
 
 use crate::{
@@ -61,6 +61,7 @@ fn json(listed: &[Listed]) -> String {
                 "uri": operation.uri,
                 "action": operation.action,
                 "built": built,
+                "gaps": gaps_of(operation).map(gap).collect::<Vec<_>>(),
             })
         })
         .collect();
@@ -68,15 +69,34 @@ fn json(listed: &[Listed]) -> String {
     text + "\n"
 }
 
+/// What an operation does not honour.
+fn gaps_of(operation: &'static OperationInfo) -> impl Iterator<Item = &'static Gap> {
+    wiring::gaps().filter(move |gap| gap.operations.iter().any(|it| std::ptr::eq(*it, operation)))
+}
+
+fn gap(gap: &Gap) -> serde_json::Value {
+    json!({
+        "member": gap.member,
+        "when": gap.when,
+        "treatment": gap.treatment.name(),
+        "why": gap.why,
+    })
+}
+
 fn markdown(listed: &[Listed]) -> String {
     let mut text = "# Compatibility\n\nEvery operation of each service's public model. One that is not built answers \
-                    `501 NotImplementedException` and names itself.\n\nThis page is what `gatemill operations \
-                    --format markdown` prints.\n"
+                    `501 NotImplementedException` and names itself. Below the operations of a service stand the members \
+                    of their inputs that are not honoured: a request that has one gets what the table says. Every other \
+                    member of a built operation is.\n\nThis page is what `gatemill operations --format markdown` \
+                    prints.\n"
         .to_owned();
-    let mut service = "";
+    let mut last: Option<&'static Service> = None;
     for (operation, built) in listed {
-        if operation.service.name != service {
-            service = operation.service.name;
+        if last.is_none_or(|last| !std::ptr::eq(last, operation.service)) {
+            if let Some(last) = last.replace(operation.service) {
+                members(&mut text, last);
+            }
+            let service = operation.service.name;
             let of_service = listed.iter().filter(|(other, _)| other.service.name == service);
             let (all, built) = of_service.fold((0, 0), |(all, built), (_, is_built)| {
                 (all + 1, built + usize::from(*is_built))
@@ -87,7 +107,28 @@ fn markdown(listed: &[Listed]) -> String {
         let status = if *built { "built" } else { "501" };
         line(&mut text, &format!("| {} | {status} |", operation.name));
     }
+    if let Some(last) = last {
+        members(&mut text, last);
+    }
     text
+}
+
+/// The members that a service does not honour.
+fn members(text: &mut String, service: &'static Service) {
+    let of_service = |gap: &&Gap| gap.operations.iter().any(|it| std::ptr::eq(it.service, service));
+    let mut gaps = wiring::gaps().filter(of_service).peekable();
+    if gaps.peek().is_none() {
+        return;
+    }
+    line(text, "\n| member | in | answer | why |\n|---|---|---|---|");
+    for gap in gaps {
+        let operations: Vec<_> = gap.operations.iter().map(|operation| operation.name).collect();
+        let (member, when) = (gap.member, gap.when);
+        let member =
+            if when.is_empty() { format!("`{member}`") } else { format!("`{member}` {when}") };
+        let (operations, treatment) = (operations.join(", "), gap.treatment.text());
+        line(text, &format!("| {member} | {operations} | {treatment} | {} |", gap.why));
+    }
 }
 
 fn line(text: &mut String, line: &str) {

@@ -6,7 +6,10 @@ use serde_json::{Map, Number, Value, json};
 
 use super::{Bound, Labels, parse_object, respond};
 use crate::{
-    ApiError, Kind, Location, Member, OperationInfo, Shape, error::Fault, error::common, percent,
+    ApiError, EpochSeconds, Kind, Location, Member, OperationInfo, Shape, Timestamp,
+    TimestampFormat,
+    error::{Fault, common},
+    percent,
 };
 
 const JSON: &str = "application/json";
@@ -122,6 +125,13 @@ fn scalar(shape: &Shape, text: &str) -> Result<Value, ApiError> {
             "false" => Ok(Value::Bool(false)),
             _ => Err(wrong("a Boolean")),
         },
+        // Outside of bodies a time is text, whatever it is within; clients that follow the body's format write seconds.
+        Kind::Timestamp { format: TimestampFormat::EpochSeconds } => {
+            let seconds = text.parse().ok().and_then(Number::from_f64).map(Value::Number);
+            let time = || Timestamp::parse_iso8601(text);
+            let time = || serde_json::to_value(EpochSeconds(time()?)).ok();
+            seconds.or_else(time).ok_or_else(|| wrong("a Timestamp"))
+        }
         _ => Ok(Value::from(text)),
     }
 }
@@ -199,4 +209,21 @@ pub(super) fn encode_error(error: &ApiError) -> Response<Bytes> {
     let code = HeaderValue::from_static(error.shape.code);
     response.headers_mut().insert("x-amzn-errortype", code);
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_outside_of_bodies_are_texts_or_seconds() {
+        let format = TimestampFormat::EpochSeconds;
+        let when = Shape { name: "When", kind: Kind::Timestamp { format }, sensitive: false };
+        for text in ["2026-01-01T00:00:00Z", "1767225600"] {
+            assert_eq!(scalar(&when, text).unwrap().as_f64(), Some(1_767_225_600.0), "{text}");
+        }
+        for wrong in ["yesterday", "", "NaN"] {
+            assert!(scalar(&when, wrong).is_err(), "{wrong}");
+        }
+    }
 }

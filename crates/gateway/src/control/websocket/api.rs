@@ -3,7 +3,7 @@
 use gatemill_api::apigatewayv2::{CreateApiRequest, UpdateApiRequest};
 
 use crate::{
-    control::{says, unbuilt},
+    control::{gaps, says, unbuilt},
     error::{Error, Result},
     record::WebSocketSettings,
     websocket::select::Selection,
@@ -59,7 +59,7 @@ fn check_route_selection(text: &str) -> Result<()> {
 
 /// There are two places that a key can stand in; the authorizer's is not looked at yet.
 fn api_key_selection_of(text: &str) -> Result<&'static str> {
-    unbuilt("apiKeySelectionExpression", text == API_KEY_OF_AUTHORIZER)?;
+    unbuilt(&gaps::AUTHORIZER_KEY, text == API_KEY_OF_AUTHORIZER)?;
     match text {
         "" | API_KEY_SELECTION => Ok(API_KEY_SELECTION),
         _ => Err(Error::invalid("Invalid ApiKeySelectionExpression specified")),

@@ -11,7 +11,7 @@ use gatemill_wire::Cx;
 use crate::{
     Gateway,
     control::{
-        holds, integration, length, says, unbuilt,
+        gaps, holds, integration, length, says, unbuilt,
         websocket::{check_templates, content_handling, merge},
     },
     error::{Error, Result},
@@ -68,15 +68,15 @@ pub(crate) use members;
 macro_rules! refuse_unbuilt {
     ($req:expr) => {{
         let req = $req;
-        unbuilt("connectionId", says(req.connection_id.as_deref()))?;
+        unbuilt(&gaps::WS_CONNECTION_ID, says(req.connection_id.as_deref()))?;
         unbuilt(
-            "connectionType",
+            &gaps::WS_CONNECTION_TYPE,
             req.connection_type.as_deref().is_some_and(|kind| kind != "INTERNET"),
         )?;
-        unbuilt("credentialsArn", says(req.credentials_arn.as_deref()))?;
-        unbuilt("integrationSubtype", says(req.integration_subtype.as_deref()))?;
-        unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
-        unbuilt("tlsConfig", req.tls_config.is_some())?;
+        unbuilt(&gaps::WS_CREDENTIALS, says(req.credentials_arn.as_deref()))?;
+        unbuilt(&gaps::WS_SUBTYPE, says(req.integration_subtype.as_deref()))?;
+        unbuilt(&gaps::WS_RESPONSE_PARAMETERS, holds(req.response_parameters.as_ref()))?;
+        unbuilt(&gaps::WS_TLS, req.tls_config.is_some())?;
         length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
         if req.payload_format_version.as_deref().is_some_and(|version| version != "1.0") {
             return Err(Error::invalid(
@@ -227,7 +227,7 @@ fn check(record: &IntegrationRecord, own: &WebSocketIntegration) -> Result<()> {
         IntegrationKind::Mock => {}
     }
     for (to, from) in &own.request_parameters {
-        unbuilt("requestParameters of integrations other than HTTP", !is_http)?;
+        unbuilt(&gaps::WS_PARAMETERS, !is_http)?;
         if Mapping::parse(to, from).is_none() {
             return Err(Error::invalid(format!("Invalid mapping expression specified: {from}")));
         }
@@ -240,7 +240,7 @@ fn check(record: &IntegrationRecord, own: &WebSocketIntegration) -> Result<()> {
         return Err(Error::invalid("Request templates are not supported for proxy integrations"));
     }
     unbuilt(
-        "contentHandlingStrategy CONVERT_TO_BINARY of proxy integrations",
+        &gaps::WS_BINARY_PROXY,
         proxy && own.content_handling == Some(ContentHandling::ToBinary),
     )?;
     check_templates(&own.request_templates)

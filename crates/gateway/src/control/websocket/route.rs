@@ -8,7 +8,7 @@ use gatemill_wire::Cx;
 
 use crate::{
     Gateway,
-    control::{authorizer, edition::Edition, route, unbuilt, websocket::merge},
+    control::{authorizer, edition::Edition, gaps, route, unbuilt, websocket::merge},
     error::{Error, Result},
     limits::ROUTE_KEY_MAX,
     record::{Authorization, AuthorizationKind, MODEL_NAMES, RouteRecord, WebSocketRoute},
@@ -41,7 +41,7 @@ macro_rules! members {
 macro_rules! refuse_unbuilt {
     ($req:expr) => {{
         let req = $req;
-        unbuilt("apiKeyRequired", req.api_key_required == Some(true))?;
+        unbuilt(&gaps::WS_API_KEY, req.api_key_required == Some(true))?;
         if req.authorization_scopes.as_ref().is_some_and(|list| !list.is_empty()) {
             return Err(Error::invalid(
                 "Authorization scopes are not supported on protocolType WEBSOCKET",

@@ -13,7 +13,7 @@ use crate::{
     Gateway,
     control::{
         edition::Edition,
-        holds, route, unbuilt,
+        gaps, holds, route, unbuilt,
         websocket::response::{self, Response as _},
     },
     error::{Error, Result},
@@ -41,7 +41,7 @@ pub(crate) async fn create(
     req: CreateRouteResponseRequest,
 ) -> Result<CreateRouteResponseResponse> {
     gateway.need_websocket(cx, &req.api_id, RouteResponseRecord::WHAT)?;
-    unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
+    unbuilt(&gaps::ROUTE_RESPONSE_PARAMETERS, holds(req.response_parameters.as_ref()))?;
     check_key(&req.route_response_key)?;
     let response = RouteResponseRecord {
         id: cx.id(7),
@@ -92,7 +92,7 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateRouteResponseRequest,
 ) -> Result<UpdateRouteResponseResponse> {
-    unbuilt("responseParameters", holds(req.response_parameters.as_ref()))?;
+    unbuilt(&gaps::ROUTE_RESPONSE_PARAMETERS, holds(req.response_parameters.as_ref()))?;
     if let Some(key) = &req.route_response_key {
         check_key(key)?;
     }
