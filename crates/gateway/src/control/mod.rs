@@ -13,6 +13,7 @@ pub(crate) mod domain;
 pub(crate) mod edition;
 pub(crate) mod endpoint;
 pub(crate) mod integration;
+mod lead;
 pub(crate) mod openapi;
 mod page;
 pub(crate) mod route;
