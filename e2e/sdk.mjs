@@ -3,12 +3,13 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { LambdaClient, CreateFunctionCommand, waitUntilFunctionActiveV2, InvokeCommand, InvokeWithResponseStreamCommand, GetFunctionCommand, DeleteFunctionCommand, AddPermissionCommand } from "@aws-sdk/client-lambda";
 import { ApiGatewayV2Client, CreateApiCommand, GetRoutesCommand } from "@aws-sdk/client-apigatewayv2";
+import { CloudWatchClient, GetMetricDataCommand, GetMetricStatisticsCommand, ListMetricsCommand } from "@aws-sdk/client-cloudwatch";
 import { CloudWatchLogsClient, FilterLogEventsCommand } from "@aws-sdk/client-cloudwatch-logs";
 import { STSClient, GetCallerIdentityCommand } from "@aws-sdk/client-sts";
 
 const { ENDPOINT: endpoint, RUNTIME: runtime } = process.env;
 const options = { endpoint, region: "us-east-1", maxAttempts: 1, credentials: { accessKeyId: "test", secretAccessKey: "test" } };
-const [lambda, gateway, logs, sts] = [LambdaClient, ApiGatewayV2Client, CloudWatchLogsClient, STSClient].map((Client) => new Client(options));
+const [lambda, gateway, logs, sts, metrics] = [LambdaClient, ApiGatewayV2Client, CloudWatchLogsClient, STSClient, CloudWatchClient].map((Client) => new Client(options));
 const FunctionName = "from-javascript";
 
 const made = await lambda.send(new CreateFunctionCommand({
@@ -60,6 +61,26 @@ for (;;) {
   }
   assert.ok(Date.now() < deadline, "the log never arrived");
 }
+// CloudWatch's client speaks CBOR, as no other here does.
+const [EndTime, StartTime] = [new Date(Date.now() + 3_600_000), new Date(Date.now() - 3_600_000)];
+const metric = { Namespace: "AWS/Lambda", MetricName: "Invocations", Dimensions: [{ Name: "FunctionName", Value: FunctionName }] };
+const statistics = await metrics.send(new GetMetricStatisticsCommand({ ...metric, StartTime, EndTime, Period: 3600, Statistics: ["Sum"], ExtendedStatistics: ["p90"] }));
+assert.equal(statistics.Datapoints.reduce((sum, point) => sum + point.Sum, 0), 3);
+assert.ok(statistics.Datapoints[0].Timestamp instanceof Date && statistics.Datapoints[0].ExtendedStatistics.p90 === 1);
+const data = await metrics.send(new GetMetricDataCommand({
+  StartTime, EndTime,
+  MetricDataQueries: [
+    { Id: "m1", MetricStat: { Metric: metric, Period: 3600, Stat: "Sum" }, ReturnData: false },
+    { Id: "e1", Expression: "IF(m1 > 0, m1 * 0.5)" },
+  ],
+}));
+assert.equal(data.MetricDataResults[0].Values.reduce((sum, value) => sum + value, 0), 1.5);
+const listed = await metrics.send(new ListMetricsCommand({ Namespace: "AWS/Lambda", Dimensions: [{ Name: "FunctionName", Value: FunctionName }] }));
+assert.ok(listed.Metrics.some((one) => one.MetricName === "Duration"));
+await assert.rejects(
+  metrics.send(new GetMetricStatisticsCommand({ ...metric, StartTime, EndTime, Period: 90, Statistics: ["Sum"] })),
+  (error) => error.name === "InvalidParameterValueException" && /multiple of 60/.test(error.message),
+);
 assert.equal((await sts.send(new GetCallerIdentityCommand({}))).Account, "000000000000");
 await lambda.send(new DeleteFunctionCommand({ FunctionName }));
 console.log("all checks passed");

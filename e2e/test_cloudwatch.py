@@ -21,6 +21,7 @@ from botocore.parsers import RpcV2CBORParser
 
 from packages import create, package
 from server import Server
+from waiting import until
 
 CODE = package(app__py='''
 def handler(event, context):
@@ -29,16 +30,6 @@ def handler(event, context):
     return {"statusCode": 200, "body": "x" * 100}
 ''')
 MINUTE = datetime.timedelta(minutes=1)
-
-
-def until(condition, seconds=60):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come about")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +109,57 @@ def test_data_and_math_and_percentiles(metrics, function):
     assert results["e1"]["Values"] == [25.0] or len(results["e1"]["Values"]) > 1
 
 
+def test_math_over_many_lines(metrics, function):
+    day = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+
+    def ask(*queries):
+        answer = metrics.get_metric_data(StartTime=day - datetime.timedelta(days=1), EndTime=day + datetime.timedelta(days=2),
+                                         MetricDataQueries=list(queries))
+        return [(result["Id"], result["Label"], sum(result["Values"])) for result in answer["MetricDataResults"]]
+
+    def stat(identifier, metric):
+        metric = {"Namespace": "AWS/Lambda", "MetricName": metric, "Dimensions": dimensions(FunctionName=function)}
+        return {"Id": identifier, "MetricStat": {"Metric": metric, "Period": 86_400, "Stat": "Sum"}, "ReturnData": False}
+
+    lines = [stat("m1", "Invocations"), stat("m2", "Errors")]
+    assert ask(*lines, {"Id": "e1", "Expression": "METRICS()"}) == [("e1", "Invocations", 4), ("e1", "Errors", 1)]
+    assert ask(*lines, {"Id": "e1", "Expression": "10 * METRICS('m2')", "Label": "ten"}) == [("e1", "ten", 10)]
+    assert ask(*lines, {"Id": "e1", "Expression": "IF(m1 > 0, m2 / m1, 0) * 100"}) == [("e1", "e1", 25)]
+    search = f"SEARCH('{{AWS/Lambda,FunctionName}} MetricName=(\"Invocations\" OR \"Errors\") FunctionName=\"{function}\"', 'Sum', 86400)"
+    found = ask({"Id": "e1", "Expression": f"SORT({search}, SUM, DESC)"})
+    assert found == [("e1", f"{function} Invocations", 4), ("e1", f"{function} Errors", 1)]
+    assert ask({"Id": "e1", "Expression": f"SUM({search})"}) == [("e1", "e1", 5)]
+
+
+def test_what_an_account_has_claimed(server, metrics, functions, function, python):
+    """What is reserved or provisioned counts whether it runs or not."""
+    before = total(metrics, "AWS/Lambda", "ClaimedAccountConcurrency", "Maximum") or 0
+    assert before >= 1
+    functions.put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=7)
+    try:
+        functions.invoke(FunctionName=function, Payload=b"{}")
+        until(lambda: total(metrics, "AWS/Lambda", "ClaimedAccountConcurrency", "Maximum") >= 7)
+    finally:
+        functions.delete_function_concurrency(FunctionName=function)
+
+
+def test_provisioned_concurrency_is_measured(metrics, functions, python):
+    create(functions, "provisioned-measured", CODE, python)
+    functions.publish_version(FunctionName="provisioned-measured")
+    functions.put_provisioned_concurrency_config(FunctionName="provisioned-measured", Qualifier="1", ProvisionedConcurrentExecutions=2)
+    until(lambda: functions.get_provisioned_concurrency_config(FunctionName="provisioned-measured", Qualifier="1")["Status"] == "READY")
+    functions.invoke(FunctionName="provisioned-measured", Qualifier="1", Payload=b"{}")
+
+    def of(metric, statistic="Sum"):
+        return total(metrics, "AWS/Lambda", metric, statistic, FunctionName="provisioned-measured", Resource="provisioned-measured:1")
+
+    until(lambda: of("ProvisionedConcurrencyInvocations") == 1)
+    assert of("ProvisionedConcurrentExecutions", "Maximum") == 1
+    assert of("ProvisionedConcurrencyUtilization", "Maximum") == 0.5
+    assert of("ProvisionedConcurrencySpilloverInvocations") is None
+    functions.delete_function(FunctionName="provisioned-measured")
+
+
 def test_metrics_are_listed(metrics, function):
     found = []
     for page in metrics.get_paginator("list_metrics").paginate(Namespace="AWS/Lambda", MetricName="Invocations"):
@@ -152,7 +194,7 @@ def test_what_is_not_built_says_so(metrics, function):
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     assert "PutMetricData" in caught.value.response["Error"]["Message"]
     with pytest.raises(ClientError) as caught:
-        metrics.get_metric_data(MetricDataQueries=[{"Id": "e1", "Expression": "SEARCH('x', 'Sum', 60)"}], **span())
+        metrics.get_metric_data(MetricDataQueries=[{"Id": "e1", "Expression": "LAMBDA('x')"}], **span())
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 501
     with pytest.raises(ClientError) as caught:
         metrics.get_metric_data(MetricDataQueries=[{"Id": "e1", "Expression": "nobody + 1"}], **span())
@@ -337,3 +379,21 @@ def test_what_was_read_once_survives_a_kill_and_a_stop_loses_nothing(python):
     server.reset()
     assert server.client("cloudwatch").list_metrics()["Metrics"] == []
     assert server.stop() == 0, server.log()
+
+
+def test_what_is_gone_is_no_series_any_more(server, functions, apis, python):
+    """Prometheus is told of what is there: who makes and deletes a thousand functions leaves nothing behind."""
+    arn = create(functions, "short-lived", CODE, python)["FunctionArn"]
+    api = apis.create_api(Name="short-lived", ProtocolType="HTTP", Target=arn)["ApiId"]
+    functions.add_permission(FunctionName="short-lived", StatementId="http", Action="lambda:InvokeFunction",
+                             Principal="apigateway.amazonaws.com")
+    functions.invoke(FunctionName="short-lived", Payload=b"{}")
+    server.get(f"/_aws/execute-api/{api}/$default/")
+
+    def shown(what):
+        return what in server.get("/_gatemill/metrics")[1].decode()
+
+    until(lambda: shown('function="short-lived"') and shown(f'api="{api}"'))
+    functions.delete_function(FunctionName="short-lived")
+    apis.delete_api(ApiId=api)
+    until(lambda: not shown('function="short-lived"') and not shown(f'api="{api}"'))

@@ -9,7 +9,6 @@ import socket
 import ssl
 import subprocess
 import threading
-import time
 
 import boto3
 import pytest
@@ -19,6 +18,7 @@ from botocore.exceptions import ClientError
 from authority import Authority
 from packages import create, package
 from server import BINARY, Server
+from waiting import until
 
 CODE = package(app__py='''
 def event(event, context):
@@ -32,17 +32,6 @@ def echo(event, context):
     return {"statusCode": 200, "body": event.get("body") or ""}
 ''')
 SPEAKS = "Gatemill speaks TLS at "
-
-
-def until(condition, seconds=60):
-    """Waits for a condition; what it gave in the end."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
 
 
 class Buckets(http.server.BaseHTTPRequestHandler):

@@ -1,6 +1,7 @@
 """Event source mappings, as boto3 sees them: their five operations, and queues and streams that call functions."""
 
 import base64
+import datetime
 import json
 import uuid
 
@@ -239,7 +240,16 @@ def test_lists_are_by_source_and_function_in_pages(functions, function, sources)
     assert listed(EventSourceArn=queues[1]) == []
 
 
-def test_messages_reach_the_function_and_are_removed(functions, logs, fresh, sources):
+def measured(server, metric, statistic="Sum", **dimensions):
+    now = datetime.datetime.now(datetime.timezone.utc)
+    points = server.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Lambda", MetricName=metric, Period=60, Statistics=[statistic],
+        StartTime=now - datetime.timedelta(hours=1), EndTime=now + datetime.timedelta(minutes=2),
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()])["Datapoints"]
+    return sum(point[statistic] for point in points) if points else None
+
+
+def test_messages_reach_the_function_and_are_removed(functions, logs, fresh, server, sources):
     url, arn = sources.queue(unnamed())
     sqs = sources.client("sqs")
     of = functions.create_event_source_mapping(
@@ -270,6 +280,13 @@ def test_messages_reach_the_function_and_are_removed(functions, logs, fresh, sou
         return sum(int(found[name]) for name in names)
     until("one is left", lambda: left() == 1)
     until("it came again", lambda: bodies(logs, fresh).count(wanted[-1]) >= 2)
+
+    def counted(metric):
+        return measured(server, metric, EventSourceMappingUUID=of)
+    # Fifteen messages, of which one was read again and two let no filter pass.
+    until("all are counted", lambda: counted("DeletedEventCount") == 14)
+    assert counted("PolledEventCount") >= 16 and counted("FilteredOutEventCount") == 2
+    assert counted("InvokedEventCount") >= 14 and counted("FailedInvokeEventCount") is None
     gone(functions, of)
 
 
@@ -326,6 +343,9 @@ def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh
         assert record["eventID"].endswith(":" + record["kinesis"]["sequenceNumber"])
         assert record["invokeIdentityArn"].endswith(":role/e2e")
     until("it is said", lambda: functions.get_event_source_mapping(UUID=of)["LastProcessingResult"] == "OK")
+    # Each call says how old its last record was; a minute or more is not what this takes.
+    assert measured(server, "IteratorAge", "SampleCount", FunctionName=fresh) >= 3
+    assert 0 <= measured(server, "IteratorAge", "Minimum", FunctionName=fresh) < 60_000
     gone(functions, of)
 
 

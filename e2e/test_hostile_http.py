@@ -10,6 +10,8 @@ import pytest
 import raw_http
 from packages import create, package
 from raw_http import ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS, Http2, Upstream, answers, frame
+from server import Server
+from waiting import until
 
 CODE = package(app__py='''
 def event(event, context):
@@ -193,7 +195,9 @@ def test_floods_of_headers(server, host):
 
     assert status(b"X: " + b"x" * 9_000 + b"\r\n") == [200]
     assert status(b"X: " + b"x" * 10_240 + b"\r\n") == [431]
-    assert status(*[b"X%d: y\r\n" % n for n in range(90)]) == [200]
+    # A hundred headers, `Host` among them; AWS counts bytes alone.
+    assert status(*[b"X%d: y\r\n" % n for n in range(99)]) == [200]
+    assert status(*[b"X%d: y\r\n" % n for n in range(100)]) == [431]
     assert status(*[b"X%d: y\r\n" % n for n in range(10_000)]) in ([431], [])
     assert status(b"X: " + b"x" * 300_000 + b"\r\n") in ([431], [])
     long = answers(server.port, b"GET /" + b"x" * 10_240 + b" HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
@@ -465,3 +469,68 @@ def test_a_reconfiguration_under_load_drops_no_call(server, apis, upstream):
         for each in upstreams:
             each.close()
     assert not wrong and min(got.values()) > 0 and sum(got.values()) >= 40 * 8, (wrong, got)
+
+
+@pytest.fixture(scope="module")
+def hasty():
+    """A server that waits two seconds for clients, with an API whose answers are large."""
+    large = Upstream(b"x" * (8 * 1024 * 1024))
+    server = Server(arguments=["--client-wait-seconds", "2"]).start()
+    api = server.client("apigatewayv2").create_api(Name="hasty", ProtocolType="HTTP", Target=large.url)["ApiId"]
+    yield server, f"{api}.execute-api.localhost".encode()
+    assert server.stop() == 0, server.log()
+    large.close()
+
+
+def is_connected(server, connection):
+    """Whether the server still has its end of a connection, as the kernel tells."""
+    ends = f":{server.port:04X}", f":{connection.getsockname()[1]:04X}"
+    for line in open("/proc/net/tcp"):
+        fields = line.split()
+        if fields[1].endswith(ends[0]) and fields[2].endswith(ends[1]):
+            return fields[3] == "01"
+    return False
+
+
+def test_who_reads_nothing_is_hung_up_on(hasty):
+    server, host = hasty
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        connection.connect(("127.0.0.1", server.port))
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n\r\n")
+        assert connection.recv(8) == b"HTTP/1.1"
+        assert is_connected(server, connection)
+        until(lambda: not is_connected(server, connection))
+    # Who reads, however slowly, gets everything.
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\n\r\n")
+        got, begun = 0, time.monotonic()
+        while piece := connection.recv(64 * 1024):
+            got += len(piece)
+            # The pauses are the client's own: slower altogether than the server waits for one that does not read.
+            time.sleep(0.03)
+        assert got > 8 * 1024 * 1024 and time.monotonic() - begun > 3
+
+
+@pytest.mark.parametrize("window", ["nothing is asked", "nothing is read"])
+def test_pings_keep_no_connection_of_use_to_nobody(hasty, window):
+    server, host = hasty
+    connection = Http2(server.port)
+    connection.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, raw_http.request(host, path=b"/large" if window == "nothing is read" else b"/event")))
+    # The first window of a stream is 64 KB: without more of it the answer stands still, or it is reset and the connection idle.
+    if window == "nothing is asked":
+        connection.send(frame(RST_STREAM, 0, 1, (8).to_bytes(4, "big")))
+    begun = time.monotonic()
+    connection.socket.settimeout(0.2)
+    while is_connected(server, connection.socket) and time.monotonic() - begun < 60:
+        try:
+            connection.socket.sendall(frame(PING, 0, 0, bytes(8)))
+            if not connection.socket.recv(64 * 1024):
+                break
+        except TimeoutError:
+            pass
+        except OSError:
+            break
+        time.sleep(0.05)
+    assert 1 < time.monotonic() - begun < 30
+    connection.close()

@@ -6,6 +6,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+import websockets.sync.client
 
 from packages import create, package
 from server import Server
@@ -85,6 +86,8 @@ def stages(spans, of):
     below = [span for span in spans if span.get("parentSpanId") == of["spanId"]]
     assert all(span["traceId"] == of["traceId"] for span in below)
     times = [int(at) for span in below for at in (span["startTimeUnixNano"], span["endTimeUnixNano"])]
+    if not times:
+        return []
     assert times == sorted(times) and int(of["startTimeUnixNano"]) <= times[0] and times[-1] <= int(of["endTimeUnixNano"])
     return [span["name"].split(".")[1] for span in below]
 
@@ -118,6 +121,7 @@ def test_calls_of_aws_apis_are_spans_and_failures_say_so(world):
     span, = named(receiver.wait(lambda spans: named(spans, "api", **{"aws.request_id": id_})), "api", **{"aws.request_id": id_})
     assert attributes(span)["rpc.service"] == "lambda" and attributes(span)["rpc.method"] == "ListFunctions"
     assert span["status"] == {} and len(span["spanId"]) == 16 and len(span["traceId"]) == 32
+    assert stages(receiver.wait(lambda spans: stages(spans, span)), span) == ["identify", "authenticate", "authorize", "handler"]
     # The first request to the receiver was refused, and nothing was lost by that.
     assert receiver.refusals == 0
     assert "gatemill_spans_dropped_total 0\n" in server.get("/_gatemill/metrics")[1].decode()
@@ -132,3 +136,29 @@ def test_a_receiver_that_is_away_costs_spans_alone(python):
         server.client("sts").get_caller_identity()
     assert server.stop() == 0, server.log()
     assert "spans could not be exported" in server.log()
+
+
+def test_handshakes_and_messages_are_spans(world):
+    server, receiver = world
+    apis = server.client("apigatewayv2")
+    api = apis.create_api(Name="traced", ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action")["ApiId"]
+    mock = apis.create_integration(ApiId=api, IntegrationType="MOCK", RequestTemplates={"$default": "{statusCode: 200}"})["IntegrationId"]
+    apis.create_integration_response(ApiId=api, IntegrationId=mock, IntegrationResponseKey="$default", ResponseTemplates={"$default": "said"})
+    for key in ("$connect", "say"):
+        route = apis.create_route(ApiId=api, RouteKey=key, Target=f"integrations/{mock}")["RouteId"]
+    apis.create_route_response(ApiId=api, RouteId=route, RouteResponseKey="$default")
+    apis.create_stage(ApiId=api, StageName="s", AutoDeploy=True)
+    with websockets.sync.client.connect(f"ws://127.0.0.1:{server.port}/_aws/execute-api/{api}/s", open_timeout=60,
+                                        additional_headers={"X-Amzn-Trace-Id": TRACE}) as client:
+        client.send('{"action": "say"}')
+        assert client.recv(timeout=60) == "said"
+        client.send('{"action": "what"}')
+        assert json.loads(client.recv(timeout=60))["message"] == "Forbidden"
+    of = {"aws.api_gateway.api_id": api, "aws.api_gateway.stage": "s"}
+    spans = receiver.wait(lambda spans: named(spans, "handshake", **of) and len(named(spans, "message", **of)) == 2)
+    (shaken,), (said, forbidden) = named(spans, "handshake", **of), named(spans, "message", **of)
+    assert shaken["traceId"] == "5759e988bd862e3fe1be46a994272793" and shaken["parentSpanId"] == "53995c3f42cd8ad8"
+    assert attributes(shaken)["http.response.status_code"] == "101"
+    assert stages(spans, shaken) == ["check", "place", "throttle", "authorize", "integrate"]
+    assert stages(spans, said) == ["select", "throttle", "validate", "integrate", "answer"]
+    assert attributes(said)["http.route"] == "say" and stages(spans, forbidden) == ["select"]

@@ -25,7 +25,8 @@ from botocore.exceptions import ClientError
 
 from packages import BOTO3, create, modules, package_of
 from server import Server
-from websocket_api import CODE, Api, api, arn_of, until  # noqa: F401 (fixtures)
+from waiting import until
+from websocket_api import CODE, Api, api, arn_of  # noqa: F401 (fixtures)
 
 def test_every_default_of_the_control_plane(server, apis, name, arn_of):
     made = apis.create_api(Name=name, ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action")
@@ -605,4 +606,92 @@ def test_a_stop_and_a_kill_still_deliver_disconnect(python, tmp_path):
 
     contexts = until(lambda: len(noted()) >= 2 and noted())
     assert [(c["connectionId"], c["disconnectStatusCode"]) for c in contexts] == [(first, 1001), (second, 1006)]
+    assert server.stop() == 0, server.log()
+
+
+def test_a_domain_of_ones_own(api, server, apis, name):
+    """The stage is the mapping's, for clients and for `@connections`; a domain is for WebSocket APIs or for others."""
+    domain = f"{name.lower().replace('_', '-')}.example"
+    apis.create_domain_name(DomainName=domain)
+    made = apis.create_api_mapping(DomainName=domain, ApiId=api.id, Stage="dev", ApiMappingKey="live")
+    http_api = apis.create_api(Name=name, ProtocolType="HTTP")["ApiId"]
+    apis.create_stage(ApiId=http_api, StageName="$default", AutoDeploy=True)
+    with pytest.raises(ClientError) as refused:
+        apis.create_api_mapping(DomainName=domain, ApiId=http_api, Stage="$default", ApiMappingKey="page")
+    assert refused.value.response["Error"]["Code"] == "BadRequestException"
+    with pytest.raises(ClientError) as refused:
+        apis.create_routing_rule(DomainName=domain, Priority=1, Conditions=[], Actions=[{"InvokeApi": {"ApiId": api.id, "Stage": "dev"}}])
+    assert refused.value.response["Error"]["Code"] == "BadRequestException"
+    api.route("$default", "echo", answers=True)
+
+    def connect(path):
+        plain = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+        return websockets.sync.client.connect(f"ws://{domain}:{server.port}{path}", sock=plain, open_timeout=60, compression=None)
+
+    for path in ("/", "/other", "/live/dev"):
+        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+            connect(path)
+        assert refused.value.response.status_code == 403, path
+    management = server.client("apigatewaymanagementapi", path="/live")
+
+    def by_domain(request, **_):
+        request.headers["Host"] = f"{domain}:{server.port}"
+    management.meta.events.register("before-sign", by_domain)
+    with connect("/live") as client:
+        client.send("?")
+        event = json.loads(client.recv(timeout=60))
+        assert event["requestContext"]["domainName"] == domain and event["requestContext"]["stage"] == "dev"
+        connection = event["requestContext"]["connectionId"]
+        management.post_to_connection(ConnectionId=connection, Data=b"by its domain")
+        assert client.recv(timeout=60) == "by its domain"
+    apis.delete_api_mapping(DomainName=domain, ApiMappingId=made["ApiMappingId"])
+    apis.create_api_mapping(DomainName=domain, ApiId=http_api, Stage="$default", ApiMappingKey="page")
+    apis.delete_domain_name(DomainName=domain)
+
+
+@pytest.mark.parametrize("setting", ["idle", "life"])
+def test_connections_end_when_their_time_is_up(python, setting):
+    """Ten minutes without a word and two hours in all are AWS's figures, and the operator's to change."""
+    other = {"idle": "life", "life": "idle"}[setting]
+    server = Server(arguments=[f"--websocket-{setting}-seconds", "2", f"--websocket-{other}-seconds", "600"]).start()
+    functions, apis = server.client("lambda"), server.client("apigatewayv2")
+    arn = create(functions, "ws-note", CODE, python, handler="app.note")["FunctionArn"]
+    functions.add_permission(FunctionName=arn, StatementId="gateway", Action="lambda:InvokeFunction",
+                             Principal="apigateway.amazonaws.com", SourceArn="arn:aws:execute-api:us-east-1:000000000000:*")
+    api = Api(server, apis, lambda handler: arn, "ends")
+    api.route("$disconnect", "note")
+    raw = api.raw()
+    raw.send(0x81, b"?")
+    connection = json.loads(raw.frame()[1])["connectionId"]
+    begun = time.monotonic()
+    if setting == "life":
+        # Pings keep a connection from being idle, and from nothing else.
+        raw.socket.settimeout(0.2)
+        code = None
+        while code is None:
+            raw.send(0x89, b"")
+            try:
+                first, payload = raw.frame()
+                code = struct.unpack("!H", payload[:2])[0] if first == 0x88 else None
+            except TimeoutError:
+                pass
+    else:
+        first, payload = raw.frame()
+        assert (first, payload[2:]) == (0x88, b"Going away")
+        code = struct.unpack("!H", payload[:2])[0]
+    assert code == 1001 and time.monotonic() - begun > 1
+    raw.send(0x88, struct.pack("!H", 1001))
+
+    def noted():
+        try:
+            found = server.client("logs").filter_log_events(logGroupName="/aws/lambda/ws-note", filterPattern="NOTED")["events"]
+        except ClientError:
+            return []
+        return [json.loads(event["message"].split("NOTED ")[1]) for event in found]
+
+    context, = until(noted)
+    assert (context["connectionId"], context["disconnectStatusCode"], context["disconnectReason"]) == (connection, 1001, "Going away")
+    with pytest.raises(ClientError) as gone:
+        api.management().get_connection(ConnectionId=connection)
+    assert gone.value.response["Error"]["Code"] == "GoneException"
     assert server.stop() == 0, server.log()

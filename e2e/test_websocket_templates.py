@@ -10,6 +10,7 @@ import pytest
 import websockets.exceptions
 from botocore.exceptions import ClientError
 
+from waiting import until
 from websocket_api import Api, arn_of  # noqa: F401 (a fixture)
 
 FUNCTIONS = "templates"
@@ -23,7 +24,7 @@ class Back(BaseHTTPRequestHandler):
         query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
         said = {"path": self.path.split("?")[0], "query": query, "body": base64.b64encode(body).decode(),
                 "headers": {name.lower(): value for name, value in self.headers.items()}}
-        answer = json.dumps(said).encode()
+        answer = body if "raw" in query else json.dumps(said).encode()
         self.send_response(int(query.get("status", ["200"])[0]))
         self.send_header("X-Back", "behind")
         self.send_header("Content-Length", str(len(answer)))
@@ -168,10 +169,107 @@ def test_content_handling(api, back):
     response = api.apis.create_integration_response(
         ApiId=api.id, IntegrationId=made["IntegrationId"], IntegrationResponseKey="$default", ContentHandlingStrategy="CONVERT_TO_BINARY")
     assert response["ContentHandlingStrategy"] == "CONVERT_TO_BINARY"
+
+
+def test_binary_data_travels_as_base_64(api, back):
+    binary = base64.b64encode(b"\0\xff binary").decode()
+    # A function hears of it as of any binary body; what is no base 64 never reaches it.
+    made = api.route("$default", answers=True, IntegrationType="AWS_PROXY", IntegrationUri=api.arn_of("echo"),
+                     ContentHandlingStrategy="CONVERT_TO_BINARY")
+    with api.connect() as client:
+        client.send(binary)
+        event = json.loads(client.recv(timeout=60))
+        assert event["body"] == binary and event["isBase64Encoded"] is True
+        client.send("{no base 64}")
+        assert json.loads(client.recv(timeout=60))["message"] == "Internal server error"
+    # An answer that is binary comes as base 64, one that is text as it is.
+    integration = api.apis.create_integration(ApiId=api.id, IntegrationType="HTTP", IntegrationMethod="POST",
+                                              IntegrationUri=f"{back}?raw=1")["IntegrationId"]
+    api.apis.create_integration_response(ApiId=api.id, IntegrationId=integration, IntegrationResponseKey="$default",
+                                         ContentHandlingStrategy="CONVERT_TO_TEXT")
+    api.apis.update_integration(ApiId=api.id, IntegrationId=integration, ContentHandlingStrategy="CONVERT_TO_BINARY")
+    api.apis.update_route(ApiId=api.id, RouteId=made["RouteId"], Target=f"integrations/{integration}")
+    with api.connect() as client:
+        for sent, said in ((binary, binary), (base64.b64encode("text ä".encode()).decode(), "text ä")):
+            client.send(sent)
+            assert client.recv(timeout=60) == said
+
+
+def test_parameters_of_functions_and_mocks(api, logs):
+    # With these the function is called and nobody waits for it.
+    asynchronous = {"integration.request.header.X-Amz-Invocation-Type": "'Event'"}
+    made = api.apis.create_integration(
+        ApiId=api.id, IntegrationType="AWS", IntegrationUri=api.arn_of("note"), RequestParameters=asynchronous,
+        RequestTemplates={"$default": '{"requestContext": {"asked": $input.json("$.text")}}'})
+    assert made["RequestParameters"] == asynchronous
+    route = api.apis.create_route(ApiId=api.id, RouteKey="later", Target=f"integrations/{made['IntegrationId']}")
+    api.apis.create_route_response(ApiId=api.id, RouteId=route["RouteId"], RouteResponseKey="$default")
+    api.apis.create_integration_response(
+        ApiId=api.id, IntegrationId=made["IntegrationId"], IntegrationResponseKey="$default",
+        ResponseTemplates={"$default": "accepted"})
+    api.route("wrong", answers=True, IntegrationType="AWS", IntegrationUri=api.arn_of("plain"),
+              RequestParameters={"integration.request.header.X-Amz-Invocation-Type": "route.request.body.kind"})
+    # Headers that are the gateway's own break a route of any kind, as in AWS.
+    for key, header in (("mock", "Transfer-Encoding"), ("proxy", "Authorization")):
+        kind = {"IntegrationType": "MOCK", "RequestTemplates": {"$default": "{statusCode: 200}"}} if key == "mock" else {
+            "IntegrationType": "AWS_PROXY", "IntegrationUri": api.arn_of("echo")}
+        api.route(key, answers=True, RequestParameters={f"integration.request.header.{header}": "'x'"}, **kind)
+    mocked = api.route("fine", answers=True, IntegrationType="MOCK", RequestTemplates={"$default": "{statusCode: 200}"},
+                       RequestParameters={"integration.request.querystring.x": "context.connectionId"})
+    api.apis.create_integration_response(ApiId=api.id, IntegrationId=api.integration, IntegrationResponseKey="$default",
+                                         ResponseTemplates={"$default": "mocked"})
+    with api.connect() as client:
+        assert ask(client, action="later", text=api.id) == "accepted"
+        for action in ("mock", "proxy", "wrong"):
+            assert json.loads(ask(client, action=action, kind="Nonsense"))["message"] == "Internal server error", action
+        assert json.loads(ask(client, action="wrong", kind="RequestResponse"))["got"]["action"] == "wrong"
+        assert ask(client, action="fine") == "mocked" and mocked["RouteKey"] == "fine"
+
+    def noted():
+        try:
+            found = logs.filter_log_events(logGroupName=f"/aws/lambda/{FUNCTIONS}-note", filterPattern="NOTED")["events"]
+        except ClientError:
+            return []
+        return [event for event in found if api.id in event["message"]]
+
+    until(noted)
+
+
+def test_what_a_route_response_declares(api):
+    route = api.route("said", "echo")
+    declared = {"route.response.header.x-one": {"Required": True}, "route.response.header.x-two": {"Required": False}}
+    made = api.apis.create_route_response(ApiId=api.id, RouteId=route["RouteId"], RouteResponseKey="$default",
+                                          ResponseParameters=declared)
+    place = {"ApiId": api.id, "RouteId": route["RouteId"], "RouteResponseId": made["RouteResponseId"]}
+    assert made["ResponseParameters"] == declared == api.apis.get_route_response(**place)["ResponseParameters"]
+    changed = api.apis.update_route_response(**place, ResponseParameters={"route.response.header.x-two": {"Required": True}})
+    assert changed["ResponseParameters"]["route.response.header.x-two"] == {"Required": True}
     with pytest.raises(ClientError) as refused:
-        api.apis.create_integration(ApiId=api.id, IntegrationType="AWS_PROXY", IntegrationUri=api.arn_of("echo"),
-                                    ContentHandlingStrategy="CONVERT_TO_BINARY")
-    assert refused.value.response["Error"]["Code"] == "NotImplementedException"
+        api.apis.update_route_response(**place, ResponseParameters={"route.response.body": {"Required": True}})
+    assert refused.value.response["Error"]["Code"] == "BadRequestException"
+
+
+def test_models_that_are_no_schemas(apis, name):
+    broken, orphan = '{"type": "nonsense"}', '{"$ref": "https://apigateway.amazonaws.com/restapis/x/models/Nobody"}'
+    made = apis.create_api(Name=name, ProtocolType="WEBSOCKET", RouteSelectionExpression="$request.body.action")
+    api = made["ApiId"]
+    assert made["DisableSchemaValidation"] is False
+    with pytest.raises(ClientError) as refused:
+        apis.create_model(ApiId=api, Name="Broken", Schema=broken)
+    assert "Invalid model schema" in refused.value.response["Error"]["Message"]
+    # One that refers to a model that is not there is found where it is deployed.
+    apis.create_model(ApiId=api, Name="Orphan", Schema=orphan)
+    apis.create_route(ApiId=api, RouteKey="x", ModelSelectionExpression="$default", RequestModels={"$default": "Orphan"})
+    with pytest.raises(ClientError) as refused:
+        apis.create_deployment(ApiId=api)
+    assert "Orphan" in refused.value.response["Error"]["Message"]
+    assert apis.update_api(ApiId=api, DisableSchemaValidation=True)["DisableSchemaValidation"] is True
+    apis.create_model(ApiId=api, Name="Broken", Schema=broken)
+    assert apis.create_deployment(ApiId=api)["DeploymentStatus"] == "DEPLOYED"
+    assert apis.get_api(ApiId=api)["DisableSchemaValidation"] is True
+    with pytest.raises(ClientError) as refused:
+        apis.create_api(Name=name, ProtocolType="HTTP", DisableSchemaValidation=True)
+    assert refused.value.response["Error"]["Code"] == "BadRequestException"
 
 
 def test_models_check_messages(api):

@@ -5,7 +5,6 @@ import json
 import os
 import socket
 import struct
-import time
 
 import pytest
 import websockets.sync.client
@@ -50,17 +49,6 @@ def note(event, context):
     print("NOTED", json.dumps(event["requestContext"]))
     return {}
 ''')
-
-
-def until(condition, seconds=60):
-    """Waits for a condition; what it gave in the end."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
 
 
 @pytest.fixture(scope="module")

@@ -17,6 +17,9 @@ pub trait Functions: Send + Sync {
         event: Bytes,
         request_id: RequestId,
     ) -> BoxFuture<'_, Result<Outcome, CallError>>;
+
+    /// A function is called with records of a stream, the last of which is this old.
+    fn called_with_records(&self, target: &FunctionTarget, age_ms: i64);
 }
 
 impl Functions for Arc<Lambda> {
@@ -41,5 +44,9 @@ impl Functions for Arc<Lambda> {
                 error => CallError::Failed(error.to_string()),
             })
         })
+    }
+
+    fn called_with_records(&self, target: &FunctionTarget, age_ms: i64) {
+        Lambda::called_with_records(self, target, age_ms);
     }
 }

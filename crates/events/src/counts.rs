@@ -1,54 +1,81 @@
-//! What mappings did since the server began: AWS's group of metrics `EventCount`.
+//! What mappings did: AWS's group of metrics `EventCount`, since the server began and for CloudWatch.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The counts of one mapping, or of all together.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) polled: AtomicU64,
-    pub(crate) filtered_out: AtomicU64,
-    pub(crate) invoked: AtomicU64,
-    pub(crate) failed_invoke: AtomicU64,
-    pub(crate) dropped: AtomicU64,
-    pub(crate) on_failure_delivered: AtomicU64,
-    pub(crate) deleted: AtomicU64,
+use gatemill_meter::{Metric, Subject, Unit};
+
+/// One of the counts, and the metric that it is.
+#[derive(Debug)]
+pub(crate) struct Count {
+    number: AtomicU64,
+    metric: &'static Metric,
 }
 
-/// A reading of the counts, by the names of AWS's metrics.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EventCounts {
-    /// `PolledEventCount`: records that were read.
-    pub polled: u64,
-    /// `FilteredOutEventCount`: records that no filter let pass.
-    pub filtered_out: u64,
-    /// `InvokedEventCount`: records that functions were called with, each time anew.
-    pub invoked: u64,
-    /// `FailedInvokeEventCount`: those that failed.
-    pub failed_invoke: u64,
-    /// `DroppedEventCount`: records that were given up.
-    pub dropped: u64,
-    /// `OnFailureDestinationDeliveredEventCount`: those that a destination was told of.
-    pub on_failure_delivered: u64,
-    /// `DeletedEventCount`: messages that were removed from their queue.
-    pub deleted: u64,
-}
-
-/// Adds to one of the counts.
-pub(crate) fn add(count: &AtomicU64, number: usize) {
-    count.fetch_add(u64::try_from(number).unwrap_or(u64::MAX), Ordering::Relaxed);
-}
-
-impl Counts {
-    pub(crate) fn read(&self) -> EventCounts {
-        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        EventCounts {
-            polled: read(&self.polled),
-            filtered_out: read(&self.filtered_out),
-            invoked: read(&self.invoked),
-            failed_invoke: read(&self.failed_invoke),
-            dropped: read(&self.dropped),
-            on_failure_delivered: read(&self.on_failure_delivered),
-            deleted: read(&self.deleted),
+macro_rules! counts {
+    ($($(#[$note:meta])* $name:ident $metric:literal,)*) => {
+        /// The counts of one mapping, or of all together.
+        #[derive(Debug)]
+        pub(crate) struct Counts {
+            $(pub(crate) $name: Count,)*
         }
+
+        impl Default for Counts {
+            fn default() -> Self {
+                Self {
+                    $($name: {
+                        static METRIC: Metric = Metric { name: $metric, unit: Unit::Count };
+                        Count { number: AtomicU64::new(0), metric: &METRIC }
+                    },)*
+                }
+            }
+        }
+
+        impl Counts {
+            pub(crate) fn read(&self) -> EventCounts {
+                EventCounts { $($name: self.$name.number.load(Ordering::Relaxed),)* }
+            }
+        }
+
+        /// A reading of the counts, by the names of AWS's metrics.
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+        pub struct EventCounts {
+            $($(#[$note])* pub $name: u64,)*
+        }
+    };
+}
+
+counts! {
+    /// `PolledEventCount`: records that were read.
+    polled "PolledEventCount",
+    /// `FilteredOutEventCount`: records that no filter let pass.
+    filtered_out "FilteredOutEventCount",
+    /// `InvokedEventCount`: records that functions were called with, each time anew.
+    invoked "InvokedEventCount",
+    /// `FailedInvokeEventCount`: those that failed.
+    failed_invoke "FailedInvokeEventCount",
+    /// `DroppedEventCount`: records that were given up.
+    dropped "DroppedEventCount",
+    /// `OnFailureDestinationDeliveredEventCount`: those that a destination was told of.
+    on_failure_delivered "OnFailureDestinationDeliveredEventCount",
+    /// `DeletedEventCount`: messages that were removed from their queue.
+    deleted "DeletedEventCount",
+}
+
+impl Count {
+    /// Adds to it, and says as which metric.
+    pub(crate) fn add(&self, number: usize) -> &'static Metric {
+        self.number.fetch_add(u64::try_from(number).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.metric
+    }
+}
+
+/// As what a mapping is measured.
+pub(crate) fn subject(account: &str, region: &str, uuid: &str) -> Subject {
+    Subject {
+        account: account.to_owned(),
+        region: region.to_owned(),
+        namespace: "AWS/Lambda",
+        dimensions: vec![("EventSourceMappingUUID", uuid.to_owned())],
+        levels: &[1],
     }
 }

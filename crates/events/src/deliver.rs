@@ -149,6 +149,10 @@ pub(crate) async fn step(run: &Run, mut work: Work) -> Step {
             return work.settle(count);
         }
         segment.calls += 1;
+        if let Some((_, last)) = segment.records.last() {
+            let age_ms = run.shared.now_ms() - last.arrived_ms;
+            run.shared.functions.called_with_records(&run.target, age_ms);
+        }
         let records = segment.records.iter().map(|(_, record)| record);
         let called = run.call(event(records, &frame), segment.records.len()).await;
         if let Err(error) = &called.result {

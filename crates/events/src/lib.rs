@@ -56,6 +56,7 @@ use std::{
 };
 
 use gatemill_lambda::mapping::SourceArn;
+use gatemill_meter::Meters;
 use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, routes::BoxFuture};
 use tokio::sync::{Semaphore, watch};
@@ -98,6 +99,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// Ids and jitter.
     pub entropy: Arc<dyn Entropy>,
+    /// What measures mappings.
+    pub meters: Arc<Meters>,
 }
 
 impl fmt::Debug for Parts {
@@ -124,6 +127,7 @@ impl Events {
             sources: parts.sources,
             clock: parts.clock,
             entropy: parts.entropy,
+            meters: parts.meters,
             polls: Arc::new(Semaphore::new(limits::POLLS_AT_ONCE)),
             readers: AtomicUsize::new(0),
             resets: watch::Sender::new(0),

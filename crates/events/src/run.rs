@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,6 +14,7 @@ use gatemill_lambda::{
     FunctionTarget, Outcome,
     mapping::{self, MAPPING_RESULTS, Mapping, MappingKey, MappingResult, SourceArn},
 };
+use gatemill_meter::{Meters, Subject};
 use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, RequestId};
 use tokio::sync::{Semaphore, watch};
@@ -21,7 +22,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::{
     CallError, Functions, Source, SourceError, Sources,
     backoff::Backoff,
-    counts::{Counts, add},
+    counts::{self, Count, Counts},
     filter::Filters,
     limits::{IDLE_POLLS_PER_SECOND, LONG_POLL, POLLS_AT_ONCE, SHARD_POLL_IDLE},
     source::Record,
@@ -34,6 +35,7 @@ pub(crate) struct Shared {
     pub(crate) sources: Arc<dyn Sources>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) meters: Arc<Meters>,
     /// Requests for records that may wait for their answer.
     pub(crate) polls: Arc<Semaphore>,
     /// Queues and shards that are read.
@@ -89,7 +91,8 @@ pub(crate) struct Run {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) filters: Filters,
     pub(crate) shared: Arc<Shared>,
-    counts: Option<Arc<Counts>>,
+    /// Of a mapping that asked for its own, and as what they are measured.
+    counts: Option<(Arc<Counts>, Arc<Subject>)>,
     stop: watch::Receiver<bool>,
     /// What was written last as the mapping's result.
     result: Mutex<Option<String>>,
@@ -120,6 +123,8 @@ impl Run {
             Arc::clone(all.entry(key.clone()).or_default())
         });
         let target = mapping.target().ok_or_else(unreadable)?;
+        let subject = || Arc::new(counts::subject(&target.account, &target.region, &key.uuid));
+        let counts = counts.map(|counts| (counts, subject()));
         let role = shared.store.read(|tx| mapping::role_of(tx, &target));
         let role = role.map_err(|error| SourceError::Unreachable(error.to_string()))?;
         Ok(Self {
@@ -158,11 +163,12 @@ impl Run {
         Backoff::new(most, &self.shared.entropy)
     }
 
-    pub(crate) fn count(&self, which: fn(&Counts) -> &AtomicU64, number: usize) {
-        add(which(&self.shared.totals), number);
-        if let Some(counts) = &self.counts {
-            add(which(counts), number);
-        }
+    pub(crate) fn count(&self, which: fn(&Counts) -> &Count, number: usize) {
+        let metric = which(&self.shared.totals).add(number);
+        let Some((counts, subject)) = &self.counts else { return };
+        which(counts).add(number);
+        let at_ms = self.shared.now_ms();
+        self.shared.meters.record(subject, at_ms, &[(metric, number as f64)]);
     }
 
     /// Calls the function with an event of this many records.

@@ -147,6 +147,9 @@ pub enum Error {
     /// The client for HTTP integrations cannot be set up.
     #[error("no TLS for HTTP integrations")]
     Tls(#[source] rustls::Error),
+    /// The operator's roots for servers of integrations cannot be read.
+    #[error("the roots for servers of integrations cannot be read")]
+    Roots(#[source] std::io::Error),
 }
 
 impl Error {
@@ -192,7 +195,7 @@ impl From<Error> for ApiError {
             Error::ClientBufferFull => &management::LIMIT_EXCEEDED_EXCEPTION,
             Error::PayloadTooLarge => &management::PAYLOAD_TOO_LARGE_EXCEPTION,
             Error::NotYours => &management::FORBIDDEN_EXCEPTION,
-            Error::Store(_) | Error::Tls(_) => {
+            Error::Store(_) | Error::Tls(_) | Error::Roots(_) => {
                 return Self::internal(&common::INTERNAL_FAILURE, chain(&error));
             }
         };

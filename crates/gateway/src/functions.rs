@@ -14,6 +14,9 @@ pub trait Functions: Send + Sync {
     /// the function then runs to its own end.
     fn invoke<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Answer, CallError>>;
 
+    /// Takes a call that nobody waits for: when this returns, the event is durable, and runs some time later.
+    fn accept<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), CallError>>;
+
     /// Whether the function's resource policy lets API Gateway invoke it on behalf of `source_arn`. Asked on every
     /// request, so answered from memory.
     fn allows(&self, function: &FunctionTarget, source_arn: &str, source_account: &str) -> bool;

@@ -118,6 +118,8 @@ pub struct Settings {
     pub egress: Egress,
     /// A directory that stands in for the buckets of trust stores.
     pub truststores: Option<std::path::PathBuf>,
+    /// A directory of certificates, `*.pem`, that vouch for the servers of integrations beside the public ones.
+    pub roots: Option<std::path::PathBuf>,
     /// How WebSocket connections are kept.
     pub websocket: WebSocketSettings,
     /// Requests a second of an account in a region. AWS starts at 10,000; without one there is no limit.
@@ -140,7 +142,10 @@ impl Gateway {
     /// # Errors
     /// [`Error::Tls`] when the client for HTTP integrations cannot be set up.
     pub fn new(parts: Parts) -> Result<Arc<Self>, Error> {
-        let upstream = proxy::upstream::Upstream::new(&parts.settings.egress)?;
+        let upstream = proxy::upstream::Upstream::new(
+            &parts.settings.egress,
+            parts.settings.roots.as_deref(),
+        )?;
         let usage = Arc::new(usage::Usage::new(parts.store.clone(), Arc::clone(&parts.clock)));
         let Settings { account_rate, account_burst, .. } = parts.settings;
         let accounts = proxy::throttle::AccountBuckets::new(account_rate, account_burst);
@@ -224,6 +229,14 @@ impl Gateway {
     pub async fn flush(&self) -> Result<(), Error> {
         self.records.log.flush().await;
         self.usage.store().await
+    }
+
+    /// Whether there is an API of this id.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn has_api(&self, id: &str) -> Result<bool, Error> {
+        self.store.read(|tx| Ok(record::OWNERS.contains(tx, &gatemill_store::Key::new([id]))?))
     }
 
     /// What stages, and routes where their stage asked for it, were used for since the start.

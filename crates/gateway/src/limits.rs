@@ -46,6 +46,8 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
 /// Idle connections kept to one host.
 pub const UPSTREAM_IDLE_PER_HOST_MAX: usize = 64;
+/// Names of servers, other than their hosts', that connections are kept for; beyond it all of them are forgotten.
+pub const UPSTREAM_NAMES_MAX: usize = 256;
 /// Gateways that a request may have passed, counted in `Via`: an API whose integration is itself ends here.
 pub const HOPS_MAX: usize = 10;
 /// What is read of a body that is too large before the connection is cut.

@@ -1,14 +1,20 @@
-//! What is measured of APIs: the metrics of the namespace `AWS/ApiGateway`, and a span for each request of an HTTP API.
+//! What is measured of APIs: the metrics of the namespace `AWS/ApiGateway`, and a span for each request of an HTTP API,
+//! and each handshake and message of a WebSocket API.
 //!
 //! A request is written down under its stage, which counts for its API as well; where the stage asked for detailed metrics,
 //! under its route, which counts for both.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use gatemill_meter::{
     Meters, Metric, Span, SpanKind, SpanSink, Stages, Subject, TraceContext, Unit,
 };
 use gatemill_wire::Timestamp;
+use tokio::time::Instant;
 
 use crate::{
     Gateway,
@@ -97,6 +103,43 @@ fn number(it: u64) -> f64 {
     it as f64
 }
 
+/// A handshake or a message of a WebSocket API on its way, where somebody wants to know of it.
+#[derive(Debug, Default)]
+pub(crate) struct Passing(Option<Box<Passed>>);
+
+#[derive(Debug)]
+struct Passed {
+    begun: Instant,
+    at: Timestamp,
+    stages: Stages,
+    attributes: Vec<(&'static str, Cow<'static, str>)>,
+}
+
+impl Passing {
+    /// It has come to the end of a stage.
+    pub(crate) fn end(&mut self, stage: &'static str) {
+        if let Some(passed) = &mut self.0 {
+            let Passed { begun, stages, .. } = &mut **passed;
+            stages.end(stage, || micros(begun.elapsed()));
+        }
+    }
+
+    /// What became known of it; `value` is asked for only if somebody wants to know.
+    pub(crate) fn note<T: Into<Cow<'static, str>>>(
+        &mut self,
+        name: &'static str,
+        value: impl FnOnce() -> T,
+    ) {
+        if let Some(passed) = &mut self.0 {
+            passed.attributes.push((name, value().into()));
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 impl Gateway {
     /// Says what measures requests; until then they are not measured. Only the first counts: it is set while the server is put
     /// together.
@@ -155,7 +198,7 @@ impl Measure {
         route: &Route,
         at: Timestamp,
         (status, failed): (Option<u16>, Option<u16>),
-        latency: std::time::Duration,
+        latency: Duration,
     ) {
         // 502 is what an integration's own failure becomes; the others never reached it, or not in time.
         let by_integration = status.is_some_and(|status| status >= 400) || failed == Some(502);
@@ -165,6 +208,30 @@ impl Measure {
             (&INTEGRATION_LATENCY, latency.as_secs_f64() * 1_000.0),
         ];
         self.websocket(stage, Some(route), at, &values);
+    }
+
+    /// Something begins on a WebSocket API.
+    pub(crate) fn passing(&self, at: Timestamp) -> Passing {
+        Passing(self.spans.get().map(|_| {
+            let (stages, attributes) = (Stages::kept(), Vec::new());
+            Box::new(Passed { begun: Instant::now(), at, stages, attributes })
+        }))
+    }
+
+    /// The span of something that ended on a WebSocket API.
+    pub(crate) fn passed(&self, name: &'static str, passing: Passing, trace: &str, failed: bool) {
+        let (Some(spans), Some(passed)) = (self.spans.get(), passing.0) else { return };
+        let Passed { begun, at, stages, attributes } = *passed;
+        spans.take(Span {
+            name,
+            kind: SpanKind::Server,
+            trace: TraceContext::read(trace),
+            started_ms: at.millis(),
+            took_us: micros(begun.elapsed()),
+            stages,
+            failed,
+            attributes,
+        });
     }
 
     /// The span of a request that was answered.
@@ -183,13 +250,12 @@ impl Measure {
         if let Some(stage) = &seen.stage {
             attributes.push(("aws.api_gateway.stage", stage.name.clone().into()));
         }
-        let took = exchange.started.elapsed().as_micros();
         spans.take(Span {
             name: "proxy",
             kind: SpanKind::Server,
             trace: TraceContext::read(&exchange.trace_id),
             started_ms: exchange.arrival.now.millis(),
-            took_us: u64::try_from(took).unwrap_or(u64::MAX),
+            took_us: micros(exchange.started.elapsed()),
             stages: std::mem::take(&mut seen.stages),
             failed: status >= 500,
             attributes,

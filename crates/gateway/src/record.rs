@@ -358,6 +358,16 @@ pub(crate) struct IntegrationRecord {
     /// The action of a service that it is, in place of a URI.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) service: Option<ServiceIntegration>,
+    /// How the server behind a VPC link is spoken to where not in the clear.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tls: Option<IntegrationTls>,
+}
+
+/// TLS towards a private server.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IntegrationTls {
+    /// The name that its certificate has to be for, where that is not the host's.
+    pub(crate) server_name: Option<String>,
 }
 
 /// An action of a service, as an integration.
@@ -462,6 +472,9 @@ pub(crate) struct WebSocketSettings {
     /// Chooses a message's route.
     pub(crate) route_selection: String,
     pub(crate) api_key_selection: String,
+    /// Whether models are stored and deployed that are no valid schemas.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) disable_schema_validation: bool,
 }
 
 /// What a route of a WebSocket API has of its own.
@@ -488,6 +501,9 @@ pub(crate) struct RouteResponseRecord {
     pub(crate) key: String,
     pub(crate) model_selection: Option<String>,
     pub(crate) models: Option<BTreeMap<String, String>>,
+    /// From `route.response.header.name` to whether it is there always: a declaration, as `models` are.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) parameters: BTreeMap<String, bool>,
 }
 
 /// What an integration of a WebSocket API has of its own.
@@ -508,7 +524,7 @@ pub(crate) struct WebSocketIntegration {
 pub(crate) enum ContentHandling {
     /// It is base 64, and is decoded.
     ToBinary,
-    /// It is text, and what is no UTF-8 in it is replaced.
+    /// It is binary, and is encoded as base 64; text stays as it is.
     ToText,
 }
 

@@ -63,6 +63,7 @@ fn integration() -> IntegrationRecord {
         response_parameters: BTreeMap::new(),
         vpc_link: None,
         service: None,
+        tls: None,
     }
 }
 
@@ -138,6 +139,13 @@ fn what_http_apis_got_later() {
         r#""managed":false,"request_parameters":{"append:header.a":"b"},"response_parameters":{"200":{"overwrite:statuscode":"201"}},"vpc_link":"v"}"#,
     );
     check(&mapped, &json);
+    let secured = IntegrationRecord {
+        tls: Some(IntegrationTls { server_name: Some(text("h")) }),
+        ..integration()
+    };
+    let json =
+        INTEGRATION.replace(r#""managed":false}"#, r#""managed":false,"tls":{"server_name":"h"}}"#);
+    check(&secured, &json);
     let asks = AuthorizerRecord {
         id: text("z"),
         name: text("n"),
@@ -260,16 +268,27 @@ fn stages_and_deployments() {
 
 #[test]
 fn what_websocket_apis_have() {
-    let own = WebSocketSettings { route_selection: text("r"), api_key_selection: text("k") };
+    let own = WebSocketSettings {
+        route_selection: text("r"),
+        api_key_selection: text("k"),
+        disable_schema_validation: false,
+    };
     let with = Settings { websocket: Some(own), ..settings() };
     let ending = r#","websocket":{"route_selection":"r","api_key_selection":"k"}}"#;
     let json = format!("{}{ending}", SETTINGS.trim_end_matches('}'));
-    check(&Version::Settings(with), &format!(r#"{{"Settings":{json}}}"#));
+    check(&Version::Settings(with.clone()), &format!(r#"{{"Settings":{json}}}"#));
+    let mut careless = with;
+    if let Some(own) = &mut careless.websocket {
+        own.disable_schema_validation = true;
+    }
+    let json = json.replace(r#""k"}"#, r#""k","disable_schema_validation":true}"#);
+    check(&Version::Settings(careless), &format!(r#"{{"Settings":{json}}}"#));
     let response = RouteResponseRecord {
         id: text("x"),
         key: text("$default"),
         model_selection: None,
         models: None,
+        parameters: BTreeMap::new(),
     };
     let own = WebSocketRoute {
         response_selection: Some(text("$default")),

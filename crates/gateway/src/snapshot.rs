@@ -136,6 +136,8 @@ pub(crate) struct HttpTarget {
     pub(crate) method: Option<Method>,
     /// Whether it is a host behind a VPC link, which gets the whole path with its stage.
     pub(crate) private: bool,
+    /// The name that its certificate has to be for, where that is not the host's.
+    pub(crate) server_name: Option<Arc<str>>,
 }
 
 impl ApiSnapshot {
@@ -416,7 +418,12 @@ fn compile_integration(
             let method = record.method.as_deref().filter(|method| *method != "ANY");
             let method = method.and_then(|method| Method::from_bytes(method.as_bytes()).ok());
             let private = record.vpc_link.is_some() && crate::uri::is_bare(&uri);
-            Some(To::Http(HttpTarget { uri: UriTemplate::parse(&uri)?, method, private }))
+            let tls = record.tls.as_ref();
+            let server_name = tls.and_then(|tls| tls.server_name.as_deref()).map(Arc::from);
+            let plain = uri.strip_prefix("http://").filter(|_| tls.is_some());
+            let uri = plain.map_or_else(|| uri.clone(), |rest| format!("https://{rest}"));
+            let uri = UriTemplate::parse(&uri)?;
+            Some(To::Http(HttpTarget { uri, method, private, server_name }))
         }
         // Only WebSocket APIs have them.
         IntegrationKind::Aws | IntegrationKind::Http | IntegrationKind::Mock => None,

@@ -139,6 +139,8 @@ pub(crate) struct Usage {
     counters: papaya::HashMap<Metered, Arc<Counters>>,
     /// One at a time takes what is new, so that nothing is counted twice.
     storing: tokio::sync::Mutex<()>,
+    /// Nobody is given counters while those that nobody has are forgotten.
+    giving: std::sync::RwLock<()>,
 }
 
 impl fmt::Debug for Usage {
@@ -150,12 +152,28 @@ impl fmt::Debug for Usage {
 impl Usage {
     pub(crate) fn new(store: Store, clock: Arc<dyn Clock>) -> Self {
         let storing = tokio::sync::Mutex::new(());
-        Self { store, clock, counters: papaya::HashMap::new(), storing }
+        let (counters, giving) = (papaya::HashMap::new(), std::sync::RwLock::default());
+        Self { store, clock, counters, storing, giving }
     }
 
     /// The counters of a stage or a route.
     pub(crate) fn of(&self, metered: Metered) -> Arc<Counters> {
+        let _giving = self.giving.read().unwrap_or_else(std::sync::PoisonError::into_inner);
         Arc::clone(self.counters.pin().get_or_insert_with(metered, Arc::default))
+    }
+
+    /// Forgets the counters that nobody has any more, because their stage is gone or counts no routes, once all that they
+    /// counted is stored.
+    fn forget_ended(&self) {
+        let _alone = self.giving.write().unwrap_or_else(std::sync::PoisonError::into_inner);
+        self.counters.pin().retain(|metered, counters| {
+            let is_stored = || {
+                let stored =
+                    counters.stored.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+                counters.totals().usage() == *stored
+            };
+            Arc::strong_count(counters) > 1 || !(metered.route.is_some() || is_stored())
+        });
     }
 
     /// Everything that was counted since the start, in order.
@@ -173,8 +191,14 @@ impl Usage {
         self.counters.pin().clear();
     }
 
-    /// Stores what came since the last time.
+    /// Stores what came since the last time, and forgets what ended.
     pub(crate) async fn store(&self) -> Result<()> {
+        self.store_new().await?;
+        self.forget_ended();
+        Ok(())
+    }
+
+    async fn store_new(&self) -> Result<()> {
         let _one_at_a_time = self.storing.lock().await;
         let mut new = Vec::new();
         for (metered, counters) in &self.counters.pin() {

@@ -21,7 +21,7 @@ use crate::{
     Streaming, Worker,
     code_store::CodeStore,
     control, durable,
-    events::{self, EventCounts, EventStatus, Events},
+    events::{self, EventCounts, EventStatus, Events, accept::Arrival},
     flights::Flights,
     governor::Governor,
     instance::Gauge,
@@ -35,9 +35,11 @@ use crate::{
     parked::{Parking, ParkingSettings},
     pool::Pool,
     provisioned::Groups,
+    record::FUNCTIONS,
     shutdown,
     signature::Roots,
     snap_start::SnapStarts,
+    target::FunctionKey,
     uid::Uids,
     url::Urls,
     vault::Vault,
@@ -310,6 +312,25 @@ impl Lambda {
         invoke::invoke(me, call).await
     }
 
+    /// Accepts a call that nobody waits for: when this returns, the event is durable.
+    ///
+    /// # Errors
+    /// What AWS's Invoke would answer to an event with another status than 202.
+    pub async fn accept(&self, call: Invocation) -> Result<(), Error> {
+        let arrival = Arrival {
+            target: call.target,
+            payload: call.payload,
+            payload_max: limits::ASYNC_EVENT_BYTES_MAX,
+            request_id: call.request_id,
+            trace_id: call.trace_id,
+            client_context: call.client_context,
+            tenant_id: call.tenant_id,
+            execution_name: None,
+            now: self.clock.now(),
+        };
+        events::accept::accept(self, arrival).await.map(|_| ())
+    }
+
     /// As [`Self::invoke`], for a caller that reads the answer while the function gives it. Returns at the answer's
     /// begin; a function that fails, before or after, says so at the stream's end.
     ///
@@ -318,6 +339,15 @@ impl Lambda {
     pub async fn invoke_streaming(&self, call: Invocation) -> Result<Streaming, Error> {
         let me = self.me.upgrade().ok_or(Error::Draining)?;
         invoke::stream::invoke(me, call).await
+    }
+
+    /// Whether there is a function of this name.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub fn has_function(&self, account: &str, region: &str, name: &str) -> Result<bool, Error> {
+        let key = FunctionKey::new(account, region, name).record();
+        self.store.read(|tx| Ok(FUNCTIONS.contains(tx, &key)?))
     }
 
     /// Whether the function's resource policy lets a service, such as `apigateway.amazonaws.com`, invoke it for this

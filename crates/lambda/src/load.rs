@@ -82,6 +82,8 @@ struct Account {
     all: AtomicU32,
     /// What nobody reserved.
     unreserved: AtomicU32,
+    /// What it may run at one time, before anything is reserved.
+    limit: u32,
     /// Environments that serve one tenant alone.
     of_tenants: AtomicU32,
     of_tenants_max: u32,
@@ -162,6 +164,7 @@ impl Loads {
             running: AtomicU32::new(0),
             all: AtomicU32::new(0),
             unreserved: AtomicU32::new(self.unreserved(allotted)),
+            limit: self.limit,
             of_tenants: AtomicU32::new(0),
             of_tenants_max: of_tenants_max(self.limit),
         });
@@ -198,6 +201,14 @@ impl Loads {
     }
 }
 
+impl Account {
+    /// What no other function can have: what is reserved or provisioned, used or not, and what runs beside that.
+    fn claimed(&self) -> u32 {
+        let allotted = self.limit - self.unreserved.load(Ordering::Relaxed).min(self.limit);
+        allotted + self.running.load(Ordering::Relaxed)
+    }
+}
+
 impl Load {
     /// Tells what the function has reserved.
     pub(crate) fn reserve(&self, reserved: Option<u32>) {
@@ -227,7 +238,7 @@ impl Load {
         let of_function = of_function.ok_or(Throttle::Reserved)?;
         let of_account = self.account.all.fetch_add(1, Ordering::Relaxed) + 1;
         // From here on leaving is the permit's.
-        let running = Running { of_function, of_account, unreserved: None };
+        let running = Running { of_function, of_account, unreserved: None, claimed: 0 };
         let mut permit = Permit { load: Arc::clone(self), provisioned: None, running };
         let cap = reserved.unwrap_or_else(|| self.account.unreserved.load(Ordering::Relaxed));
         let provisioned = group.map_or(0, |group| group.target());
@@ -247,6 +258,7 @@ impl Load {
                 return Err(Throttle::Account);
             }
         }
+        permit.running.claimed = self.account.claimed();
         Ok(permit)
     }
 
@@ -307,6 +319,8 @@ pub(crate) struct Running {
     pub(crate) of_account: u32,
     /// Those on what nobody reserved, where it is one of them.
     pub(crate) unreserved: Option<u32>,
+    /// What of the account's concurrency no other function can have.
+    pub(crate) claimed: u32,
 }
 
 /// One running call.

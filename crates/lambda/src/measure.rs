@@ -13,8 +13,8 @@ use gatemill_wire::{Qualifier, Timestamp};
 use tokio::time::Instant;
 
 use crate::{
-    Error, Invocation, Lambda, invoke::resolve::Version, limits::SUBJECTS_KEPT_MAX, load::Permit,
-    target::FunctionKey,
+    Error, FunctionTarget, Invocation, Lambda, invoke::resolve::Version, limits::SUBJECTS_KEPT_MAX,
+    load::Permit, target::FunctionKey,
 };
 
 const NAMESPACE: &str = "AWS/Lambda";
@@ -33,6 +33,11 @@ static THROTTLES: Metric = count("Throttles");
 static DURATION: Metric = milliseconds("Duration");
 static CONCURRENT: Metric = count("ConcurrentExecutions");
 static UNRESERVED: Metric = count("UnreservedConcurrentExecutions");
+static CLAIMED: Metric = count("ClaimedAccountConcurrency");
+static PROVISIONED_RUNNING: Metric = count("ProvisionedConcurrentExecutions");
+static PROVISIONED_SHARE: Metric =
+    Metric { name: "ProvisionedConcurrencyUtilization", unit: Unit::None };
+static ITERATOR_AGE: Metric = milliseconds("IteratorAge");
 static PROVISIONED: Metric = count("ProvisionedConcurrencyInvocations");
 static SPILLED_OVER: Metric = count("ProvisionedConcurrencySpilloverInvocations");
 pub(crate) static ASYNC_RECEIVED: Metric = count("AsyncEventsReceived");
@@ -171,19 +176,39 @@ impl Lambda {
     }
 
     /// A call has its place.
-    pub(crate) fn admitted(&self, version: &Version, permit: &Permit, watch: &Watch) {
+    pub(crate) fn admitted(
+        &self,
+        call: &Invocation,
+        version: &Version,
+        permit: &Permit,
+        watch: &Watch,
+    ) {
         let Some(meters) = self.measure.meters.get() else { return };
         let (subjects, at_ms) = (&version.load.subjects, watch.at.millis());
         let running = permit.running;
         meters.record(&subjects.function, at_ms, &[(&CONCURRENT, running.of_function.into())]);
         let of_account: f64 = running.of_account.into();
-        match running.unreserved {
-            Some(unreserved) => {
-                let both = [(&CONCURRENT, of_account), (&UNRESERVED, unreserved.into())];
-                meters.record(&subjects.account, at_ms, &both);
-            }
-            None => meters.record(&subjects.account, at_ms, &[(&CONCURRENT, of_account)]),
+        let unreserved = running.unreserved.map_or(0.0, f64::from);
+        let of_account = [
+            (&CONCURRENT, of_account),
+            (&CLAIMED, running.claimed.into()),
+            (&UNRESERVED, unreserved),
+        ];
+        // A call on what is reserved says nothing of the rest.
+        let measured = of_account.len() - usize::from(running.unreserved.is_none());
+        meters.record(&subjects.account, at_ms, &of_account[..measured]);
+        if let Some(group) = permit.provisioned() {
+            let subject = subjects.of_call(call.target.qualifier.as_ref(), version);
+            let (used, share) = group.used();
+            let values = [(&PROVISIONED_RUNNING, used), (&PROVISIONED_SHARE, share)];
+            meters.record(&subject, at_ms, &values);
         }
+    }
+
+    /// A function is called with records of a stream, the last of which is this old.
+    pub fn called_with_records(&self, target: &FunctionTarget, age_ms: i64) {
+        #[allow(clippy::cast_precision_loss, reason = "ages are far below 2^53 milliseconds")]
+        self.happened(&target.key().to_owned(), &ITERATOR_AGE, age_ms.max(0) as f64);
     }
 
     /// A call ended without having run.

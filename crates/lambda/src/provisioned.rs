@@ -186,6 +186,12 @@ impl Group {
         self.surplus() == 0
     }
 
+    /// How many calls run on them, and what share of all that are ready that is.
+    pub(crate) fn used(&self) -> (f64, f64) {
+        let (occupied, ready) = (self.occupied.load(Ordering::Relaxed), self.ready());
+        (occupied.into(), f64::from(occupied) / f64::from(ready.max(occupied).max(1)))
+    }
+
     /// Takes a free environment for a call; `None` when all are occupied.
     pub(crate) fn occupy(self: &Arc<Self>) -> Option<Occupied> {
         let ready = self.ready();

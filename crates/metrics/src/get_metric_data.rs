@@ -11,12 +11,14 @@ use gatemill_wire::{Cx, EpochSeconds, Timestamp, pagination};
 use crate::{
     Metrics,
     error::Error,
-    expression::{Evaluation, Expression, Line},
+    evaluation::{Evaluation, Given, Line},
+    expression::{Expression, wrong},
     gaps,
     get_metric_statistics::period,
-    limits::{DATA_POINTS_MAX, QUERIES_MAX},
+    limits::{DATA_POINTS_MAX, QUERIES_MAX, SEARCH_PERIOD},
     read::{self, Span},
     record::series_key,
+    search::Search,
     statistic::{Asked, shown},
 };
 
@@ -34,6 +36,17 @@ struct Question {
     queries: Vec<MetricDataQuery>,
     metrics: BTreeMap<String, Wanted>,
     expressions: BTreeMap<String, Expression>,
+    /// Of every `SEARCH`, in the order of the expressions.
+    searches: Vec<Sought>,
+    /// Where the series of the caller begin.
+    at: Key,
+}
+
+/// What a `SEARCH` asks for.
+struct Sought {
+    search: Search,
+    asked: Asked,
+    span: Span,
 }
 
 pub(crate) async fn get(
@@ -109,7 +122,57 @@ fn question(cx: &Cx, req: GetMetricDataInput) -> Result<Question, Error> {
             }
         }
     }
-    Ok(Question { queries, metrics, expressions })
+    let mut searches = Vec::new();
+    for (id, expression) in &expressions {
+        let mut found = Vec::new();
+        expression.searches(&mut found);
+        for items in found {
+            searches.push(sought(cx, items, (start, end), id)?);
+        }
+    }
+    let at = Key::new([cx.account(), &cx.region]);
+    Ok(Question { queries, metrics, expressions, searches, at })
+}
+
+/// Reads the arguments of a `SEARCH`.
+fn sought(
+    cx: &Cx,
+    items: &[Expression],
+    (start, end): (i64, i64),
+    id: &str,
+) -> Result<Sought, Error> {
+    let (Some(Expression::Text(text)), Some(Expression::Text(stat))) =
+        (items.first(), items.get(1))
+    else {
+        return Err(wrong(id, "Unsupported argument type"));
+    };
+    #[allow(clippy::cast_possible_truncation, reason = "it saturates, and is then no period")]
+    let seconds = match items.get(2) {
+        None => SEARCH_PERIOD,
+        Some(Expression::Number(seconds)) => *seconds as i64,
+        Some(_) => return Err(wrong(id, "Unsupported argument type")),
+    };
+    let seconds = i32::try_from(seconds).unwrap_or(0);
+    let seconds = period(seconds, "Period").map_err(|why| wrong(id, &why))?;
+    let search = Search::read(text).ok_or_else(|| wrong(id, "Invalid search"))?;
+    let asked = Asked::read(stat, "Stat").map_err(|error| match error {
+        Error::InvalidValue(text) => wrong(id, &text),
+        error => error,
+    })?;
+    let span = span((start, end), seconds, cx)?;
+    Ok(Sought { search, asked, span })
+}
+
+/// A span that an answer has room for.
+fn span((start, end): (i64, i64), seconds: i64, cx: &Cx) -> Result<Span, Error> {
+    let span = Span::new(start, end, seconds, cx.now.seconds());
+    if usize::try_from(span.periods()).is_ok_and(|periods| periods > DATA_POINTS_MAX) {
+        return Err(invalid(format!(
+            "You have requested up to {} datapoints, which exceeds the limit of {DATA_POINTS_MAX}.",
+            span.periods()
+        )));
+    }
+    Ok(span)
 }
 
 fn check(cx: &Cx, query: &MetricDataQuery, name: &str) -> Result<(), Error> {
@@ -151,38 +214,64 @@ fn wanted(
     })?;
     let dimensions: Vec<_> =
         stat.metric.dimensions.iter().flatten().map(|it| (&*it.name, &*it.value)).collect();
-    let span = Span::new(start, end, seconds, cx.now.seconds());
-    if usize::try_from(span.periods()).is_ok_and(|periods| periods > DATA_POINTS_MAX) {
-        return Err(invalid(format!(
-            "You have requested up to {} datapoints, which exceeds the limit of {DATA_POINTS_MAX}.",
-            span.periods()
-        )));
-    }
+    let span = span((start, end), seconds, cx)?;
     let series = series_key(cx.account(), &cx.region, &namespace, &dimensions);
     Ok(Wanted { series, metric, asked, unit: stat.unit.clone(), span })
 }
 
 /// The lines that are to be returned, each with its id and its label.
 fn answer(from: &impl Reader, question: &Question) -> Result<Vec<(String, String, Line)>, Error> {
-    let mut known = BTreeMap::new();
+    let labels: BTreeMap<&str, &String> = question
+        .queries
+        .iter()
+        .filter_map(|query| Some((query.id.as_str(), query.label.as_ref()?)))
+        .collect();
+    let mut given = Given { expressions: Some(&question.expressions), ..Given::default() };
     for (id, wanted) in &question.metrics {
         let points = read::points(from, &wanted.series, &wanted.metric, wanted.span)?;
         let points = points.filter(|it| wanted.unit.as_ref().is_none_or(|unit| *unit == it.unit));
         let values = points.map(|it| it.values(wanted.asked)).unwrap_or_default();
-        known.insert(id.clone(), Line { span: wanted.span, values: values.into_iter().collect() });
+        let label = labels.get(id.as_str()).map_or(&wanted.metric, |label| *label).clone();
+        let values = values.into_iter().collect();
+        given.metrics.insert(id.clone(), Line { span: wanted.span, label, values });
     }
-    let mut evaluation = Evaluation::new(known, &question.expressions);
+    let mut calls = Vec::new();
+    question.expressions.values().for_each(|expression| expression.searches(&mut calls));
+    for (items, sought) in calls.into_iter().zip(&question.searches) {
+        given.searched.push((items, searched(from, &question.at, sought)?));
+    }
+    let mut evaluation = Evaluation::new(given);
     let mut lines = Vec::new();
     for query in &question.queries {
-        let line = evaluation.line(&query.id)?;
+        let found = evaluation.lines(&query.id)?;
         if query.return_data == Some(false) {
             continue;
         }
-        let metric = question.metrics.get(&query.id).map(|wanted| &wanted.metric);
-        let label = query.label.as_ref().or(metric).unwrap_or(&query.id);
-        lines.push((query.id.clone(), label.clone(), line));
+        let is_alone = found.len() == 1;
+        for line in found {
+            let label = match (&query.label, line.label.as_str()) {
+                (Some(label), own) if !is_alone && !own.is_empty() => format!("{label} {own}"),
+                (Some(label), _) => label.clone(),
+                (None, _) if query.metric_stat.is_none() && is_alone => query.id.clone(),
+                (None, "") => query.id.clone(),
+                (None, own) => own.to_owned(),
+            };
+            lines.push((query.id.clone(), label, line));
+        }
     }
     Ok(lines)
+}
+
+/// The lines that a search finds.
+fn searched(from: &impl Reader, at: &Key, sought: &Sought) -> Result<Vec<Line>, Error> {
+    let found = sought.search.find(from, at)?.into_iter().map(|found| {
+        let points = read::points(from, &found.series, &found.metric, sought.span)?;
+        let values = points.map(|it| it.values(sought.asked)).unwrap_or_default();
+        Ok(Line { span: sought.span, label: found.label, values: values.into_iter().collect() })
+    });
+    // A metric without data in this time is none that was found.
+    let lines: Result<Vec<Line>, Error> = found.collect();
+    Ok(lines?.into_iter().filter(|line| !line.values.is_empty()).collect())
 }
 
 /// As many points of each line as a page has room for, after those that other pages have shown.

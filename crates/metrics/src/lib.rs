@@ -10,7 +10,7 @@
 //! | `record` | the stored form, the tables and their keys |
 //! | `keep`, `sweep` | the two workers: measurements into rows, and old rows out |
 //! | `read`, `statistic` | rows into data points of a period |
-//! | `expression` | metric math |
+//! | `expression`, `evaluation`, `search` | metric math, read and worked out |
 //! | `get_metric_data`, `get_metric_statistics`, `list_metrics` | the handlers |
 //! | `totals` | what was measured since the start, for Prometheus |
 //!
@@ -18,6 +18,7 @@
 //! not in [`table`] answer 501, and so do functions of metric math that are not in `expression`.
 
 mod error;
+mod evaluation;
 mod expression;
 mod gaps;
 mod get_metric_data;
@@ -27,6 +28,7 @@ pub mod limits;
 mod list_metrics;
 mod read;
 mod record;
+mod search;
 mod statistic;
 mod sweep;
 mod totals;
@@ -42,7 +44,7 @@ use std::{
 };
 
 use gatemill_api::cloudwatch as api;
-use gatemill_meter::Meters;
+use gatemill_meter::{Meters, Subject};
 use gatemill_store::{Key, Read, Store};
 use gatemill_wire::{Clock, Served, Table};
 
@@ -170,6 +172,11 @@ impl Metrics {
         let dropped = self.gather();
         self.say_dropped(dropped);
         lock(&self.totals).all()
+    }
+
+    /// Forgets what was measured since the start of subjects that are gone; their data points stay.
+    pub fn retain_totals(&self, is_kept: impl Fn(&Subject) -> bool) {
+        lock(&self.totals).retain(is_kept);
     }
 
     /// Measurements that were dropped for want of room, ever.

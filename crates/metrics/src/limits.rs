@@ -41,5 +41,9 @@ pub const QUERIES_MAX: usize = 500;
 pub const DATA_POINTS_MAX: usize = 100_800;
 /// Rows that one series of a query is made of: fifteen days by the minute.
 pub const ROWS_READ_MAX: usize = 15 * 24 * 60;
+/// Metrics that one `SEARCH` finds at most: CloudWatch's figure.
+pub const SEARCH_FOUND_MAX: usize = 100;
+/// Periods of a `SEARCH` that names none, in seconds: CloudWatch's figure.
+pub const SEARCH_PERIOD: i64 = 300;
 /// How deep expressions may be nested, in themselves and in each other.
 pub const EXPRESSION_DEPTH_MAX: usize = 32;

@@ -56,6 +56,11 @@ impl Totals {
         self.0.iter().flat_map(of).collect()
     }
 
+    /// Forgets subjects.
+    pub(crate) fn retain(&mut self, is_kept: impl Fn(&Subject) -> bool) {
+        self.0.retain(|subject, _| is_kept(subject));
+    }
+
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }

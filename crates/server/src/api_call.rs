@@ -3,12 +3,15 @@
 //! The task is what makes a mutating call run to its end when the client hangs up: hyper drops the future that waits
 //! for it, and the task goes on. It is counted, so that a stop waits for it too.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use gatemill_meter::{Span, SpanKind, SpanSink, Stages, TraceContext};
 use gatemill_wire::{
-    ApiError, Arrival, Body, Called, OperationInfo, RequestId,
+    ApiError, Arrival, Body, Called, OperationInfo, Passage, RequestId,
     error::common,
     payload::headers::TRACE,
     protocol::{self, Encoding},
@@ -68,13 +71,13 @@ pub(crate) async fn answer(
 /// Serves a call whose body is there.
 pub(crate) async fn run(
     server: &Arc<Server>,
-    arrival: Arrival,
+    mut arrival: Arrival,
     request: Request<Bytes>,
 ) -> Response<Body> {
     let running = server.in_flight.enter();
     let server = Arc::clone(server);
     let call = tokio::spawn(async move {
-        let watch = server.spans.as_ref().map(|_| Watch::begin(&arrival, request.headers()));
+        let watch = server.spans.as_ref().map(|_| Watch::begin(&mut arrival, request.headers()));
         let response = serve(&server.front, arrival, request).await;
         if let Some((spans, watch)) = server.spans.as_ref().zip(watch) {
             watch.end(&**spans, &response);
@@ -98,16 +101,40 @@ pub(crate) async fn run(
 
 /// A call as its span tells of it.
 struct Watch {
-    begun: tokio::time::Instant,
+    way: Arc<Way>,
     started_ms: i64,
     trace: TraceContext,
 }
 
+/// The stages that a call has passed. It is told of them by one task, one after the other.
+struct Way {
+    begun: Instant,
+    stages: Mutex<Stages>,
+}
+
+impl Way {
+    fn elapsed_us(&self) -> u64 {
+        u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn stages(&self) -> MutexGuard<'_, Stages> {
+        self.stages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Passage for Way {
+    fn passed(&self, stage: &'static str) {
+        self.stages().end(stage, || self.elapsed_us());
+    }
+}
+
 impl Watch {
-    fn begin(arrival: &Arrival, headers: &http::HeaderMap) -> Self {
+    fn begin(arrival: &mut Arrival, headers: &http::HeaderMap) -> Self {
         let trace = headers.get(TRACE).and_then(|value| value.to_str().ok());
+        let way = Arc::new(Way { begun: Instant::now(), stages: Mutex::new(Stages::kept()) });
+        arrival.passage = Some(Arc::clone(&way) as _);
         Self {
-            begun: tokio::time::Instant::now(),
+            way,
             started_ms: arrival.now.millis(),
             trace: TraceContext::read(trace.unwrap_or_default()),
         }
@@ -130,8 +157,8 @@ impl Watch {
             kind: SpanKind::Server,
             trace: self.trace,
             started_ms: self.started_ms,
-            took_us: u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX),
-            stages: Stages::default(),
+            took_us: self.way.elapsed_us(),
+            stages: std::mem::take(&mut *self.way.stages()),
             failed: status >= 500 && status != 501,
             attributes,
         });

@@ -220,6 +220,27 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_burst: Option<u32>,
 
+    /// How long a client may say nothing, or read nothing of what it is sent, before its connection is ended; WebSocket
+    /// connections have settings of their own [default: 75]
+    #[arg(long, value_name = "SECONDS", env = "GATEMILL_CLIENT_WAIT_SECONDS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) client_wait_seconds: Option<u64>,
+
+    /// How long a WebSocket connection may be idle [default: 600, as AWS's]
+    #[arg(long, value_name = "SECONDS", env = "GATEMILL_WEBSOCKET_IDLE_SECONDS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) websocket_idle_seconds: Option<u64>,
+
+    /// How long a WebSocket connection lives [default: 7200, as AWS's]
+    #[arg(long, value_name = "SECONDS", env = "GATEMILL_WEBSOCKET_LIFE_SECONDS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) websocket_life_seconds: Option<u64>,
+
+    /// A directory of root certificates, *.pem, that vouch for the servers behind HTTP integrations, beside the public ones
+    #[arg(long, value_name = "DIR", env = "GATEMILL_INTEGRATION_ROOTS", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) integration_roots: Option<PathBuf>,
+
     /// Give streamed answers the bandwidth that AWS gives them: 6 MB at once, then 2 MB a second [default: false]
     #[arg(
         long,
@@ -428,6 +449,15 @@ pub(crate) struct Configuration {
     /// Requests of an account at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) api_burst: Option<u32>,
+    /// How long a client may say or read nothing.
+    pub(crate) client_wait_seconds: u64,
+    /// How long a WebSocket connection may be idle.
+    pub(crate) websocket_idle_seconds: u64,
+    /// How long a WebSocket connection lives.
+    pub(crate) websocket_life_seconds: u64,
+    /// Who vouches for servers behind integrations, beside the public roots.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) integration_roots: Option<PathBuf>,
     /// Whether streamed answers have AWS's bandwidth.
     pub(crate) limit_stream_bandwidth: bool,
     /// Whether settings of functions are taken that nothing enforces.
@@ -496,6 +526,10 @@ impl Settings {
             event_waits: self.event_waits.or(lower.event_waits),
             api_rate: self.api_rate.or(lower.api_rate),
             api_burst: self.api_burst.or(lower.api_burst),
+            client_wait_seconds: self.client_wait_seconds.or(lower.client_wait_seconds),
+            websocket_idle_seconds: self.websocket_idle_seconds.or(lower.websocket_idle_seconds),
+            websocket_life_seconds: self.websocket_life_seconds.or(lower.websocket_life_seconds),
+            integration_roots: self.integration_roots.or(lower.integration_roots),
             limit_stream_bandwidth: self.limit_stream_bandwidth.or(lower.limit_stream_bandwidth),
             accept_unenforceable: self.accept_unenforceable.or(lower.accept_unenforceable),
             signing_roots: self.signing_roots.or(lower.signing_roots),
@@ -534,6 +568,7 @@ impl Settings {
             let rule = format!("a drain takes at most {} seconds", limits::DRAIN_SECONDS_MAX);
             return Err(wrong("drain-seconds", &rule, &drain_seconds.to_string()));
         }
+        let websocket = gatemill_gateway::WebSocketSettings::default();
         Ok(Configuration {
             mode,
             listen,
@@ -569,6 +604,22 @@ impl Settings {
             event_waits,
             api_rate: self.api_rate,
             api_burst: self.api_burst,
+            client_wait_seconds: seconds(
+                "client-wait-seconds",
+                self.client_wait_seconds,
+                limits::HEAD_WAIT_MAX,
+            )?,
+            websocket_idle_seconds: seconds(
+                "websocket-idle-seconds",
+                self.websocket_idle_seconds,
+                websocket.idle,
+            )?,
+            websocket_life_seconds: seconds(
+                "websocket-life-seconds",
+                self.websocket_life_seconds,
+                websocket.life,
+            )?,
+            integration_roots: self.integration_roots,
             limit_stream_bandwidth: self.limit_stream_bandwidth.unwrap_or(false),
             accept_unenforceable: self.accept_unenforceable.unwrap_or(false),
             signing_roots: self.signing_roots,
@@ -580,6 +631,11 @@ impl Settings {
 }
 
 impl Configuration {
+    /// How long a client may say or read nothing.
+    pub(crate) fn client_wait(&self) -> Duration {
+        Duration::from_secs(self.client_wait_seconds)
+    }
+
     /// How long stopping waits for running calls.
     pub(crate) fn drain(&self) -> Duration {
         Duration::from_secs(self.drain_seconds)
@@ -625,6 +681,17 @@ fn region(given: Option<String>) -> Result<String, Error> {
         return Ok(region);
     }
     Err(wrong("region", "a region is named like us-east-1", &region))
+}
+
+/// A time that is waited, which is one.
+fn seconds(setting: &'static str, given: Option<u64>, default: Duration) -> Result<u64, Error> {
+    match given.unwrap_or(default.as_secs()) {
+        waits @ 1..=limits::WAIT_SECONDS_MAX => Ok(waits),
+        other => {
+            let rule = format!("it is 1 to {} seconds", limits::WAIT_SECONDS_MAX);
+            Err(wrong(setting, &rule, &other.to_string()))
+        }
+    }
 }
 
 fn event_waits(given: Option<Vec<u32>>) -> Result<Vec<u32>, Error> {

@@ -29,6 +29,7 @@ fn every_setting_of_the_file_wins_over_a_lower_one() {
                insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5\n\
                concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\n\
                egress = \"internet\"\nfunction-access = \"account\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"\ntls-listen = \"127.0.0.1:2\"\ntls-certificates = \"t\"\ntls-truststores = \"u\"\nevent-waits = [1, 2]\n\
+               client-wait-seconds = 4\nwebsocket-idle-seconds = 5\nwebsocket-life-seconds = 6\nintegration-roots = \"i\"\n\
                [services.sqs]\nendpoint = \"http://127.0.0.1:9324\"";
     let all = file(all).unwrap();
     assert_eq!(all.clone().over(Settings::default()), all);
@@ -57,6 +58,8 @@ fn each_rule_says_what_it_wants() {
     check(Settings { api_domain: Some("a..b".to_owned()), ..none() }, "api-domain");
     check(Settings { egress_pool: Some("8.8.0.0/16".to_owned()), ..none() }, "private range");
     check(Settings { resolvers: Some(vec![[127, 0, 0, 53].into()]), ..none() }, "own addresses");
+    check(Settings { client_wait_seconds: Some(0), ..none() }, "client-wait-seconds");
+    check(Settings { websocket_idle_seconds: Some(604_801), ..none() }, "604800");
     check(Settings { event_waits: Some(vec![1]), ..none() }, "two waits");
     let tls = Settings {
         tls_listen: Some("0.0.0.0:1".parse().unwrap()),

@@ -16,18 +16,13 @@ pub(crate) struct GatewayFunctions(pub(crate) Arc<Lambda>);
 impl Functions for GatewayFunctions {
     fn invoke<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<Answer, CallError>> {
         Box::pin(async move {
-            let invocation = Invocation {
-                target: target(call.function),
-                payload: call.payload,
-                request_id: call.request_id,
-                trace_id: Some(call.trace_id.to_owned()),
-                client_context: None,
-                tenant_id: None,
-                log_tail: false,
-            };
-            let outcome = self.0.invoke(invocation).await.map_err(call_error)?;
+            let outcome = self.0.invoke(invocation(call)).await.map_err(call_error)?;
             Ok(Answer { payload: outcome.payload, failed: outcome.function_error.is_some() })
         })
+    }
+
+    fn accept<'a>(&'a self, call: Call<'a>) -> BoxFuture<'a, Result<(), CallError>> {
+        Box::pin(async move { self.0.accept(invocation(call)).await.map_err(call_error) })
     }
 
     fn allows(&self, function: &FunctionTarget, source_arn: &str, source_account: &str) -> bool {
@@ -36,6 +31,18 @@ impl Functions for GatewayFunctions {
             tracing::error!(%error, function = function.arn(), "a policy cannot be evaluated");
             false
         })
+    }
+}
+
+fn invocation(call: Call<'_>) -> Invocation {
+    Invocation {
+        target: target(call.function),
+        payload: call.payload,
+        request_id: call.request_id,
+        trace_id: Some(call.trace_id.to_owned()),
+        client_context: None,
+        tenant_id: None,
+        log_tail: false,
     }
 }
 

@@ -22,11 +22,15 @@ pub(crate) const BODY_BYTES_PER_SECOND_MIN: u64 = 1_024;
 /// How long a body may pause between two pieces.
 pub(crate) const BODY_IDLE_MAX: Duration = Duration::from_secs(30);
 
-/// How long a connection may take to send a request's head; it is also how long an idle one is kept, and how long one may
-/// say nothing that is a request at all.
+/// How long a connection may take to send a request's head; it is also how long an idle one is kept, how long one may say
+/// nothing that is a request at all, and how long one may take nothing of what it is sent.
 pub(crate) const HEAD_WAIT_MAX: Duration = Duration::from_secs(75);
-/// The largest head of a request over HTTP/1.1 (API Gateway allows 10,240 bytes of headers and checks them itself).
+/// The largest head of a request over HTTP/1.1 (API Gateway allows 10,240 bytes of headers and checks them itself). It has 100
+/// headers at most, hyper's own figure, whose list is then on the stack; AWS counts bytes alone. One with more is answered 431,
+/// as one with more bytes is.
 pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// The largest piece of a body over HTTP/2.
+pub(crate) const HTTP2_PIECE_BYTES: usize = 64 * 1024;
 /// The largest header list over HTTP/2.
 pub(crate) const HTTP2_HEADER_LIST_BYTES_MAX: u32 = 64 * 1024;
 /// How long a client may take for the handshake of TLS.
@@ -54,6 +58,8 @@ pub(crate) const THREADS_MAX: usize = 256;
 pub(crate) const DRAIN_SECONDS_MAX: u64 = 900;
 /// How long stopping waits for each step that is not the drain.
 pub(crate) const STOP_STEP_MAX: Duration = Duration::from_secs(10);
+/// The longest wait for clients that may be configured: a week.
+pub(crate) const WAIT_SECONDS_MAX: u64 = 7 * 24 * 60 * 60;
 /// The largest configuration file.
 pub(crate) const CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 

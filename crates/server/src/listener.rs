@@ -10,11 +10,9 @@ use std::{
     any::Any,
     io,
     net::{SocketAddr, TcpListener},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use http::{HeaderValue, StatusCode, Version, header};
@@ -31,7 +29,13 @@ use tokio::{
 };
 
 use crate::{
-    dispatch, error::Error, in_flight::InFlight, limits, machine, peer::Peer, server::Server,
+    activity::{Activity, Since},
+    dispatch,
+    error::Error,
+    in_flight::InFlight,
+    limits, machine,
+    peer::Peer,
+    server::Server,
     tls::Tls,
 };
 
@@ -302,7 +306,13 @@ async fn accept_all(
     server: Arc<Server>,
     phase: watch::Receiver<Phase>,
 ) {
-    let http = http();
+    let wait = server.configuration.client_wait();
+    let http = http(wait);
+    // What is sent and not taken for so long is given up by the kernel, and the connection with it; those that are accepted
+    // here have it from their listener.
+    if let Err(error) = socket2::SockRef::from(&listener).set_tcp_user_timeout(Some(wait)) {
+        tracing::warn!(%error, "clients that read nothing are not hung up on");
+    }
     let mut leaving = phase.clone();
     let mut leaving = std::pin::pin!(leaving.wait_for(|phase| *phase != Phase::Open));
     loop {
@@ -345,14 +355,14 @@ async fn accept_all(
     }
 }
 
-fn http() -> auto::Builder<TokioExecutor> {
+fn http(wait: Duration) -> auto::Builder<TokioExecutor> {
     let mut http = auto::Builder::new(TokioExecutor::new());
     http.http1()
         // A client that has sent its request and hung up is found when the answer is written. To look for it earlier
         // would drop a call whose body has come but which has not begun, and cost every call a read that finds nothing.
         .half_close(true)
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_WAIT_MAX)
+        .header_read_timeout(wait)
         .max_buf_size(limits::HEAD_BYTES_MAX);
     http.http2()
         .timer(TokioTimer::new())
@@ -400,17 +410,18 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
     P: Send + Sync + 'static,
 {
-    let address = peer.address;
+    let (address, wait) = (peer.address, server.configuration.client_wait());
     // A WebSocket connection holds it as well, and for longer.
     let holding = Arc::clone(&held);
     let service = service_fn(move |mut request: Request<Incoming>| {
-        holding.has_asked.store(true, Ordering::Relaxed);
+        let version = request.version();
+        let handling = holding.activity.begin(version);
         let (server, peer) = (Arc::clone(&server), peer.clone());
         if request.headers().contains_key(header::UPGRADE) {
             request.extensions_mut().insert::<Holding>(Arc::clone(&holding) as _);
         }
         async move {
-            let is_http1 = request.version() == Version::HTTP_11;
+            let is_http1 = version == Version::HTTP_11;
             let in_flight = server.in_flight.clone();
             let mut answered = dispatch::dispatch(server, peer, request).await;
             // The client then connects anew, and comes to our successor; HTTP/2 has a word of its own for it.
@@ -420,12 +431,12 @@ where
                 let close = HeaderValue::from_static("close");
                 response.headers_mut().insert(header::CONNECTION, close);
             }
-            answered
+            answered.map(|response| response.map(|body| handling.answered(body)))
         }
     });
     let connection = http.serve_connection_with_upgrades(stream, service).into_owned();
     async move {
-        let ended = until_end(connection, &held.has_asked, phase).await;
+        let ended = until_end(connection, &held.activity, wait, phase).await;
         if let Err(error) = ended {
             tracing::debug!(error = %error, peer = %address, "a connection ended early");
         }
@@ -436,7 +447,8 @@ where
 /// Drives a connection until it ends, by itself or because the server stops, or because nothing that it said was a request.
 async fn until_end<I, S, B>(
     connection: auto::UpgradeableConnection<'static, I, S, TokioExecutor>,
-    has_asked: &AtomicBool,
+    activity: &Activity,
+    wait: Duration,
     mut phase: watch::Receiver<Phase>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
@@ -449,21 +461,27 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let mut connection = std::pin::pin!(connection);
-    let silence = async {
-        tokio::time::sleep(limits::HEAD_WAIT_MAX).await;
-        if has_asked.load(Ordering::Relaxed) {
-            std::future::pending::<()>().await;
+    let (mut is_closing, mut is_told) = (false, false);
+    loop {
+        let seen = activity.seen();
+        tokio::select! {
+            biased;
+            ended = connection.as_mut() => return ended,
+            () = closing(&mut phase), if !is_closing => {
+                is_closing = true;
+                connection.as_mut().graceful_shutdown();
+            }
+            () = tokio::time::sleep(wait) => match activity.since(seen) {
+                Since::NeverAsked => return Err("no request came".into()),
+                Since::Active => is_told = false,
+                // First it is told, so that what is under way ends; a client that then stays is left.
+                Since::Idle if !is_told => {
+                    is_told = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                Since::Idle => return Err("nothing was asked or read".into()),
+            }
         }
-    };
-    tokio::select! {
-        biased;
-        ended = connection.as_mut() => ended,
-        () = closing(&mut phase) => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
-        // HTTP/1.1 has a timer of its own; a client that does not even say which version it speaks would stay for ever.
-        () = silence => Err("no request came".into()),
     }
 }
 
@@ -477,12 +495,12 @@ async fn closing(phase: &mut watch::Receiver<Phase>) {
 struct Held<P> {
     #[expect(dead_code, reason = "it is held, and looked at by nobody")]
     held: P,
-    has_asked: AtomicBool,
+    activity: Arc<Activity>,
 }
 
 impl<P> Held<P> {
     fn new(held: P) -> Self {
-        Self { held, has_asked: AtomicBool::new(false) }
+        Self { held, activity: Arc::default() }
     }
 }
 
@@ -509,17 +527,21 @@ mod tests {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
         let (mut client, ours) = tokio::io::duplex(64 * 1024);
         client.write_all(words).await.unwrap();
-        let has_asked = Arc::new(AtomicBool::new(false));
-        let asked = Arc::clone(&has_asked);
-        let service = service_fn(move |_: Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
+        let activity: Arc<Activity> = Arc::default();
+        let asked = Arc::clone(&activity);
+        let service = service_fn(move |request: Request<Incoming>| {
+            let handling = asked.begin(request.version());
             let body = http_body_util::Full::new(bytes::Bytes::from_static(b"here"));
+            let body = handling.answered(body);
             async move { Ok::<_, std::convert::Infallible>(Response::new(body)) }
         });
         let (_open, phase) = watch::channel(Phase::Open);
-        let connection =
-            http().serve_connection_with_upgrades(TokioIo::new(ours), service).into_owned();
-        let ended = tokio::spawn(async move { until_end(connection, &has_asked, phase).await });
+        let connection = http(limits::HEAD_WAIT_MAX)
+            .serve_connection_with_upgrades(TokioIo::new(ours), service)
+            .into_owned();
+        let ended = tokio::spawn(async move {
+            until_end(connection, &activity, limits::HEAD_WAIT_MAX, phase).await
+        });
         // Time is the runtime's own here, and passes at once when nothing else can happen.
         let ended = timeout(3 * limits::HEAD_WAIT_MAX, ended).await;
         let ended = match ended {

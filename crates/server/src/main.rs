@@ -13,6 +13,7 @@
 //! | `demo` | the example, deployed through the server's own API |
 //! | `runtimes`, `clock`, `machine`, `signals`, `logging`, `output` | the machine around it |
 
+mod activity;
 mod admin;
 mod api_call;
 mod callers;

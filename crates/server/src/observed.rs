@@ -3,9 +3,10 @@
 //!
 //! Names of APIs, stages and routes are their owners', so that both are for the machine itself alone.
 
-use std::{collections::BTreeMap, fmt::Write as _};
+use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 use gatemill_gateway::usage::{Metered, Totals};
+use gatemill_meter::Subject;
 use gatemill_metrics::Total;
 use serde_json::{Value, json};
 
@@ -32,7 +33,7 @@ const COUNTERS: [Counter; 8] = [
 /// The counters of stages, and of routes where their stage asked for it, in Prometheus's text format.
 pub(crate) fn metrics(server: &Server) -> String {
     let mut text = written(&server.gateway.totals());
-    of_functions(&server.metrics.totals(), &mut text);
+    of_functions(&of_what_is_there(server), &mut text);
     let mut own = |metric: &str, help: &str, value: u64| {
         // Writing to a text cannot fail.
         let _ = write!(text, "# HELP {metric} {help}\n# TYPE {metric} counter\n{metric} {value}\n");
@@ -45,6 +46,39 @@ pub(crate) fn metrics(server: &Server) -> String {
         own("gatemill_spans_dropped_total", "Spans that were given up.", dropped);
     }
     text
+}
+
+/// What was measured of functions and APIs that are there; those that are gone are forgotten.
+fn of_what_is_there(server: &Server) -> Vec<Total> {
+    let mut known: BTreeMap<Arc<Subject>, bool> = BTreeMap::new();
+    let mut totals = server.metrics.totals();
+    totals.retain(|total| {
+        let subject = &total.subject;
+        if let Some(is_there) = known.get(subject) {
+            return *is_there;
+        }
+        let is_there = is_there(server, subject);
+        known.insert(Arc::clone(subject), is_there);
+        is_there
+    });
+    server.metrics.retain_totals(|subject| known.get(subject) != Some(&false));
+    totals
+}
+
+fn is_there(server: &Server, subject: &Subject) -> bool {
+    let Some((kind, name)) = subject.dimensions.first() else { return true };
+    let is_there = match *kind {
+        "FunctionName" => {
+            let found = server.lambda.has_function(&subject.account, &subject.region, name);
+            found.map_err(|error| error.to_string())
+        }
+        "ApiId" => server.gateway.has_api(name).map_err(|error| error.to_string()),
+        _ => Ok(true),
+    };
+    is_there.unwrap_or_else(|error| {
+        tracing::error!(error, "whether something is there cannot be read");
+        true
+    })
 }
 
 /// A metric of functions, its name here, and what it is.

@@ -86,6 +86,7 @@ impl Server {
             source_ip: peer.source_ip(),
             endpoint: self.endpoint(parts, peer),
             entropy: Arc::clone(&self.entropy),
+            passage: None,
         }
     }
 

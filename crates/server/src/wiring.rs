@@ -187,12 +187,14 @@ impl Running {
         lambda.set_services(Arc::clone(&client));
         let sources = Arc::new(AwsSources::new(Arc::clone(&client)));
         lambda.set_event_sources(Arc::clone(&sources) as _);
+        let meters = Arc::new(Meters::new(configuration.threads + limits::METER_LANES_BESIDE));
         let events = Events::new(gatemill_events::Parts {
             store: store.clone(),
             functions: Arc::new(Arc::clone(&lambda)),
             sources,
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
+            meters: Arc::clone(&meters),
         });
         let gateway = Gateway::new(gatemill_gateway::Parts {
             store: store.clone(),
@@ -203,7 +205,6 @@ impl Running {
             settings: gateway_settings(&configuration),
         });
         let gateway = gateway.map_err(|source| Error::Gateway { source })?;
-        let meters = Arc::new(Meters::new(configuration.threads + limits::METER_LANES_BESIDE));
         lambda.set_meters(Arc::clone(&meters));
         gateway.set_meters(Arc::clone(&meters));
         let spans = match &configuration.otlp_endpoint {
@@ -515,6 +516,12 @@ fn gateway_settings(configuration: &Configuration) -> gatemill_gateway::Settings
         account_burst: configuration
             .api_burst
             .map(|burst| i32::try_from(burst).unwrap_or(i32::MAX)),
+        websocket: gatemill_gateway::WebSocketSettings {
+            idle: Duration::from_secs(configuration.websocket_idle_seconds),
+            life: Duration::from_secs(configuration.websocket_life_seconds),
+            ..gatemill_gateway::WebSocketSettings::default()
+        },
+        roots: configuration.integration_roots.clone(),
         ..gatemill_gateway::Settings::default()
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     Template,
     limits::{NESTING_MAX, TEMPLATE_BYTES_MAX},
-    tree::{Block, Expression, Macro, Node},
+    tree::{Block, Macro, Node},
 };
 
 /// Why a text is no template.
@@ -401,17 +401,7 @@ impl<'t> Parser<'t> {
         self.open()?;
         self.skip_space();
         let Some(name) = self.word() else { return Err(self.wrong("a macro without a name")) };
-        let mut parameters = Vec::new();
-        loop {
-            self.skip_space();
-            let _ = self.take(",");
-            self.skip_space();
-            if self.peek() == Some(b')') {
-                break;
-            }
-            parameters.push(self.variable()?);
-        }
-        self.close()?;
+        let parameters = self.listed(Self::variable)?;
         let body = self.body()?;
         self.macros.entry(name.to_owned()).or_insert(Macro { parameters, body });
         Ok(())
@@ -419,18 +409,23 @@ impl<'t> Parser<'t> {
 
     fn call(&mut self, name: &str) -> Result<Node> {
         self.open()?;
-        let mut arguments: Vec<Expression> = Vec::new();
+        let arguments = self.listed(Self::expression)?;
+        Ok(Node::Call { name: name.to_owned(), arguments })
+    }
+
+    /// What stands up to the end of a bracket, with a comma or nothing between.
+    fn listed<T>(&mut self, one: impl Fn(&mut Self) -> Result<T>) -> Result<Vec<T>> {
+        let mut all = Vec::new();
         loop {
             self.skip_space();
             let _ = self.take(",");
             self.skip_space();
             if self.peek() == Some(b')') {
-                break;
+                self.close()?;
+                return Ok(all);
             }
-            arguments.push(self.expression()?);
+            all.push(one(self)?);
         }
-        self.close()?;
-        Ok(Node::Call { name: name.to_owned(), arguments })
     }
 
     /// The block of a text in double quotes.

@@ -57,8 +57,8 @@ pub use gap::{Gap, Treatment};
 pub use operation::{Input, Operation, OperationInfo, Output, Protocol, Service};
 pub use routes::{Routes, Served, Table};
 pub use serve::{
-    Arrival, Authorizer, Called, Credential, Credentials, Front, Presented, Recorder, RoutedAs,
-    Unusable, Verification, serve,
+    Arrival, Authorizer, Called, Credential, Credentials, Front, Passage, Presented, Recorder,
+    RoutedAs, Unusable, Verification, serve,
 };
 pub use shape::{Kind, Location, Member, Shape, TimestampFormat};
 pub use signer::Signer;

@@ -33,6 +33,20 @@ pub struct Arrival {
     pub endpoint: String,
     /// Where random bytes come from.
     pub entropy: Arc<dyn Entropy>,
+    /// Who wants to know how far the call has come.
+    pub passage: Option<Arc<dyn Passage>>,
+}
+
+/// Told of every stage of the path that a call has passed, in their order.
+pub trait Passage: Send + Sync {
+    /// The call has come to the end of this stage.
+    fn passed(&self, stage: &'static str);
+}
+
+fn passed(passage: Option<&dyn Passage>, stage: &'static str) {
+    if let Some(passage) = passage {
+        passage.passed(stage);
+    }
 }
 
 impl fmt::Debug for Arrival {
@@ -193,6 +207,7 @@ pub async fn serve(front: &Front, mut arrival: Arrival, request: Request<Bytes>)
     let request_id = RequestId(arrival.entropy.uuid());
     let claim = Claim::read(signed);
     let target = identify(front, claim.as_ref().ok(), &parts, &body);
+    passed(arrival.passage.as_deref(), "identify");
     let (mut response, error) =
         match answer(front, &target, claim, arrival, request_id, (signed, &parts), &body).await {
             Ok(response) => (response, None),
@@ -224,7 +239,9 @@ async fn answer(
 ) -> Result<Response<Body>, ApiError> {
     let claim = claim.map_err(|error| signature_error(&error))?;
     let caller = authenticate(front, &claim, arrival.now, signed, body)?;
+    passed(arrival.passage.as_deref(), "authenticate");
     let (served, operation, labels) = target.operation_or_error()?;
+    let passage = arrival.passage.clone();
     let cx = Cx {
         request_id,
         caller,
@@ -240,8 +257,11 @@ async fn answer(
         entropy: arrival.entropy,
     };
     front.authorizer.authorize(&cx, operation)?;
+    passed(passage.as_deref(), "authorize");
     // Decoding, the handler and encoding are one typed step behind the table.
-    contain(|| served.call(&cx, operation, parts, labels, body)).await
+    let answered = contain(|| served.call(&cx, operation, parts, labels, body)).await;
+    passed(passage.as_deref(), "handler");
+    answered
 }
 
 /// Runs a call so that a panic in it is an answer (500) and a record like any other failure. What it says is printed

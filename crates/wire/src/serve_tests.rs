@@ -74,6 +74,7 @@ fn answer(region: Option<&str>, request: Request<Bytes>) -> (Response<Bytes>, Re
         source_ip: "127.0.0.1".to_owned(),
         endpoint: "http://h".to_owned(),
         entropy: Arc::new(Fixed),
+        passage: None,
     };
     let response = run(serve(&front, arrival, request));
     let response = response.map(|body| body.into_whole().unwrap());

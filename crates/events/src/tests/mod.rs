@@ -22,6 +22,7 @@ use gatemill_lambda::{
         State, StreamSettings, Work,
     },
 };
+use gatemill_meter::Meters;
 use gatemill_store::{Store, Write};
 use gatemill_wire::{Clock, Entropy, RequestId, Timestamp, routes::BoxFuture};
 use serde_json::Value;
@@ -102,6 +103,8 @@ type Behaviour = Box<dyn FnMut(&Call) -> Result<(Option<&'static str>, String), 
 pub(crate) struct TestFunctions {
     behaviour: Mutex<Behaviour>,
     calls: Mutex<Vec<Call>>,
+    /// How old the last record of each call was.
+    ages_ms: Mutex<Vec<i64>>,
     takes: Duration,
 }
 
@@ -130,6 +133,10 @@ impl Functions for TestFunctions {
             })
         })
     }
+
+    fn called_with_records(&self, _target: &FunctionTarget, age_ms: i64) {
+        self.ages_ms.lock().unwrap().push(age_ms);
+    }
 }
 
 /// A server's part of mappings, which can be killed and started again.
@@ -139,6 +146,8 @@ pub(crate) struct World {
     sources: Arc<FaultySources>,
     clock: Arc<TestClock>,
     chance: Chance,
+    meters: Arc<Meters>,
+    measured: Mutex<HashMap<&'static str, f64>>,
     working: Option<JoinHandle<()>>,
     events: Option<Events>,
 }
@@ -154,6 +163,7 @@ impl World {
         let functions = TestFunctions {
             behaviour: Mutex::new(Box::new(behaviour)),
             calls: Mutex::default(),
+            ages_ms: Mutex::default(),
             takes: Duration::from_millis(20),
         };
         Self {
@@ -162,6 +172,8 @@ impl World {
             sources: Arc::new(FaultySources::new(chance.clone())),
             clock: Arc::new(TestClock(Instant::now())),
             chance,
+            meters: Arc::new(Meters::new(1)),
+            measured: Mutex::default(),
             working: None,
             events: None,
         }
@@ -174,6 +186,7 @@ impl World {
             sources: Arc::clone(&self.sources) as _,
             clock: Arc::clone(&self.clock) as _,
             entropy: Arc::new(self.chance.clone()),
+            meters: Arc::clone(&self.meters),
         });
         self.working = Some(tokio::spawn(events.work()));
         self.events = Some(events);
@@ -226,6 +239,18 @@ impl World {
     fn result(&self) -> Option<String> {
         let result = self.store.read(|tx| MAPPING_RESULTS.get(tx, &key().record())).unwrap();
         result.map(|result| result.text)
+    }
+
+    /// What a metric of the mapping came to.
+    fn measured(&self, metric: &str) -> f64 {
+        let mut sums = self.measured.lock().unwrap();
+        for measured in self.meters.collect() {
+            assert_eq!(measured.subject.dimensions, [("EventSourceMappingUUID", key().uuid)]);
+            for (metric, statistic) in measured.statistics {
+                *sums.entry(metric.name).or_default() += statistic.sum;
+            }
+        }
+        sums.get(metric).copied().unwrap_or_default()
     }
 
     fn calls(&self) -> MutexGuard<'_, Vec<Call>> {

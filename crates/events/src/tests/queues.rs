@@ -92,6 +92,11 @@ async fn filtered_messages_are_removed_unseen() {
     assert_eq!(ids.len(), 2);
     let counts = world.events.as_ref().unwrap().counts();
     assert_eq!((counts.polled, counts.filtered_out, counts.deleted), (20, 18, 20));
+    assert_eq!(world.measured("PolledEventCount"), 20.0);
+    assert_eq!(world.measured("FilteredOutEventCount"), 18.0);
+    assert_eq!(world.measured("InvokedEventCount"), 2.0);
+    assert_eq!(world.measured("DeletedEventCount"), 20.0);
+    assert_eq!(world.measured("FailedInvokeEventCount"), 0.0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -138,6 +138,9 @@ async fn what_is_settled_is_not_delivered_again() {
     let calls = tally(world.calls().iter().flat_map(|call| call.ids.clone()));
     assert!(calls.values().all(|&times| times == 1), "{calls:?}");
     assert_eq!(world.events.as_ref().unwrap().counts().invoked, 1);
+    let ages_ms = world.functions.ages_ms.lock().unwrap().clone();
+    // Each call says how old its records are, those that were killed too.
+    assert!(ages_ms.len() >= world.calls().len() && ages_ms.iter().all(|age_ms| *age_ms >= 0));
     world.change(State::Deleting, |_| {}).await;
     world.until("it is gone", |world| world.state().is_none()).await;
     assert!(!checkpoint::has_begun(&world.store, &key()).unwrap());

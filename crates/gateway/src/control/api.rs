@@ -44,7 +44,7 @@ macro_rules! members {
             cors_configuration: record.settings.cors.as_ref().map(cors::answer),
             created_date: Some(Iso8601(record.created)),
             description: record.description.clone(),
-            disable_schema_validation: None,
+            disable_schema_validation: disable_schema_validation(record),
             disable_execute_api_endpoint: Some(record.settings.disable_execute_api_endpoint),
             import_info: None,
             ip_address_type: Some(record.ip_address_type.clone()),
@@ -78,7 +78,7 @@ pub(crate) async fn create(
     check_common(
         req.api_key_selection_expression.as_deref().filter(|_| own),
         req.route_selection_expression.as_deref().filter(|_| own),
-        req.disable_schema_validation,
+        req.disable_schema_validation.filter(|_| own),
         req.ip_address_type.as_deref(),
     )?;
     check_texts(Some(&req.name), req.description.as_deref(), req.version.as_deref())?;
@@ -141,7 +141,7 @@ pub(crate) async fn update(
     check_common(
         req.api_key_selection_expression.as_deref().filter(|_| own),
         req.route_selection_expression.as_deref().filter(|_| own),
-        req.disable_schema_validation,
+        req.disable_schema_validation.filter(|_| own),
         req.ip_address_type.as_deref(),
     )?;
     check_texts(req.name.as_deref(), req.description.as_deref(), req.version.as_deref())?;
@@ -234,6 +234,11 @@ fn route_selection(api: &ApiRecord) -> &str {
     websocket.map_or(ROUTE_SELECTION, |websocket| &websocket.route_selection)
 }
 
+/// Only WebSocket APIs have models.
+fn disable_schema_validation(api: &ApiRecord) -> Option<bool> {
+    api.settings.websocket.as_ref().map(|websocket| websocket.disable_schema_validation)
+}
+
 fn api_key_selection(api: &ApiRecord) -> &str {
     let websocket = api.settings.websocket.as_ref();
     websocket.map_or(API_KEY_SELECTION, |websocket| &websocket.api_key_selection)
@@ -250,7 +255,11 @@ pub(crate) fn check_common(
         &gaps::HTTP_KEY_SELECTION,
         says(api_key_selection) && api_key_selection != Some(API_KEY_SELECTION),
     )?;
-    unbuilt(&gaps::DISABLE_SCHEMA, disable_schema_validation == Some(true))?;
+    if disable_schema_validation == Some(true) {
+        return Err(Error::invalid(
+            "DisableSchemaValidation is not supported on protocolType HTTP",
+        ));
+    }
     unbuilt(&gaps::ADDRESSES, ip_address_type.is_some_and(|kind| kind != IPV4))?;
     match route_selection {
         None | Some("" | ROUTE_SELECTION | ROUTE_SELECTION_BRACED) => Ok(()),

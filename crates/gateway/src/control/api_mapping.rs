@@ -5,20 +5,20 @@ use gatemill_api::apigatewayv2::{
     GetApiMappingRequest, GetApiMappingResponse, GetApiMappingsRequest, GetApiMappingsResponse,
     UpdateApiMappingRequest, UpdateApiMappingResponse,
 };
-use gatemill_store::Reader;
+use gatemill_store::Table;
 use gatemill_wire::Cx;
 
 use crate::{
     Gateway,
     control::{
         domain::{self, DomainPlace},
-        edition, gaps, length,
+        lead::{self, Lead, Stored},
+        length,
         page::page,
-        stage,
     },
     error::{Error, Result},
     limits::{MAPPING_KEY_MAX, MAPPINGS_PER_DOMAIN_MAX},
-    record::{API_MAPPINGS, ApiKey, ApiMappingRecord},
+    record::{API_MAPPINGS, ApiMappingRecord},
 };
 
 /// The members of a mapping in an answer; the answers of four operations have the same.
@@ -48,7 +48,7 @@ pub(crate) async fn create(
     };
     check_key(&mapping.key)?;
     let answer = members!(CreateApiMappingResponse, &mapping);
-    store(gateway, cx, req.domain_name, mapping).await?;
+    lead::store(gateway, cx, req.domain_name, mapping, Stored::New).await?;
     Ok(answer)
 }
 
@@ -59,8 +59,8 @@ pub(crate) async fn get(
     req: GetApiMappingRequest,
 ) -> Result<GetApiMappingResponse> {
     let place = DomainPlace::new(cx);
-    let mapping =
-        gateway.store.read(|tx| find(tx, &place, &req.domain_name, &req.api_mapping_id))?;
+    let mapping: ApiMappingRecord =
+        gateway.store.read(|tx| lead::find(tx, &place, &req.domain_name, &req.api_mapping_id))?;
     Ok(members!(GetApiMappingResponse, &mapping))
 }
 
@@ -87,8 +87,8 @@ pub(crate) async fn update(
     req: UpdateApiMappingRequest,
 ) -> Result<UpdateApiMappingResponse> {
     let place = DomainPlace::new(cx);
-    let before =
-        gateway.store.read(|tx| find(tx, &place, &req.domain_name, &req.api_mapping_id))?;
+    let before: ApiMappingRecord =
+        gateway.store.read(|tx| lead::find(tx, &place, &req.domain_name, &req.api_mapping_id))?;
     let mapping = ApiMappingRecord {
         key: req.api_mapping_key.unwrap_or(before.key),
         api: req.api_id,
@@ -97,62 +97,50 @@ pub(crate) async fn update(
     };
     check_key(&mapping.key)?;
     let answer = members!(UpdateApiMappingResponse, &mapping);
-    store(gateway, cx, req.domain_name, mapping).await?;
+    lead::store(gateway, cx, req.domain_name, mapping, Stored::Anew).await?;
     Ok(answer)
 }
 
 /// `DeleteApiMapping`.
 pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteApiMappingRequest) -> Result<()> {
-    let place = DomainPlace::new(cx);
-    gateway
-        .change_domains(move |tx| {
-            let mapping = find(tx, &place, &req.domain_name, &req.api_mapping_id)?;
-            let name = req.domain_name.to_ascii_lowercase();
-            API_MAPPINGS.delete(tx, &place.of(&name).and(&mapping.id))?;
-            Ok(())
-        })
-        .await
+    lead::remove::<ApiMappingRecord>(gateway, cx, req.domain_name, req.api_mapping_id).await
 }
 
-/// Stores a mapping: its API and stage have to be there and its key to be no other's.
-async fn store(
-    gateway: &Gateway,
-    cx: &Cx,
-    domain_name: String,
-    mapping: ApiMappingRecord,
-) -> Result<()> {
-    let place = DomainPlace::new(cx);
-    let api = ApiKey::new(cx, &mapping.api);
-    gateway
-        .change_domains(move |tx| {
-            let domain = domain::find(tx, &place, &domain_name)?;
-            if edition::api(tx, &api)?.settings.websocket.is_some() {
-                return Err(Error::NotBuilt(&gaps::MAPPING_OF_WEBSOCKET));
-            }
-            stage::find(tx, &api, &mapping.stage)?;
-            let below = place.of(&domain.name);
-            let others = API_MAPPINGS.scan(tx, &below, None, MAPPINGS_PER_DOMAIN_MAX)?;
-            let is_new = !others.iter().any(|(_, other)| other.id == mapping.id);
-            if is_new && others.len() >= MAPPINGS_PER_DOMAIN_MAX {
-                return Err(Error::TooMany("API Mappings"));
-            }
-            if others.iter().any(|(_, other)| other.id != mapping.id && other.key == mapping.key) {
-                return Err(Error::MappingExists);
-            }
-            Ok(API_MAPPINGS.put(tx, &below.and(&mapping.id), &mapping)?)
-        })
-        .await
-}
+impl Lead for ApiMappingRecord {
+    const TABLE: Table<Self> = API_MAPPINGS;
+    const LIMIT: (usize, &'static str) = (MAPPINGS_PER_DOMAIN_MAX, "API Mappings");
 
-fn find(
-    from: &impl Reader,
-    place: &DomainPlace,
-    domain: &str,
-    id: &str,
-) -> Result<ApiMappingRecord> {
-    let domain = domain::find(from, place, domain)?;
-    let mapping = API_MAPPINGS.get(from, &place.of(&domain.name).and(id))?;
-    mapping.ok_or(Error::NoSuchMapping)
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn api(&self) -> &str {
+        &self.api
+    }
+
+    fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    fn none() -> Error {
+        Error::NoSuchMapping
+    }
+
+    fn clash(&self, other: &Self) -> Option<Error> {
+        (self.key == other.key).then_some(Error::MappingExists)
+    }
+
+    /// As in AWS, a domain is for WebSocket APIs or for others.
+    fn check_kind(is_websocket: bool, others: &mut dyn Iterator<Item = bool>) -> Result<()> {
+        for other in others {
+            if other != is_websocket {
+                return Err(Error::invalid(
+                    "WebSocket APIs cannot be mapped to a domain name that HTTP or REST APIs are mapped to.",
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn check_key(key: &str) -> Result<()> {

@@ -10,7 +10,7 @@ use gatemill_wire::{Cx, Iso8601};
 
 use crate::{
     Gateway,
-    control::{length, page::page, stage},
+    control::{length, page::page, stage, websocket},
     error::{Error, Result},
     record::{ApiKey, DEPLOYMENTS, DeploymentRecord},
 };
@@ -45,6 +45,7 @@ pub(crate) async fn create(
                     "At least one route is required before deploying the Api.",
                 ));
             }
+            websocket::model::check_deployed(edition)?;
             let deployment = edition.deploy(description.clone(), false)?;
             if let Some(name) = req.stage_name.as_deref().filter(|name| !name.is_empty()) {
                 let mut stage = stage::find(edition.tx, edition.at, name)?;

@@ -28,12 +28,6 @@ gaps! {
     DOMAIN_NAME_ID: [api::CreateRoutingRule, api::DeleteRoutingRule, api::GetRoutingRule, api::ListRoutingRules, api::PutRoutingRule]
         "domainNameId", "", Refused,
         "domains with ids are private ones of REST APIs";
-    RULE_TO_WEBSOCKET: [api::CreateRoutingRule, api::PutRoutingRule]
-        "actions.invokeApi.apiId", "of a WebSocket API", Refused,
-        "rules are of HTTP APIs";
-    MAPPING_OF_WEBSOCKET: [api::CreateApiMapping, api::UpdateApiMapping]
-        "apiId", "of a WebSocket API", Refused,
-        "domains are of HTTP APIs";
     HTTP_CONTENT_HANDLING: [api::CreateIntegration, api::UpdateIntegration]
         "contentHandlingStrategy", "of an HTTP API", Refused,
         "AWS has it for WebSocket APIs";
@@ -46,9 +40,6 @@ gaps! {
     HTTP_TEMPLATE_SELECTION: [api::CreateIntegration, api::UpdateIntegration]
         "templateSelectionExpression", "of an HTTP API", Refused,
         "AWS has it for WebSocket APIs";
-    HTTP_TLS: [api::CreateIntegration, api::UpdateIntegration]
-        "tlsConfig", "of an HTTP API", Refused,
-        "the name of a server is that of its address";
     LISTENER_URI: [api::CreateIntegration, api::UpdateIntegration]
         "integrationUri", "with the ARN of a listener or a service", Refused,
         "a host has neither; name the server by its URL";
@@ -85,9 +76,6 @@ gaps! {
     HTTP_KEY_SELECTION: [api::CreateApi, api::UpdateApi]
         "apiKeySelectionExpression", "other than the default, of an HTTP API", Refused,
         "AWS has it for WebSocket APIs";
-    DISABLE_SCHEMA: [api::CreateApi, api::UpdateApi]
-        "disableSchemaValidation", "true", Refused,
-        "AWS has it for WebSocket APIs";
     ADDRESSES: [api::CreateApi, api::UpdateApi]
         "ipAddressType", "dualstack", Refused,
         "the operator says which addresses are listened on";
@@ -112,15 +100,6 @@ gaps! {
     WS_TLS: [api::CreateIntegration, api::UpdateIntegration]
         "tlsConfig", "of a WebSocket API", Refused,
         "AWS has it for HTTP APIs";
-    WS_PARAMETERS: [api::CreateIntegration, api::UpdateIntegration]
-        "requestParameters", "of an integration other than HTTP", Refused,
-        "they are headers, paths and queries of HTTP";
-    WS_BINARY_PROXY: [api::CreateIntegration, api::UpdateIntegration]
-        "contentHandlingStrategy", "CONVERT_TO_BINARY of a proxy integration", Refused,
-        "a function gets text";
-    ROUTE_RESPONSE_PARAMETERS: [api::CreateRouteResponse, api::UpdateRouteResponse]
-        "responseParameters", "", Refused,
-        "AWS does not say what they do";
     WS_API_KEY: [api::CreateRoute, api::UpdateRoute]
         "apiKeyRequired", "true, of a WebSocket API", Refused,
         "keys of APIs are not built";

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use gatemill_api::apigatewayv2::{
     CreateIntegrationRequest, CreateIntegrationResult, DeleteIntegrationRequest,
     GetIntegrationRequest, GetIntegrationResult, GetIntegrationsRequest, GetIntegrationsResponse,
-    Integration, UpdateIntegrationRequest, UpdateIntegrationResult,
+    Integration, TlsConfig, TlsConfigInput, UpdateIntegrationRequest, UpdateIntegrationResult,
 };
 use gatemill_store::Reader;
 use gatemill_wire::Cx;
+use rustls::pki_types::ServerName;
 
 use crate::{
     Gateway,
@@ -23,8 +24,8 @@ use crate::{
     limits::{INTEGRATIONS_PER_API_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN},
     mapping::{RequestMapping, ResponseMapping, Wrong},
     record::{
-        ApiKey, INTEGRATIONS, IntegrationKind, IntegrationRecord, PayloadFormat, ROUTE_TARGETS,
-        Version,
+        ApiKey, INTEGRATIONS, IntegrationKind, IntegrationRecord, IntegrationTls, PayloadFormat,
+        ROUTE_TARGETS, Version,
     },
     uri::UriTemplate,
 };
@@ -53,7 +54,10 @@ macro_rules! members {
             response_parameters: given(&record.response_parameters),
             template_selection_expression: None,
             timeout_in_millis: Some(record.timeout_ms),
-            tls_config: None,
+            tls_config: record
+                .tls
+                .as_ref()
+                .map(|tls| TlsConfig { server_name_to_verify: tls.server_name.clone() }),
         }
     }};
 }
@@ -73,7 +77,6 @@ macro_rules! refuse_unbuilt {
             &gaps::HTTP_TEMPLATE_SELECTION,
             says(req.template_selection_expression.as_deref()),
         )?;
-        unbuilt(&gaps::HTTP_TLS, req.tls_config.is_some())?;
         length("description", req.description.as_deref().unwrap_or_default(), 0, 1024)?;
     }};
 }
@@ -126,6 +129,7 @@ pub(crate) fn accept(
         response_parameters: req.response_parameters.unwrap_or_default(),
         vpc_link: connection(None, req.connection_type.as_deref(), req.connection_id.as_deref())?,
         service,
+        tls: req.tls_config.map(tls),
     };
     check(&integration)?;
     service::check(&integration, cx.account(), gateway.configured())?;
@@ -205,6 +209,12 @@ pub(crate) async fn update(
                 req.integration_subtype.as_deref(),
                 req.credentials_arn.as_deref(),
             )?;
+            match &req.tls_config {
+                Some(given) => integration.tls = Some(tls(given.clone())),
+                // What was there was of the link that it had.
+                None if integration.vpc_link.is_none() => integration.tls = None,
+                None => {}
+            }
             merge_parameters(
                 &mut integration,
                 req.request_parameters.as_ref(),
@@ -273,6 +283,7 @@ pub(crate) fn quick(id: String, target: &str) -> Result<IntegrationRecord> {
         response_parameters: BTreeMap::new(),
         vpc_link: None,
         service: None,
+        tls: None,
     };
     check(&integration)?;
     Ok(integration)
@@ -304,6 +315,7 @@ fn check(integration: &IntegrationRecord) -> Result<()> {
             "Timeout should be between {TIMEOUT_MS_MIN} ms and {TIMEOUT_MS_MAX} ms"
         )));
     }
+    check_tls(integration)?;
     let wrong = |wrong: Wrong| Error::invalid(wrong.to_string());
     ResponseMapping::read_all(&integration.response_parameters).map_err(wrong)?;
     if integration.service.is_some() {
@@ -320,6 +332,22 @@ fn check(integration: &IntegrationRecord) -> Result<()> {
         // Only WebSocket APIs have them, and check them themselves.
         IntegrationKind::Aws | IntegrationKind::Http | IntegrationKind::Mock => Ok(()),
     }
+}
+
+fn tls(given: TlsConfigInput) -> IntegrationTls {
+    IntegrationTls { server_name: given.server_name_to_verify.filter(|name| !name.is_empty()) }
+}
+
+fn check_tls(integration: &IntegrationRecord) -> Result<()> {
+    let Some(tls) = &integration.tls else { return Ok(()) };
+    if integration.vpc_link.is_none() {
+        return Err(Error::invalid("TlsConfig is supported for connectionType VPC_LINK only"));
+    }
+    let name = tls.server_name.as_deref();
+    if name.is_some_and(|name| ServerName::try_from(name).is_err() || name.len() > 512) {
+        return Err(Error::invalid("Invalid serverNameToVerify specified"));
+    }
+    Ok(())
 }
 
 /// The VPC link that an integration goes through, given the one before.

@@ -14,6 +14,7 @@ pub(crate) mod edition;
 pub(crate) mod endpoint;
 pub(crate) mod gaps;
 pub(crate) mod integration;
+mod lead;
 pub(crate) mod openapi;
 mod page;
 pub(crate) mod route;

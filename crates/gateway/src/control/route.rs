@@ -23,7 +23,7 @@ use crate::{
     limits::{ROUTE_KEY_MAX, ROUTES_PER_API_MAX},
     record::{
         ApiKey, Authorization, INTEGRATIONS, IdRecord, ROUTE_KEYS, ROUTE_TARGETS, ROUTES,
-        RouteRecord, Version, WebSocketRoute,
+        RouteRecord, Version,
     },
     trie::RouteKey,
 };
@@ -49,7 +49,10 @@ macro_rules! members {
                 .as_ref()
                 .map(|own| own.request_models.clone())
                 .filter(|models| !models.is_empty()),
-            request_parameters: parameters(record.websocket.as_ref()),
+            request_parameters: record
+                .websocket
+                .as_ref()
+                .and_then(|own| parameters(&own.request_parameters)),
             route_id: Some(record.id.clone()),
             route_key: record.key.clone().into(),
             route_response_selection_expression: record
@@ -63,13 +66,11 @@ macro_rules! members {
 
 /// What a route of a WebSocket API asks of handshakes, as it is on the wire.
 pub(crate) fn parameters(
-    own: Option<&WebSocketRoute>,
+    all: &BTreeMap<String, bool>,
 ) -> Option<BTreeMap<String, ParameterConstraints>> {
-    let parameters = own?.request_parameters.iter();
     let constraints = |required: &bool| ParameterConstraints { required: Some(*required) };
-    let parameters: BTreeMap<_, _> =
-        parameters.map(|(name, required)| (name.clone(), constraints(required))).collect();
-    (!parameters.is_empty()).then_some(parameters)
+    let parameters = all.iter().map(|(name, required)| (name.clone(), constraints(required)));
+    Some(parameters.collect()).filter(|_| !all.is_empty())
 }
 
 /// `CreateRoute`.

@@ -10,7 +10,7 @@ use gatemill_api::apigatewayv2::{
     RoutingRuleAction, RoutingRuleActionInvokeApi, RoutingRuleCondition, RoutingRuleMatchBasePaths,
     RoutingRuleMatchHeaderValue, RoutingRuleMatchHeaders,
 };
-use gatemill_store::Reader;
+use gatemill_store::Table;
 use gatemill_wire::Cx;
 use http::HeaderName;
 
@@ -18,13 +18,14 @@ use crate::{
     Gateway,
     control::{
         domain::{self, DomainPlace},
-        edition, gaps,
+        gaps,
+        lead::{self, Lead, Stored},
         page::page,
-        says, stage, unbuilt,
+        says, unbuilt,
     },
     error::{Error, Result},
     limits::{RULE_PRIORITY_MAX, RULES_PER_DOMAIN_MAX},
-    record::{ApiKey, ROUTING_RULES, RoutingRuleRecord},
+    record::{ROUTING_RULES, RoutingRuleRecord},
 };
 
 /// The members of a rule in an answer; the answers of four operations have the same.
@@ -62,7 +63,7 @@ pub(crate) async fn create(
     unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
     let rule = accept(cx.id(6), req.priority, &req.conditions, &req.actions)?;
     let answer = members!(CreateRoutingRuleResponse, &rule, cx, req.domain_name);
-    store(gateway, cx, req.domain_name, rule, true).await?;
+    lead::store(gateway, cx, req.domain_name, rule, Stored::New).await?;
     Ok(answer)
 }
 
@@ -74,7 +75,8 @@ pub(crate) async fn get(
 ) -> Result<GetRoutingRuleResponse> {
     unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
     let place = DomainPlace::new(cx);
-    let rule = gateway.store.read(|tx| find(tx, &place, &req.domain_name, &req.routing_rule_id))?;
+    let rule: RoutingRuleRecord =
+        gateway.store.read(|tx| lead::find(tx, &place, &req.domain_name, &req.routing_rule_id))?;
     Ok(members!(GetRoutingRuleResponse, &rule, cx, req.domain_name))
 }
 
@@ -105,7 +107,7 @@ pub(crate) async fn put(
     unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
     let rule = accept(req.routing_rule_id, req.priority, &req.conditions, &req.actions)?;
     let answer = members!(PutRoutingRuleResponse, &rule, cx, req.domain_name);
-    store(gateway, cx, req.domain_name, rule, false).await?;
+    lead::store(gateway, cx, req.domain_name, rule, Stored::Anew).await?;
     Ok(answer)
 }
 
@@ -116,15 +118,7 @@ pub(crate) async fn delete(
     req: DeleteRoutingRuleRequest,
 ) -> Result<()> {
     unbuilt(&gaps::DOMAIN_NAME_ID, says(req.domain_name_id.as_deref()))?;
-    let place = DomainPlace::new(cx);
-    gateway
-        .change_domains(move |tx| {
-            let rule = find(tx, &place, &req.domain_name, &req.routing_rule_id)?;
-            let name = req.domain_name.to_ascii_lowercase();
-            ROUTING_RULES.delete(tx, &place.of(&name).and(&rule.id))?;
-            Ok(())
-        })
-        .await
+    lead::remove::<RoutingRuleRecord>(gateway, cx, req.domain_name, req.routing_rule_id).await
 }
 
 fn conditions(rule: &RoutingRuleRecord) -> Vec<RoutingRuleCondition> {
@@ -207,48 +201,35 @@ fn accept(
     })
 }
 
-async fn store(
-    gateway: &Gateway,
-    cx: &Cx,
-    domain_name: String,
-    rule: RoutingRuleRecord,
-    is_new: bool,
-) -> Result<()> {
-    let place = DomainPlace::new(cx);
-    let api = ApiKey::new(cx, &rule.api);
-    gateway
-        .change_domains(move |tx| {
-            let domain = domain::find(tx, &place, &domain_name)?;
-            if edition::api(tx, &api)?.settings.websocket.is_some() {
-                return Err(Error::NotBuilt(&gaps::RULE_TO_WEBSOCKET));
-            }
-            stage::find(tx, &api, &rule.stage)?;
-            let below = place.of(&domain.name);
-            let others = ROUTING_RULES.scan(tx, &below, None, RULES_PER_DOMAIN_MAX)?;
-            if !is_new && !others.iter().any(|(_, other)| other.id == rule.id) {
-                return Err(Error::NoSuchRule);
-            }
-            if is_new && others.len() >= RULES_PER_DOMAIN_MAX {
-                return Err(Error::TooMany("Routing Rules"));
-            }
-            if others
-                .iter()
-                .any(|(_, other)| other.id != rule.id && other.priority == rule.priority)
-            {
-                return Err(Error::RulePriorityTaken);
-            }
-            Ok(ROUTING_RULES.put(tx, &below.and(&rule.id), &rule)?)
-        })
-        .await
-}
+impl Lead for RoutingRuleRecord {
+    const TABLE: Table<Self> = ROUTING_RULES;
+    const LIMIT: (usize, &'static str) = (RULES_PER_DOMAIN_MAX, "Routing Rules");
 
-fn find(
-    from: &impl Reader,
-    place: &DomainPlace,
-    domain: &str,
-    id: &str,
-) -> Result<RoutingRuleRecord> {
-    let domain = domain::find(from, place, domain)?;
-    let rule = ROUTING_RULES.get(from, &place.of(&domain.name).and(id))?;
-    rule.ok_or(Error::NoSuchRule)
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn api(&self) -> &str {
+        &self.api
+    }
+
+    fn stage(&self) -> &str {
+        &self.stage
+    }
+
+    fn none() -> Error {
+        Error::NoSuchRule
+    }
+
+    fn clash(&self, other: &Self) -> Option<Error> {
+        (self.priority == other.priority).then_some(Error::RulePriorityTaken)
+    }
+
+    /// In AWS they lead to REST APIs alone, and nowhere to these.
+    fn check_kind(is_websocket: bool, _others: &mut dyn Iterator<Item = bool>) -> Result<()> {
+        if is_websocket {
+            return Err(Error::invalid("Routing rules are not supported for WebSocket APIs."));
+        }
+        Ok(())
+    }
 }

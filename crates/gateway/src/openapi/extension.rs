@@ -180,6 +180,11 @@ pub(super) fn write_integration(record: &IntegrationRecord) -> Value {
         }
         None => put("connectionType", "INTERNET".into()),
     }
+    if let Some(tls) = &record.tls {
+        let name = tls.server_name.iter();
+        let name = name.map(|name| ("serverNameToVerify".to_owned(), Value::from(name.as_str())));
+        put("tlsConfig", Value::Object(name.collect()));
+    }
     put("timeoutInMillis", record.timeout_ms.into());
     if let Some(description) = &record.description {
         put("description", description.as_str().into());

@@ -54,9 +54,10 @@ pub(super) async fn integrate(
                     .await
                     .map(|answer| Reply::Function(answer, format))
             }
-            (To::Http { .. }, Outgoing::Http(request)) => {
+            (To::Http(http), Outgoing::Http(request)) => {
                 // Boxed: a future is moved with the room for all that it may wait for, and functions wait for less.
-                let sent = Box::pin(send(gateway, *request)).await;
+                let name = http.server_name.as_deref();
+                let sent = Box::pin(send(gateway, *request, name)).await;
                 sent.map(|response| Reply::Http(response, deadline))
             }
             (To::Service(service), Outgoing::Call(request)) => {
@@ -156,8 +157,13 @@ async fn invoke(
 async fn send(
     gateway: &Gateway,
     request: Request<Full<Bytes>>,
+    server_name: Option<&str>,
 ) -> Result<Response<Incoming>, Refused> {
-    gateway.upstream.send(request).await.map_err(|failure| {
+    let sent = match server_name {
+        None => gateway.upstream.send(request).await,
+        Some(name) => gateway.upstream.send_to(request, name).await,
+    };
+    sent.map_err(|failure| {
         let with = match &failure {
             Failure::Forbidden => Refusal::Internal,
             Failure::Unreachable(_) | Failure::Status(_) | Failure::Unread(_) => {

@@ -1,5 +1,5 @@
-//! The client for HTTP integrations: pooled connections, TLS with the public roots, and a guard at the only place
-//! where a connection is made.
+//! The client for HTTP integrations: pooled connections, TLS with the public roots and the operator's, and a guard at the
+//! only place where a connection is made.
 //!
 //! An integration's URI is its owner's choice, and its connections come from this machine. So what only this machine
 //! may reach is forbidden by address after the name was resolved, which a name that points there cannot get around:
@@ -9,8 +9,9 @@
 //! things on the loopback or in a private network forbids them with a [`Network`].
 
 use std::{
-    fmt, io,
+    fmt, fs, io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -20,17 +21,21 @@ use bytes::Bytes;
 use http::{Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, Error as ClientError},
     rt::{TokioExecutor, TokioIo, TokioTimer},
+};
+use rustls::{
+    ClientConfig, RootCertStore,
+    pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use tokio::net::TcpStream;
 use tower_service::Service;
 
 use crate::{
     error::Error,
-    limits::{CONNECT_TIMEOUT, UPSTREAM_IDLE, UPSTREAM_IDLE_PER_HOST_MAX},
+    limits::{CONNECT_TIMEOUT, UPSTREAM_IDLE, UPSTREAM_IDLE_PER_HOST_MAX, UPSTREAM_NAMES_MAX},
 };
 
 /// Where HTTP integrations may not go.
@@ -101,26 +106,53 @@ pub(crate) enum Failure {
 
 /// The client.
 pub(crate) struct Upstream {
-    client: Client<HttpsConnector<Dial>, Full<Bytes>>,
+    client: HttpClient,
+    /// Clients that ask servers for another name than their host's, by that name. Each has connections of its own: a
+    /// connection that was proved for one name serves no other.
+    named: papaya::HashMap<Box<str>, HttpClient>,
+    dial: Dial,
+    tls: ClientConfig,
 }
 
+type HttpClient = Client<HttpsConnector<Dial>, Full<Bytes>>;
+
 impl Upstream {
-    pub(crate) fn new(egress: &Egress) -> Result<Self, Error> {
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(provider)
+    /// `roots` is a directory of certificates that vouch for servers beside the public ones.
+    pub(crate) fn new(egress: &Egress, roots: Option<&Path>) -> Result<Self, Error> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
             .map_err(Error::Tls)?
-            .https_or_http()
-            .enable_http1()
-            .enable_http2()
-            .wrap_connector(Dial { egress: Arc::new(egress.clone()) });
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(UPSTREAM_IDLE)
-            .pool_max_idle_per_host(UPSTREAM_IDLE_PER_HOST_MAX)
-            .build(connector);
-        Ok(Self { client })
+            .with_root_certificates(trusted(roots).map_err(Error::Roots)?)
+            .with_no_client_auth();
+        let dial = Dial { egress: Arc::new(egress.clone()) };
+        let client = client(tls.clone(), dial.clone(), None);
+        Ok(Self { client, named: papaya::HashMap::new(), dial, tls })
+    }
+
+    /// As [`Self::send`], to a server whose certificate has to be for this name.
+    pub(crate) async fn send_to(
+        &self,
+        request: Request<Full<Bytes>>,
+        name: &str,
+    ) -> Result<Response<Incoming>, Failure> {
+        let client = self.of_name(name)?;
+        client.request(request).await.map_err(|error| failure(&error))
+    }
+
+    fn of_name(&self, name: &str) -> Result<HttpClient, Failure> {
+        let named = self.named.pin();
+        if let Some(client) = named.get(name) {
+            return Ok(client.clone());
+        }
+        let server_name = ServerName::try_from(name.to_owned())
+            .map_err(|error| Failure::Unreachable(error.to_string()))?;
+        let client = client(self.tls.clone(), self.dial.clone(), Some(server_name));
+        if named.len() >= UPSTREAM_NAMES_MAX {
+            named.clear();
+        }
+        named.insert(name.into(), client.clone());
+        Ok(client)
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -142,6 +174,41 @@ impl Upstream {
         let body = Limited::new(response.into_body(), bytes_max).collect().await;
         body.map(|body| body.to_bytes()).map_err(|error| Failure::Unread(error.to_string()))
     }
+}
+
+/// The public roots, and those of a directory.
+fn trusted(roots: Option<&Path>) -> io::Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let Some(roots) = roots else { return Ok(store) };
+    for entry in fs::read_dir(roots)? {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "pem") {
+            continue;
+        }
+        let unread = |why: String| io::Error::other(format!("{}: {why}", path.display()));
+        let certificates = CertificateDer::pem_file_iter(&path);
+        for certificate in certificates.map_err(|error| unread(error.to_string()))? {
+            let certificate = certificate.map_err(|error| unread(error.to_string()))?;
+            store.add(certificate).map_err(|error| unread(error.to_string()))?;
+        }
+    }
+    Ok(store)
+}
+
+/// A client; `name` is what servers are asked for in place of their host.
+fn client(tls: ClientConfig, dial: Dial, name: Option<ServerName<'static>>) -> HttpClient {
+    let mut https = HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http();
+    if let Some(name) = name {
+        https = https.with_server_name_resolver(FixedServerNameResolver::new(name));
+    }
+    let connector = https.enable_http1().enable_http2().wrap_connector(dial);
+    Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(UPSTREAM_IDLE)
+        .pool_max_idle_per_host(UPSTREAM_IDLE_PER_HOST_MAX)
+        .build(connector)
 }
 
 impl fmt::Debug for Upstream {

@@ -174,9 +174,10 @@ impl<'a> Happening<'a> {
         }
     }
 
-    /// The event of a function.
-    pub(crate) fn event(&self) -> Result<Bytes, serde_json::Error> {
-        serde_json::to_vec(&self.as_event()).map(Bytes::from)
+    /// The event of a function; `is_base64` says that the body is binary, which a message shows as base 64.
+    pub(crate) fn event(&self, is_base64: bool) -> Result<Bytes, serde_json::Error> {
+        let event = Event { is_base64_encoded: is_base64, ..self.as_event() };
+        serde_json::to_vec(&event).map(Bytes::from)
     }
 
     /// The event of the function that decides about a handshake.

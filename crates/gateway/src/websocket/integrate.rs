@@ -2,6 +2,7 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
+use gatemill_template::Overrides;
 use gatemill_wire::RequestId;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::{BodyExt as _, Limited};
@@ -19,6 +20,7 @@ use crate::{
     functions::{Answer, Call, CallError, FunctionTarget},
     limits::MESSAGE_BYTES_MAX,
     proxy::upstream::Failure,
+    record::ContentHandling,
     snapshot::StageSnapshot,
 };
 
@@ -66,7 +68,9 @@ async fn ask(gateway: &Gateway, route: &Route, happening: &Happening<'_>) -> Res
     let integration = integration.ok_or_else(|| failed(500, "the route has no integration"))?;
     let asked = async {
         match &integration.to {
-            To::FunctionProxy(function) => proxied(gateway, route, function, happening).await,
+            To::FunctionProxy(function) => {
+                proxied(gateway, route, integration, function, happening).await
+            }
             To::Function(function) => {
                 called(gateway, route, integration, function, happening).await
             }
@@ -85,11 +89,20 @@ async fn ask(gateway: &Gateway, route: &Route, happening: &Happening<'_>) -> Res
 async fn proxied(
     gateway: &Gateway,
     route: &Route,
+    integration: &Integration,
     function: &FunctionTarget,
     happening: &Happening<'_>,
 ) -> Result<Reply, Failed> {
-    let event = happening.event().map_err(|error| failed(500, error.to_string()))?;
-    let answer = invoke(gateway, route, function, happening, event).await?;
+    let is_binary = integration.content_handling == Some(ContentHandling::ToBinary)
+        && matches!(happening.what, What::Message { .. });
+    if is_binary {
+        request::converted(integration.content_handling, happening.body().to_owned().into())?;
+    }
+    let event = happening.event(is_binary).map_err(|error| failed(500, error.to_string()))?;
+    let overrides = Overrides::default();
+    let parameters = request::parameters(integration, happening, &overrides)?;
+    let kind = InvocationKind::of(&parameters.headers)?;
+    let answer = invoke(gateway, route, (function, kind), happening, event).await?;
     if answer.failed {
         return Err(failed(502, "the function ended in an error"));
     }
@@ -159,24 +172,47 @@ async fn called(
     happening: &Happening<'_>,
 ) -> Result<Reply, Failed> {
     let Outgoing { body, overrides, .. } = outgoing(integration, happening)?;
+    let kind = request::parameters(integration, happening, &overrides)?.headers;
+    let kind = InvocationKind::of(&kind)?;
     let payload = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
     if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
         return Err(failed(400, "what the function would be called with is no JSON"));
     }
-    let answer = invoke(gateway, route, function, happening, payload).await?;
+    let answer = invoke(gateway, route, (function, kind), happening, payload).await?;
     if answer.failed && integration.responses.is_empty() {
         return Err(failed(502, "the function ended in an error"));
     }
     let headers = HeaderMap::new();
-    let answered = Answered { status: 200, headers: &headers, body: &answer.payload };
+    let status = if kind == InvocationKind::Event { 202 } else { 200 };
+    let answered = Answered { status, headers: &headers, body: &answer.payload };
     let by = answered.lookup("integration.response.body.errorMessage").unwrap_or_default();
     respond(integration, happening, &answered, &by, overrides)
+}
+
+/// How a function is called: `X-Amz-Invocation-Type` of Lambda's API, which a parameter of the integration may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum InvocationKind {
+    RequestResponse,
+    /// Nobody waits for it; the integration answers at once, with nothing.
+    Event,
+}
+
+impl InvocationKind {
+    fn of(headers: &HeaderMap) -> Result<Self, Failed> {
+        match headers.get("x-amz-invocation-type").map(HeaderValue::as_bytes) {
+            None | Some(b"RequestResponse") => Ok(Self::RequestResponse),
+            Some(b"Event") => Ok(Self::Event),
+            Some(_) => {
+                Err(failed(500, "X-Amz-Invocation-Type is neither Event nor RequestResponse"))
+            }
+        }
+    }
 }
 
 async fn invoke(
     gateway: &Gateway,
     route: &Route,
-    function: &FunctionTarget,
+    (function, kind): (&FunctionTarget, InvocationKind),
     happening: &Happening<'_>,
     payload: Bytes,
 ) -> Result<Answer, Failed> {
@@ -192,7 +228,14 @@ async fn invoke(
     }
     let request_id = RequestId(gateway.entropy.uuid());
     let call = Call { function, payload, request_id, trace_id: happening.trace_id };
-    gateway.functions.invoke(call).await.map_err(|error| Failed {
+    let called = match kind {
+        InvocationKind::RequestResponse => gateway.functions.invoke(call).await,
+        InvocationKind::Event => {
+            let accepted = gateway.functions.accept(call).await;
+            accepted.map(|()| Answer { payload: Bytes::new(), failed: false })
+        }
+    };
+    called.map_err(|error| Failed {
         why: error.to_string(),
         status: if error == CallError::Throttled { 429 } else { 500 },
         is_throttled: error == CallError::Throttled,
@@ -228,6 +271,8 @@ async fn asked_by_http(
 /// Nobody: the request template says the status, the integration response the body.
 fn mocked(integration: &Integration, happening: &Happening<'_>) -> Result<Reply, Failed> {
     let outgoing = outgoing(integration, happening)?;
+    // Nobody is told of them, but headers that are the gateway's are refused here as well.
+    request::parameters(integration, happening, &outgoing.overrides)?;
     let status = request::mocked(&outgoing)?;
     let (headers, body) = (HeaderMap::new(), Bytes::new());
     let answered = Answered { status, headers: &headers, body: &body };

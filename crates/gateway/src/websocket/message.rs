@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatemill_wire::payload::headers::new_trace_id;
+use gatemill_wire::{Timestamp, payload::headers::new_trace_id};
 
 use super::{
     connection::{Connection, LEAVING},
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Gateway,
     limits::MESSAGE_BYTES_MAX,
-    measure::{CLIENT_ERROR, EXECUTION_ERROR, MESSAGES},
+    measure::{CLIENT_ERROR, EXECUTION_ERROR, MESSAGES, Passing},
     snapshot::StageSnapshot,
 };
 
@@ -51,66 +51,106 @@ enum Told {
     Internal,
 }
 
+/// A message on its way.
+struct Arrived<'a> {
+    /// The id of this request, and that of the message.
+    ids: (&'a str, &'a str),
+    trace_id: &'a str,
+    now: Timestamp,
+    text: &'a str,
+}
+
 async fn handle(gateway: &Gateway, connection: &Connection, text: &str) {
-    let peer = &connection.peer;
     gateway.records.tally.message();
     connection.count_received(text.len());
     let (id, message_id) = (gateway.short_id(), gateway.short_id());
     let now = gateway.clock.now();
+    let trace_id = new_trace_id(&*gateway.entropy, now);
+    let measure = &gateway.records.measure;
+    let mut passing = measure.passing(now);
+    let arrived = Arrived { ids: (&id, &message_id), trace_id: &trace_id, now, text };
+    let passed = pass(gateway, connection, &arrived, &mut passing).await;
+    if let Err(told) = passed {
+        tell(gateway, connection, &id, told);
+    }
+    passing.note("aws.api_gateway.api_id", || connection.peer.api.clone());
+    passing.note("aws.api_gateway.stage", || connection.peer.stage.clone());
+    passing.note("aws.request_id", || id.clone());
+    let failed = matches!(passed, Err(Told::Internal));
+    measure.passed("message", passing, &trace_id, failed);
+}
+
+/// The path. What the client is to be told is the error.
+async fn pass(
+    gateway: &Gateway,
+    connection: &Connection,
+    arrived: &Arrived<'_>,
+    passing: &mut Passing,
+) -> Result<(), Told> {
+    let (peer, now) = (&connection.peer, arrived.now);
     let stage = match gateway.websocket_stage(&peer.api, &peer.stage).await {
         Ok(Some(stage)) => stage,
         // The stage was deleted.
-        Ok(None) => return connection.close(LEAVING),
+        Ok(None) => {
+            connection.close(LEAVING);
+            return Ok(());
+        }
         Err(error) => {
             tracing::error!(api = %peer.api, error = %error, "an API cannot be compiled");
-            return tell(gateway, connection, &id, Told::Internal);
+            return Err(Told::Internal);
         }
     };
-    let trace_id = new_trace_id(&*gateway.entropy, now);
-    let what = What::Message { id: &message_id, text };
-    let mut happening = Happening::new(peer, (&id, &trace_id), now, &stage.variables, what);
+    let (id, message_id) = arrived.ids;
+    let what = What::Message { id: message_id, text: arrived.text };
+    let ids = (id, arrived.trace_id);
+    let mut happening = Happening::new(peer, ids, now, &stage.variables, what);
     let measure = &gateway.records.measure;
     let route = select(&stage, &happening);
     measure.websocket(&stage, route, now, &[(&MESSAGES, 1.0)]);
+    passing.end("select");
+    let client_error = |route| measure.websocket(&stage, route, now, &[(&CLIENT_ERROR, 1.0)]);
     let Some(route) = route else {
-        measure.websocket(&stage, None, now, &[(&CLIENT_ERROR, 1.0)]);
-        return tell(gateway, connection, &id, Told::Forbidden);
+        client_error(None);
+        return Err(Told::Forbidden);
     };
+    passing.note("http.route", || route.key.clone());
     happening.route_key = &route.key;
     if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(now)) {
-        measure.websocket(&stage, Some(route), now, &[(&CLIENT_ERROR, 1.0)]);
-        return tell(gateway, connection, &id, Told::TooManyRequests);
+        client_error(Some(route));
+        return Err(Told::TooManyRequests);
     }
+    passing.end("throttle");
     match route.validation.check(&happening) {
         Ok(()) => {}
         Err(Invalid::Body(why)) => {
             tracing::debug!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why, "message");
-            measure.websocket(&stage, Some(route), now, &[(&CLIENT_ERROR, 1.0)]);
-            return tell(gateway, connection, &id, Told::InvalidBody);
+            client_error(Some(route));
+            return Err(Told::InvalidBody);
         }
         Err(Invalid::Model(why)) => {
             tracing::warn!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why, "message");
             measure.websocket(&stage, Some(route), now, &[(&EXECUTION_ERROR, 1.0)]);
-            return tell(gateway, connection, &id, Told::Internal);
+            return Err(Told::Internal);
         }
     }
+    passing.end("validate");
     let reply = integrate::integrate(gateway, &stage, route, &happening).await;
-    match reply {
-        Ok(reply) if reply.body.len() > MESSAGE_BYTES_MAX => {
-            tracing::debug!(api = %peer.api, route = %route.key, "an answer is too large");
-            tell(gateway, connection, &id, Told::Internal);
-        }
-        Ok(reply) if route.answers && !reply.body.is_empty() => {
-            connection.count_sent(reply.body.len());
-            measure.websocket(&stage, Some(route), now, &[(&MESSAGES, 1.0)]);
-            connection.answer(frame::text(&as_text(&reply.body)), gateway.clock.now());
-        }
-        Ok(_) => {}
-        Err(failed) => {
-            tracing::warn!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why = %failed.why, "message");
-            tell(gateway, connection, &id, Told::Internal);
-        }
+    passing.end("integrate");
+    let reply = reply.map_err(|failed| {
+        tracing::warn!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why = %failed.why, "message");
+        Told::Internal
+    })?;
+    if reply.body.len() > MESSAGE_BYTES_MAX {
+        tracing::debug!(api = %peer.api, route = %route.key, "an answer is too large");
+        return Err(Told::Internal);
     }
+    if route.answers && !reply.body.is_empty() {
+        connection.count_sent(reply.body.len());
+        measure.websocket(&stage, Some(route), now, &[(&MESSAGES, 1.0)]);
+        connection.answer(frame::text(&as_text(&reply.body)), gateway.clock.now());
+        passing.end("answer");
+    }
+    Ok(())
 }
 
 /// The route that the API's expression names; `$default` for everything else.

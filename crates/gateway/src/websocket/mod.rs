@@ -60,7 +60,7 @@ use crate::{
     Gateway, Worker,
     error::Result,
     limits::WEBSOCKET_SWEEP_EVERY,
-    measure::{CLIENT_ERROR, CONNECTS},
+    measure::{CLIENT_ERROR, CONNECTS, Passing},
     proxy::{Arrival, ProxyBody, Target, record::count_status},
     snapshot::StageSnapshot,
 };
@@ -226,7 +226,25 @@ async fn open(
     let (head, _) = request.into_parts();
     let request_id = gateway.short_id();
     let id = id::ConnectionId::new(gateway.settings.websocket.node, &*gateway.entropy);
-    let accepted = match accept(gateway, target, &head, &arrival, &request_id, id).await {
+    let trace_id = match head.headers.get(TRACE).and_then(|value| value.to_str().ok()) {
+        Some(given) => given.to_owned(),
+        None => new_trace_id(&*gateway.entropy, arrival.now),
+    };
+    let measure = &gateway.records.measure;
+    let mut passing = measure.passing(arrival.now);
+    let asked =
+        Handshake { head: &head, arrival: &arrival, request_id: &request_id, trace_id: &trace_id };
+    let accepted = accept(gateway, target, &asked, id, &mut passing).await;
+    let status = match &accepted {
+        Ok(Ok(_)) => StatusCode::SWITCHING_PROTOCOLS.as_u16(),
+        Ok(Err(reply)) => reply.status,
+        Err(refused) => refused.status.as_u16(),
+    };
+    passing.note("http.response.status_code", || status.to_string());
+    passing.note("aws.api_gateway.api_id", || target.api_id.clone());
+    passing.note("aws.request_id", || request_id.clone());
+    measure.passed("handshake", passing, &trace_id, status >= 500);
+    let accepted = match accepted {
         Ok(Ok(accepted)) => accepted,
         Ok(Err(reply)) => return refusal_of_integration(gateway, reply),
         Err(refused) => {
@@ -294,11 +312,11 @@ async fn serve(
 async fn accept(
     gateway: &Gateway,
     target: &Target,
-    head: &Parts,
-    arrival: &Arrival,
-    request_id: &str,
+    asked: &Handshake<'_>,
     id: id::ConnectionId,
+    passing: &mut Passing,
 ) -> std::result::Result<std::result::Result<Accepted, integrate::Reply>, Refused> {
+    let Handshake { head, arrival, .. } = *asked;
     let proof = handshake::accept(head).map_err(|unfit| match unfit {
         handshake::Unfit::NoHandshake => {
             refused(StatusCode::BAD_REQUEST, "Bad Request", "this is no handshake")
@@ -310,12 +328,11 @@ async fn accept(
     if gateway.connections.is_leaving() {
         return Err(refused(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable", "a stop"));
     }
+    passing.end("check");
     let stage = place(gateway, target, head).await?;
+    passing.end("place");
+    passing.note("aws.api_gateway.stage", || stage.name.clone());
     let domain_name = target.domain_name();
-    let trace_id = match head.headers.get(TRACE).and_then(|value| value.to_str().ok()) {
-        Some(given) => given.to_owned(),
-        None => new_trace_id(&*gateway.entropy, arrival.now),
-    };
     let user_agent = head.headers.get(header::USER_AGENT);
     let mut peer = Peer {
         id,
@@ -331,10 +348,9 @@ async fn accept(
     let route = stage.websocket.as_ref().and_then(|it| it.routes.get("$connect"));
     let mut reply = integrate::Reply { status: 200, ..integrate::Reply::default() };
     if let Some(route) = route {
-        let asked = Handshake { head, arrival, request_id, trace_id: &trace_id };
         let known;
         gateway.records.measure.websocket(&stage, Some(route), arrival.now, &[(&CONNECTS, 1.0)]);
-        let answered = ask(gateway, &stage, &peer, route, &asked).await;
+        let answered = ask(gateway, &stage, &peer, route, asked, passing).await;
         if answered.as_ref().is_err_and(|refused| refused.status.is_client_error()) {
             let values = [(&CLIENT_ERROR, 1.0)];
             gateway.records.measure.websocket(&stage, Some(route), arrival.now, &values);
@@ -353,6 +369,7 @@ async fn accept(
             tracing::error!(error = %error, "a connection cannot be written down");
             refused(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "the store failed")
         })?;
+        passing.end("remember");
     }
     Ok(Ok(Accepted { stage, peer, proof, is_remembered, reply }))
 }
@@ -397,12 +414,14 @@ async fn ask(
     peer: &Peer,
     route: &Route,
     asked: &Handshake<'_>,
+    passing: &mut Passing,
 ) -> std::result::Result<(integrate::Reply, Option<Map<String, Value>>), Refused> {
     let Handshake { head, arrival, request_id, trace_id } = *asked;
     if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(arrival.now)) {
         let why = "the route's rate limit is reached";
         return Err(refused(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", why));
     }
+    passing.end("throttle");
     let origin = Origin {
         authority: authority(head).unwrap_or_default(),
         source_ip: &arrival.source_ip,
@@ -417,6 +436,7 @@ async fn ask(
     let ids = (request_id, trace_id);
     let mut happening = Happening::new(peer, ids, arrival.now, &stage.variables, what);
     let known = authorize::authorize(gateway, route, head, &happening).await?;
+    passing.end("authorize");
     let missing = route.validation.missing(&happening);
     if !missing.is_empty() {
         let message = format!("Missing required request parameters: [{}]", missing.join(", "));
@@ -427,13 +447,14 @@ async fn ask(
     }
     let peer = Peer { authorizer: known.clone(), ..peer.clone() };
     happening.peer = &peer;
-    let reply =
-        integrate::integrate(gateway, stage, route, &happening).await.map_err(|failed| {
-            let (api, stage, why) = (&peer.api, &peer.stage, &failed.why);
-            tracing::warn!(%api, %stage, id = %request_id, %why, "$connect");
-            let status = StatusCode::from_u16(failed.status);
-            refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
-        })?;
+    let reply = integrate::integrate(gateway, stage, route, &happening).await;
+    passing.end("integrate");
+    let reply = reply.map_err(|failed| {
+        let (api, stage, why) = (&peer.api, &peer.stage, &failed.why);
+        tracing::warn!(%api, %stage, id = %request_id, %why, "$connect");
+        let status = StatusCode::from_u16(failed.status);
+        refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
+    })?;
     Ok((reply, known))
 }
 

@@ -62,7 +62,11 @@ pub(super) fn render(
 pub(super) fn converted(handling: Option<ContentHandling>, body: Bytes) -> Result<Bytes, Failed> {
     match handling {
         None => Ok(body),
-        Some(ContentHandling::ToText) => Ok(super::message::as_text(&body)),
+        // A frame carries text alone: what is none travels in the coding that the client knows to undo.
+        Some(ContentHandling::ToText) if std::str::from_utf8(&body).is_err() => {
+            Ok(STANDARD.encode(&body).into())
+        }
+        Some(ContentHandling::ToText) => Ok(body),
         Some(ContentHandling::ToBinary) => {
             let decoded = STANDARD.decode(body.trim_ascii());
             decoded.map(Bytes::from).map_err(|_| failed(500, "a body is no base64"))
@@ -79,29 +83,32 @@ pub(super) fn mocked(outgoing: &Outgoing) -> Result<u16, Failed> {
     mock::status(text).ok_or_else(|| failed(500, "the mock's template gives no statusCode"))
 }
 
-/// The request to an HTTP server.
-pub(super) fn http_request(
-    integration: &Integration,
+/// What an integration is told beside the body: by its mappings, and by what its template overrides.
+#[derive(Debug, Default)]
+pub(super) struct Parameters<'a> {
+    pub(super) headers: HeaderMap,
+    query: Vec<(&'a str, String)>,
+    path: Vec<(&'a str, String)>,
+}
+
+/// Works out the parameters of a request.
+pub(super) fn parameters<'a>(
+    integration: &'a Integration,
     happening: &Happening<'_>,
-    outgoing: &Outgoing,
-) -> Result<Request<Full<Bytes>>, Failed> {
-    let To::Http { uri, method, .. } = &integration.to else {
-        return Err(failed(500, "the integration is of another kind"));
-    };
-    let (mut headers, mut query) = (HeaderMap::new(), Vec::<(&str, String)>::new());
-    let mut path: Vec<(&str, String)> = Vec::new();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    overrides: &'a Overrides,
+) -> Result<Parameters<'a>, Failed> {
+    let Parameters { mut headers, mut query, mut path } = Parameters::default();
+    let is_http = matches!(integration.to, To::Http { .. });
     for mapping in &integration.mappings {
         let Some(value) = mapping.value(|name| happening.lookup(name)) else { continue };
         match mapping.place {
-            Place::Query => query.push((&mapping.name, encoded(&value))),
-            Place::Path => path.push((&mapping.name, encoded(&value))),
-            Place::Header => set_header(&mut headers, &mapping.name, &[value])?,
+            Place::Query => query.push((mapping.name.as_str(), encoded(&value))),
+            Place::Path => path.push((mapping.name.as_str(), encoded(&value))),
+            Place::Header => set_header(&mut headers, is_http, &mapping.name, &[value])?,
         }
     }
-    let overrides = &outgoing.overrides;
     for (name, values) in &overrides.request_header {
-        set_header(&mut headers, name, values)?;
+        set_header(&mut headers, is_http, name, values)?;
     }
     for (name, values) in &overrides.request_querystring {
         query.retain(|(given, _)| given != name);
@@ -111,6 +118,22 @@ pub(super) fn http_request(
         path.retain(|(given, _)| given != name);
         path.push((name, encoded(&values.join(","))));
     }
+    Ok(Parameters { headers, query, path })
+}
+
+/// The request to an HTTP server.
+pub(super) fn http_request(
+    integration: &Integration,
+    happening: &Happening<'_>,
+    outgoing: &Outgoing,
+) -> Result<Request<Full<Bytes>>, Failed> {
+    let To::Http { uri, method, .. } = &integration.to else {
+        return Err(failed(500, "the integration is of another kind"));
+    };
+    let Parameters { mut headers, query, path } =
+        parameters(integration, happening, &outgoing.overrides)?;
+    let kind = headers.entry(header::CONTENT_TYPE);
+    kind.or_insert(HeaderValue::from_static("application/json"));
     if let Ok(trace) = HeaderValue::from_str(happening.trace_id) {
         headers.insert(TRACE, trace);
     }
@@ -137,8 +160,18 @@ fn encoded(text: &str) -> String {
 const OWN: [&str; 5] =
     ["content-length", "transfer-encoding", "host", "x-amzn-trace-id", "x-amzn-apigateway-api-id"];
 
-fn set_header(headers: &mut HeaderMap, name: &str, values: &[String]) -> Result<(), Failed> {
-    if OWN.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+/// Headers that are the gateway's as well where it calls a service of AWS, as in AWS.
+const OWN_OF_SERVICES: [&str; 5] =
+    ["authorization", "connection", "expect", "proxy-authenticate", "te"];
+
+fn set_header(
+    headers: &mut HeaderMap,
+    is_http: bool,
+    name: &str,
+    values: &[String],
+) -> Result<(), Failed> {
+    let services = OWN_OF_SERVICES.iter().filter(|_| !is_http);
+    if OWN.iter().chain(services).any(|own| own.eq_ignore_ascii_case(name)) {
         return Err(failed(500, format!("{name} header already present")));
     }
     let value = HeaderValue::from_str(&values.join(","));

@@ -11,7 +11,7 @@ use super::{
     snapshot::{Integration, Response},
     template::Chosen,
 };
-use crate::record::Passthrough;
+use crate::record::{ContentHandling, Passthrough};
 
 /// Chooses the integration response by `by`, and makes the reply by it. With none at all, the answer goes on as it is.
 /// `overrides` are those of the request template.
@@ -60,7 +60,13 @@ fn apply(
     }
     match response.templates.choose(Passthrough::WhenNoMatch, lookup) {
         Chosen::Template(template) => {
-            let body = String::from_utf8_lossy(answered.body);
+            let body = match response.content_handling {
+                Some(ContentHandling::ToText) => {
+                    converted(response.content_handling, answered.body.clone())?
+                }
+                Some(ContentHandling::ToBinary) | None => answered.body.clone(),
+            };
+            let body = String::from_utf8_lossy(&body);
             let (body, overrides) = render(template, happening, &body, overrides)?;
             reply.body = body;
             Ok(overrides)

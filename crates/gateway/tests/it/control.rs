@@ -305,7 +305,7 @@ async fn what_is_not_enforced_is_refused_and_not_stored() {
         (format!("{path}/stages"), with(&stage, "clientCertificateId", json!("c"))),
         (
             format!("{path}/integrations"),
-            with(&integration, "tlsConfig", json!({"serverNameToVerify": "h"})),
+            with(&integration, "contentHandlingStrategy", json!("CONVERT_TO_TEXT")),
         ),
     ];
     for (path, body) in cases {

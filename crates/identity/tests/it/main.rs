@@ -91,6 +91,7 @@ async fn call(front: &Front, request: Request<Bytes>) -> (u16, String) {
         source_ip: "127.0.0.1".to_owned(),
         endpoint: "http://localhost:4566".to_owned(),
         entropy: Arc::new(Counting(AtomicU8::new(9))),
+        passage: None,
     };
     let response = serve(front, arrival, request).await;
     (

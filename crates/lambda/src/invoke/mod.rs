@@ -74,7 +74,7 @@ async fn run_version(
             return Err(error);
         }
     };
-    lambda.admitted(&version, &permit, &watch);
+    lambda.admitted(call, &version, &permit, &watch);
     watch.end("admit");
     let is_provisioned = permit.provisioned().is_some();
     for _ in 0..REPLACEMENTS_MAX {

@@ -157,6 +157,7 @@ impl Bench {
             source_ip: "127.0.0.1".to_owned(),
             endpoint: "http://localhost:4566".to_owned(),
             entropy: Arc::clone(&self.entropy) as _,
+            passage: None,
         };
         let response = serve(&self.front, arrival, request).await;
         let response = response.map(|body| body.into_whole().unwrap());

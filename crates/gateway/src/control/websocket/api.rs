@@ -32,6 +32,7 @@ pub(crate) fn accept(req: &CreateApiRequest) -> Result<WebSocketSettings> {
     Ok(WebSocketSettings {
         route_selection: route_selection.to_owned(),
         api_key_selection: api_key_selection_of(api_key_selection)?.to_owned(),
+        disable_schema_validation: req.disable_schema_validation.unwrap_or(false),
     })
 }
 
@@ -43,6 +44,9 @@ pub(crate) fn apply(settings: &mut WebSocketSettings, req: &UpdateApiRequest) ->
     if let Some(text) = req.route_selection_expression.as_deref().filter(|text| !text.is_empty()) {
         check_route_selection(text)?;
         text.clone_into(&mut settings.route_selection);
+    }
+    if let Some(disable) = req.disable_schema_validation {
+        settings.disable_schema_validation = disable;
     }
     if let Some(text) = req.api_key_selection_expression.as_deref() {
         api_key_selection_of(text)?.clone_into(&mut settings.api_key_selection);

@@ -17,8 +17,7 @@ use crate::{
     error::{Error, Result},
     limits::{TIMEOUT_MS_MIN, WEBSOCKET_TIMEOUT_MS_MAX},
     record::{
-        ContentHandling, IntegrationKind, IntegrationRecord, Passthrough, PayloadFormat,
-        WebSocketIntegration,
+        IntegrationKind, IntegrationRecord, Passthrough, PayloadFormat, WebSocketIntegration,
     },
     uri::UriTemplate,
     websocket::{mapping::Mapping, select::Selection},
@@ -119,6 +118,7 @@ pub(crate) async fn create(
         response_parameters: BTreeMap::new(),
         vpc_link: None,
         service: None,
+        tls: None,
     };
     check(&record, &own)?;
     let answer = members!(CreateIntegrationResult, &record, &own);
@@ -218,7 +218,6 @@ fn check(record: &IntegrationRecord, own: &WebSocketIntegration) -> Result<()> {
             "Timeout should be between {TIMEOUT_MS_MIN} ms and {WEBSOCKET_TIMEOUT_MS_MAX} ms"
         )));
     }
-    let is_http = matches!(record.kind, IntegrationKind::Http | IntegrationKind::HttpProxy);
     match record.kind {
         IntegrationKind::AwsProxy | IntegrationKind::Aws => {
             integration::check_function(&record.uri)?;
@@ -227,7 +226,6 @@ fn check(record: &IntegrationRecord, own: &WebSocketIntegration) -> Result<()> {
         IntegrationKind::Mock => {}
     }
     for (to, from) in &own.request_parameters {
-        unbuilt(&gaps::WS_PARAMETERS, !is_http)?;
         if Mapping::parse(to, from).is_none() {
             return Err(Error::invalid(format!("Invalid mapping expression specified: {from}")));
         }
@@ -239,10 +237,6 @@ fn check(record: &IntegrationRecord, own: &WebSocketIntegration) -> Result<()> {
     if proxy && !own.request_templates.is_empty() {
         return Err(Error::invalid("Request templates are not supported for proxy integrations"));
     }
-    unbuilt(
-        &gaps::WS_BINARY_PROXY,
-        proxy && own.content_handling == Some(ContentHandling::ToBinary),
-    )?;
     check_templates(&own.request_templates)
 }
 

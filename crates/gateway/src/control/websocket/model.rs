@@ -2,6 +2,8 @@
 //!
 //! A model can be read, a mapping template be made of it, and messages be checked by it where their route asks for that.
 
+use std::collections::BTreeSet;
+
 use gatemill_api::apigatewayv2::{
     CreateModelRequest, CreateModelResponse, DeleteModelRequest, GetModelRequest, GetModelResponse,
     GetModelTemplateRequest, GetModelTemplateResponse, GetModelsRequest, GetModelsResponse, Model,
@@ -20,7 +22,7 @@ use crate::{
     },
     error::{Error, Result},
     limits::{MODEL_BYTES_MAX, MODELS_PER_API_MAX},
-    record::{ApiKey, IdRecord, MODEL_NAMES, MODELS, ModelRecord, Version},
+    record::{ApiKey, ApiRecord, IdRecord, MODEL_NAMES, MODELS, ModelRecord, ROUTES, Version},
     schema::{Models, Schema},
     websocket::sample,
 };
@@ -56,10 +58,10 @@ pub(crate) async fn create(
         description: req.description.filter(|text| !text.is_empty()),
         schema: req.schema,
     };
-    check(&model)?;
     let answer = members!(CreateModelResponse, &model);
     gateway
         .edit(cx, &req.api_id, move |edition| {
+            check(&model, &edition.api)?;
             let all = MODELS.scan(edition.tx, &edition.at.key(), None, MODELS_PER_API_MAX)?;
             if all.len() >= MODELS_PER_API_MAX {
                 return Err(Error::TooMany("Models"));
@@ -127,7 +129,7 @@ pub(crate) async fn update(
             if let Some(text) = &req.description {
                 model.description = Some(text.clone()).filter(|text| !text.is_empty());
             }
-            check(&model)?;
+            check(&model, &edition.api)?;
             if model.name != before.name {
                 take_name(edition, &model)?;
                 MODEL_NAMES.delete(edition.tx, &edition.at.of(&before.name))?;
@@ -170,7 +172,35 @@ fn find(from: &impl Reader, at: &ApiKey, id: &str) -> Result<ModelRecord> {
     MODELS.get(from, &at.of(id))?.ok_or_else(|| Error::NoSuchModel(id.to_owned()))
 }
 
-fn check(model: &ModelRecord) -> Result<()> {
+/// Checks what a deployment will show: that the models that routes name are schemas, with all that they refer to.
+pub(crate) fn check_deployed(edition: &Edition<'_>) -> Result<()> {
+    if !validates(&edition.api) {
+        return Ok(());
+    }
+    let prefix = edition.at.key();
+    let models = MODELS.scan(edition.tx, &prefix, None, MODELS_PER_API_MAX)?;
+    let texts: Models<'_> =
+        models.iter().map(|(_, model)| (model.name.as_str(), model.schema.as_str())).collect();
+    let routes = ROUTES.scan(edition.tx, &prefix, None, usize::MAX)?;
+    let named: BTreeSet<&String> = routes
+        .iter()
+        .filter_map(|(_, route)| route.websocket.as_ref())
+        .flat_map(|own| own.request_models.values())
+        .collect();
+    for name in named {
+        let schema = texts.get(name.as_str()).ok_or_else(|| Error::NoSuchModel(name.clone()))?;
+        Schema::compile(schema, &texts).map_err(|why| {
+            Error::invalid(format!("Invalid model schema specified for model {name}: {why}"))
+        })?;
+    }
+    Ok(())
+}
+
+fn validates(api: &ApiRecord) -> bool {
+    api.settings.websocket.as_ref().is_some_and(|own| !own.disable_schema_validation)
+}
+
+fn check(model: &ModelRecord, api: &ApiRecord) -> Result<()> {
     length("name", &model.name, 1, 128)?;
     length("contentType", &model.content_type, 1, 256)?;
     length("description", model.description.as_deref().unwrap_or_default(), 0, 1024)?;
@@ -181,7 +211,7 @@ fn check(model: &ModelRecord) -> Result<()> {
         return Err(Error::invalid("Model schema is limited to 32 KB"));
     }
     // What refers to other models can only be compiled with them.
-    let alone = model.content_type != JSON || model.schema.contains("$ref");
+    let alone = model.content_type != JSON || model.schema.contains("$ref") || !validates(api);
     match serde_json::from_str::<Value>(&model.schema) {
         Ok(Value::Object(_)) if alone => Ok(()),
         Ok(Value::Object(_)) => match Schema::compile(&model.schema, &Models::new()) {

@@ -28,7 +28,7 @@ macro_rules! members {
             model_selection_expression: own.model_selection.clone(),
             operation_name: record.operation_name.clone(),
             request_models: Some(own.request_models.clone()).filter(|models| !models.is_empty()),
-            request_parameters: route::parameters(Some(own)),
+            request_parameters: route::parameters(&own.request_parameters),
             route_id: Some(record.id.clone()),
             route_key: record.key.clone().into(),
             route_response_selection_expression: own.response_selection.clone(),

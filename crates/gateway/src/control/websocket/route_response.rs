@@ -1,19 +1,22 @@
 //! The family of route responses: what makes a route of a WebSocket API answer its messages. A route has one at most,
 //! of the key `$default`.
 
+use std::collections::BTreeMap;
+
 use gatemill_api::apigatewayv2::{
     CreateRouteResponseRequest, CreateRouteResponseResponse, DeleteRouteResponseRequest,
     GetRouteResponseRequest, GetRouteResponseResponse, GetRouteResponsesRequest,
-    GetRouteResponsesResponse, RouteResponse, UpdateRouteResponseRequest,
+    GetRouteResponsesResponse, ParameterConstraints, RouteResponse, UpdateRouteResponseRequest,
     UpdateRouteResponseResponse,
 };
 use gatemill_wire::Cx;
+use http::HeaderName;
 
 use crate::{
     Gateway,
     control::{
         edition::Edition,
-        gaps, holds, route, unbuilt,
+        route,
         websocket::response::{self, Response as _},
     },
     error::{Error, Result},
@@ -27,7 +30,7 @@ macro_rules! members {
         $answer {
             model_selection_expression: record.model_selection.clone(),
             response_models: record.models.clone(),
-            response_parameters: None,
+            response_parameters: route::parameters(&record.parameters),
             route_response_id: Some(record.id.clone()),
             route_response_key: record.key.clone().into(),
         }
@@ -41,9 +44,9 @@ pub(crate) async fn create(
     req: CreateRouteResponseRequest,
 ) -> Result<CreateRouteResponseResponse> {
     gateway.need_websocket(cx, &req.api_id, RouteResponseRecord::WHAT)?;
-    unbuilt(&gaps::ROUTE_RESPONSE_PARAMETERS, holds(req.response_parameters.as_ref()))?;
     check_key(&req.route_response_key)?;
     let response = RouteResponseRecord {
+        parameters: declared(req.response_parameters.as_ref())?,
         id: cx.id(7),
         key: req.route_response_key,
         model_selection: req.model_selection_expression.filter(|text| !text.is_empty()),
@@ -92,7 +95,7 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateRouteResponseRequest,
 ) -> Result<UpdateRouteResponseResponse> {
-    unbuilt(&gaps::ROUTE_RESPONSE_PARAMETERS, holds(req.response_parameters.as_ref()))?;
+    let parameters = declared(req.response_parameters.as_ref())?;
     if let Some(key) = &req.route_response_key {
         check_key(key)?;
     }
@@ -107,6 +110,7 @@ pub(crate) async fn update(
                     if let Some(models) = &req.response_models {
                         response.models = Some(models.clone()).filter(|models| !models.is_empty());
                     }
+                    response.parameters.extend(parameters.clone());
                     Ok(())
                 })
             })
@@ -142,6 +146,21 @@ fn change<T>(
     let after = RouteRecord { websocket: Some(own), ..before.clone() };
     route::replace(edition, &before, &after)?;
     Ok(value)
+}
+
+/// What a route response declares: headers, by name.
+fn declared(
+    given: Option<&BTreeMap<String, ParameterConstraints>>,
+) -> Result<BTreeMap<String, bool>> {
+    let mut declared = BTreeMap::new();
+    for (name, constraints) in given.into_iter().flatten() {
+        let header = name.strip_prefix("route.response.header.");
+        if header.is_none_or(|header| HeaderName::from_bytes(header.as_bytes()).is_err()) {
+            return Err(Error::invalid(format!("Invalid response parameter specified: {name}")));
+        }
+        declared.insert(name.clone(), constraints.required == Some(true));
+    }
+    Ok(declared)
 }
 
 fn check_key(key: &str) -> Result<()> {
