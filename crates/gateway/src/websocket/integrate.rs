@@ -160,7 +160,9 @@ async fn called(
 ) -> Result<Reply, Failed> {
     let Outgoing { body, overrides, .. } = outgoing(integration, happening)?;
     let payload = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-    if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
+    // `IgnoredAny` looks at structure alone, so UTF-8 is looked at here; nobody looks again.
+    let text = std::str::from_utf8(&payload).ok();
+    if text.is_none_or(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_err()) {
         return Err(failed(400, "what the function would be called with is no JSON"));
     }
     let answer = invoke(gateway, route, function, happening, payload).await?;

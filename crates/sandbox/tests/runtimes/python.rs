@@ -331,12 +331,16 @@ def handler(event, context):
 ";
     app(source, |name, mut client| {
         let sampled = "Root=1-2-3;Sampled=1";
-        for (trace_id, calls, told) in
-            [("Root=1-2-3;Sampled=0", 0, ""), (sampled, 0, sampled), ("Root=1;Sampled=0", 60_000, "")]
-        {
+        for (trace_id, calls, told) in [
+            ("Root=1-2-3;Sampled=0", 0, ""),
+            (sampled, 0, sampled),
+            ("Root=1;Sampled=0", 60_000, ""),
+        ] {
             let meta = Meta { trace_id, ..Meta::default() };
             let answer = match client.invoke_with(&calls.to_string(), &meta) {
-                Frame::Response(body) => serde_json::from_slice::<serde_json::Value>(&body).unwrap(),
+                Frame::Response(body) => {
+                    serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+                }
                 other => panic!("{other:?}"),
             };
             assert_eq!((&answer[0], &answer[1]), (&json!(trace_id), &json!(told)), "{name}");
