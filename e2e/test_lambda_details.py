@@ -22,9 +22,6 @@ shown twice:
 | client 6 | `test_runtime_api.py`, `test_extensions.py`, `test_external_extensions.py`, `test_inside.py` |
 | client 7 | `test_runtime_api.py`, `test_images.py`, `test_streaming.py` |
 
-Of 18 one half is not so here: AWS starts a new process in the environment of one that crashed, with the `/tmp` that it left;
-Gatemill makes a new environment with an empty `/tmp`. Functions have to expect either.
-
 Left out: CloudFormation, Step Functions, S3, SNS and EventBridge as callers, which are other services (8 of the clients, and the
 custom resources of 3); the tools themselves (Terraform, SAM, Serverless), of which the calls are made here in their order.
 """
@@ -309,14 +306,17 @@ def test_16_the_log_result_is_the_last_4_kilobytes(functions, logs, python, name
     assert "[$LATEST]" in until("there is a stream", streams)[0]["logStreamName"]
 
 
-def test_18_a_crash_resets_globals(functions, python, name):
+def test_18_a_crash_resets_globals_and_keeps_tmp(functions, server, python, name):
+    keeps = server.health()["enforced"]["ownUid"]
     create(functions, name, CODE, python, Timeout=1)
     functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=1)
     assert call(functions, name, {"do": "write"})["Body"]["count"] == 1
     assert call(functions, name)["Body"] == {"count": 2, "kept": True, "version": 1, "do": None}
     for end in ({"do": "exit", "status": 3}, {"do": "sleep", "seconds": 30}):
         assert call(functions, name, end)["FunctionError"] == "Unhandled"
-        assert call(functions, name)["Body"]["count"] == 1, f"globals survived {end}"
+        after = call(functions, name)["Body"]
+        assert after["count"] == 1, f"globals survived {end}"
+        assert after["kept"] is keeps, f"/tmp did not survive {end}"
 
 
 def test_21_errors_have_their_casing_and_their_header(server, functions, shared):

@@ -1,6 +1,7 @@
 """Limits that hold: the time of a call, its temporary files, and what passes through from its caller."""
 
 import base64
+import concurrent.futures
 import json
 import re
 
@@ -30,6 +31,28 @@ def fill(event, context):
         return [written, error.errno]
     finally:
         os.remove("/tmp/all")
+
+COUNT = 0
+KEPT = "/tmp/cache/kept"
+
+def keep(event, context):
+    """What was in /tmp, and which call of this process it is; then ends as it is told."""
+    global COUNT
+    COUNT += 1
+    found = open(KEPT).read() if os.path.exists(KEPT) else None
+    if "write" in event:
+        os.makedirs("/tmp/cache", mode=0o700, exist_ok=True)
+        with open(KEPT, "w") as file:
+            file.write(event["write"])
+    if event.get("end") == "exit":
+        os._exit(3)
+    if event.get("end") == "sleep":
+        time.sleep(60)
+    if event.get("end") == "eat":
+        held = []
+        while True:
+            held.append(bytearray(b"x" * (1 << 20)))
+    return [COUNT, found]
 
 def trace(event, context):
     return os.environ.get("_X_AMZN_TRACE_ID")
@@ -66,6 +89,44 @@ def test_temporary_files_have_the_size_that_was_asked_for(functions, python, nam
     create(functions, name, CODE, python, handler="app.fill", MemorySize=1024, EphemeralStorage={"Size": 512}, Timeout=60)
     (written, errno), _ = invoke(functions, name, {})
     assert errno == 28 and 480 <= written <= 512, (written, errno)
+
+
+@pytest.fixture
+def keeping(functions, server, python, name):
+    """A function that writes and reads `/tmp`; needs a server that can keep it."""
+    if not server.health()["enforced"]["ownUid"]:
+        pytest.skip("a server that is not root keeps no /tmp, as its documentation says")
+    create(functions, name, CODE, python, handler="app.keep", Timeout=2)
+    return name
+
+
+@pytest.mark.parametrize("end", ["exit", "sleep", "eat"])
+def test_temporary_files_outlive_a_process_that_came_to_a_bad_end(functions, keeping, end):
+    assert invoke(functions, keeping, {"write": "first"})[0] == [1, None]
+    for _ in range(2):
+        assert invoke(functions, keeping, {"end": end})[1]["FunctionError"] == "Unhandled"
+        # Its own process, in the files of the one before.
+        assert invoke(functions, keeping, {})[0] == [1, "first"]
+        assert invoke(functions, keeping, {})[0] == [2, "first"]
+
+
+def test_temporary_files_stay_within_one_configuration(functions, keeping):
+    invoke(functions, keeping, {"write": "first", "end": "exit"})
+    functions.update_function_configuration(FunctionName=keeping, Environment={"Variables": {"NEW": "1"}})
+    functions.get_waiter("function_updated_v2").wait(FunctionName=keeping, WaiterConfig={"Delay": 1})
+    assert invoke(functions, keeping, {})[0] == [1, None]
+
+
+def test_temporary_files_of_one_environment_are_no_others(functions, keeping):
+    """Two that run at one time have one each, also after both have crashed."""
+    with concurrent.futures.ThreadPoolExecutor(2) as threads:
+        ends = [threads.submit(invoke, functions, keeping, {"write": text, "end": "sleep"}) for text in "ab"]
+        assert all(end.result()[1]["FunctionError"] == "Unhandled" for end in ends)
+        again = [threads.submit(invoke, functions, keeping, {"end": "sleep"}) for _ in range(2)]
+        [end.result() for end in again]
+    found = {invoke(functions, keeping, {"end": "exit"})[0]["errorType"] for _ in range(2)}
+    assert found == {"Runtime.ExitError"}
+    assert invoke(functions, keeping, {})[0][1] in ("a", "b")
 
 
 def test_a_trace_of_the_caller_reaches_the_function(functions, server, python, name):

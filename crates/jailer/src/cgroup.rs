@@ -30,6 +30,8 @@ pub(crate) use hierarchy::Hierarchies;
 pub(crate) struct Cgroup {
     /// Each directory of this sandbox, and what it is for.
     dirs: Vec<Dir>,
+    /// What the limit had killed when another sandbox took these over.
+    oom_kills_before: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +87,7 @@ struct Dir {
 impl Cgroup {
     /// Makes the directories of a sandbox and sets its limits. Nothing is left after an error.
     pub(crate) fn create(parents: &Hierarchies, name: &str, spec: &Spec) -> io::Result<Self> {
-        let mut cgroup = Self { dirs: Vec::new() };
+        let mut cgroup = Self { dirs: Vec::new(), oom_kills_before: 0 };
         let made = parents.each().try_for_each(|parent| {
             let path = parent.path.join(name);
             fs::create_dir(&path)?;
@@ -101,6 +103,17 @@ impl Cgroup {
                 cgroup.remove();
                 Err(error)
             }
+        }
+    }
+
+    /// The limits of a sandbox that takes the place of one that ended. What that one used at most and was killed for does
+    /// not count any more (the peak only where the kernel can forget it: version 2 cannot).
+    pub(crate) fn begin_again(&mut self, spec: &Spec) -> io::Result<()> {
+        self.dirs.iter().try_for_each(|dir| dir.limit(spec))?;
+        self.oom_kills_before += self.oom_kills();
+        match self.with(Controller::Memory) {
+            Some(dir) if dir.version == 1 => dir.write("memory.max_usage_in_bytes", "0"),
+            _ => Ok(()),
         }
     }
 
@@ -206,7 +219,7 @@ impl Cgroup {
     pub(crate) fn oom_kills(&self) -> u64 {
         let Some(dir) = self.with(Controller::Memory) else { return 0 };
         let file = if dir.version == 2 { "memory.events" } else { "memory.oom_control" };
-        field(&dir.path.join(file), "oom_kill").unwrap_or(0)
+        field(&dir.path.join(file), "oom_kill").unwrap_or(0).saturating_sub(self.oom_kills_before)
     }
 
     /// Stops or continues all processes. `false` where no cgroup can.

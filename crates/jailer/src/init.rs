@@ -50,6 +50,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) doorway: BorrowedFd<'a>,
     /// Where the init says how the program ended.
     pub(crate) report: RawFd,
+    /// The `/tmp` of a sandbox that ended, where it is to go on in this one.
+    pub(crate) left_tmp: Option<&'a root_fs::Source>,
     /// What becomes of the sandbox after it was made.
     pub(crate) start: Start,
     /// Everything but the `execve`.
@@ -79,7 +81,9 @@ pub(crate) const ORPHAN: u8 = 0x80;
 /// The init's whole life.
 pub(crate) fn run(plan: &Plan<'_>) -> ! {
     let begun = prepare(plan).and_then(|()| match plan.start {
-        Start::AtOnce | Start::Parked | Start::Snapshot => start_program(plan).map(Some),
+        Start::AtOnce | Start::After { .. } | Start::Parked | Start::Snapshot => {
+            start_program(plan).map(Some)
+        }
         Start::Forked { .. } | Start::Restored { .. } => wait_for_program(plan).map(|()| None),
     });
     match begun {
@@ -108,7 +112,7 @@ fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
     plan.cable.map_or(Ok(()), Cable::connect).at(Step::Network)?;
     // When the machine runs out of memory, functions go before the server. Not everywhere allowed.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
-    root_fs::enter(plan.spec, plan.mount_point, plan.resolv_conf)
+    root_fs::enter(plan.spec, plan.mount_point, plan.resolv_conf, plan.left_tmp)
 }
 
 /// Joins the version 1 cgroups by writing 0, which means the writer, and so leaves the server's.
@@ -180,7 +184,7 @@ fn start_program(plan: &Plan<'_>) -> Result<u32, Failure> {
             };
             write_map(&pid.to_string(), uid, gid).at(Step::UserNamespace)?;
             // What is parked is sealed when it has been assigned.
-            if matches!(plan.start, Start::AtOnce | Start::Snapshot) {
+            if matches!(plan.start, Start::AtOnce | Start::After { .. } | Start::Snapshot) {
                 root_fs::seal()?;
             }
             rustix::io::write(&go, &[1]).at(Step::Session)?;
@@ -286,7 +290,11 @@ fn live(plan: &Plan<'_>, program: Option<u32>) -> Result<(), Failure> {
         let (pid, (kind, value)) = reap();
         if pid == program {
             confine::report(REPORT, kind, value);
-            sys::exit_now(0);
+            if plan.trial || plan.start == Start::Snapshot {
+                sys::exit_now(0);
+            }
+            // Until sandboxd ends all of it: what is in `/tmp` would go with us.
+            collect_orphans();
         }
         if plan.start == Start::Snapshot {
             // It may be one of a sandbox that was forked from here, whose processes become orphans here.
@@ -295,7 +303,7 @@ fn live(plan: &Plan<'_>, program: Option<u32>) -> Result<(), Failure> {
     }
 }
 
-/// The rest of the life of an init whose program is not its child: sandboxd ends it.
+/// The rest of the life of an init whose program is not its child, or has ended: sandboxd ends it.
 fn collect_orphans() -> ! {
     loop {
         // Blocked since before sandboxd cloned us, so none is missed.

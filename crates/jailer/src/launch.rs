@@ -17,6 +17,7 @@ use crate::init::{self, Ids};
 use crate::limits;
 use crate::nested;
 use crate::network::Cable;
+use crate::root_fs::Source;
 use crate::seccomp;
 use crate::socket;
 use crate::spec::{Isolation, Spec, Start};
@@ -55,6 +56,8 @@ struct Ends<'a> {
     fds: Descriptors,
     status: BorrowedFd<'a>,
     report: i32,
+    /// Not a descriptor that it keeps: what it mounts.
+    tmp: Option<&'a Source>,
 }
 
 /// How the first process gets into its cgroups.
@@ -74,7 +77,7 @@ pub(crate) struct Connected<'a> {
     pub(crate) resolv_conf: &'a str,
 }
 
-/// The descriptors that came with a request.
+/// The descriptors that came with a request, and what another sandbox left.
 pub(crate) struct Gifts {
     pub(crate) channel: OwnedFd,
     pub(crate) output: OwnedFd,
@@ -82,6 +85,8 @@ pub(crate) struct Gifts {
     pub(crate) doorway: OwnedFd,
     /// With companions: the socket to the process that holds them, and their output.
     pub(crate) companions: Option<[OwnedFd; 2]>,
+    /// The `/tmp` of a sandbox that ended.
+    pub(crate) tmp: Option<Source>,
 }
 
 impl Launcher {
@@ -116,7 +121,7 @@ impl Launcher {
         trial: bool,
     ) -> Result<Launched, Failure> {
         let (status, status_end) = match start {
-            Start::AtOnce | Start::Parked | Start::Snapshot => {
+            Start::AtOnce | Start::After { .. } | Start::Parked | Start::Snapshot => {
                 pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?
             }
             Start::Forked { .. } | Start::Restored { .. } => {
@@ -147,7 +152,8 @@ impl Launcher {
         let report_fd = report_end.as_raw_fd();
         let pid = match self.isolation {
             Isolation::Sandbox => {
-                let ends = Ends { fds, status: status_end.as_fd(), report: report_fd };
+                let tmp = gifts.tmp.as_ref();
+                let ends = Ends { fds, status: status_end.as_fd(), report: report_fd, tmp };
                 self.confined(spec, cgroup, network, &ends, start, trial)?
             }
             Isolation::Process => plain(spec, cgroup, fds, report_fd, trial)?,
@@ -211,6 +217,7 @@ impl Launcher {
             resolv_conf: network.resolv_conf,
             fds: ends.fds,
             report: ends.report,
+            left_tmp: ends.tmp,
             start,
             trial,
         };

@@ -53,6 +53,8 @@ pub const CGROUP_REMOVE_TRIES: u32 = 200;
 pub const CGROUP_REMOVE_PAUSE: Duration = Duration::from_millis(5);
 /// Room for orders on the way to a template: of all starts that are under way at once.
 pub const ORDERS_BYTES: i32 = 1024 * 1024;
+/// How many ended sandboxes' `/tmp` is kept for their successors, at most.
+pub const LEFT_MAX: usize = 1_000;
 /// How many busy cgroups of ended sandboxes sandboxd looks after; further ones are left for the end.
 pub const LEFTOVERS_MAX: usize = 4_096;
 /// How long sandboxd waits for its sandboxes to die when it ends.

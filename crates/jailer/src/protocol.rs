@@ -56,6 +56,10 @@ pub enum Request {
     },
     /// End the whole tree.
     Kill(u64),
+    /// As [`Request::Kill`], and what is in its `/tmp` stays for [`Start::After`], as when a program ends by itself.
+    End(u64),
+    /// Give up what an ended sandbox left.
+    Forget(u64),
     /// Stop the whole tree.
     Freeze(u64),
     /// Let it go on.
@@ -114,7 +118,7 @@ pub enum Reply {
         /// Whose.
         ticket: u64,
     },
-    /// A started sandbox ended; nothing of it is left.
+    /// A started sandbox ended; nothing of it is left but what `left_tmp` says.
     Exited {
         /// Whose.
         ticket: u64,
@@ -124,6 +128,8 @@ pub enum Reply {
         oom_killed: bool,
         /// The most memory that it ever had, in bytes.
         memory_peak_bytes: u64,
+        /// Its `/tmp` was not empty and is kept until [`Start::After`] or [`Request::Forget`].
+        left_tmp: bool,
     },
 }
 
@@ -155,6 +161,7 @@ impl Request {
                     Start::Forked { template } => out.tagged(2, template),
                     Start::Snapshot => out.u8(3),
                     Start::Restored { snapshot } => out.tagged(4, snapshot),
+                    Start::After { ended } => out.tagged(5, ended),
                 }
                 write_spec(&mut out, spec);
             }
@@ -162,6 +169,8 @@ impl Request {
             Self::Freeze(ticket) => out.tagged(3, *ticket),
             Self::Thaw(ticket) => out.tagged(4, *ticket),
             Self::Socket(ticket) => out.tagged(16, *ticket),
+            Self::End(ticket) => out.tagged(17, *ticket),
+            Self::Forget(ticket) => out.tagged(18, *ticket),
             Self::Shutdown => out.u8(5),
             Self::Template { ticket, spec } => {
                 out.tagged(6, *ticket);
@@ -196,6 +205,7 @@ impl Request {
                     2 => Start::Forked { template: input.u64()? },
                     3 => Start::Snapshot,
                     4 => Start::Restored { snapshot: input.u64()? },
+                    5 => Start::After { ended: input.u64()? },
                     _ => return Err(Malformed),
                 },
                 spec: Box::new(read_spec(&mut input)?),
@@ -210,6 +220,8 @@ impl Request {
                 assignment: Box::new(read_assignment(&mut input)?),
             },
             16 => Self::Socket(input.u64()?),
+            17 => Self::End(input.u64()?),
+            18 => Self::Forget(input.u64()?),
             _ => return Err(Malformed),
         };
         input.end()?;
@@ -245,7 +257,7 @@ impl Reply {
                 out.tagged(3, *ticket);
                 out.failure(*failure);
             }
-            Self::Exited { ticket, status, oom_killed, memory_peak_bytes } => {
+            Self::Exited { ticket, status, oom_killed, memory_peak_bytes, left_tmp } => {
                 out.tagged(4, *ticket);
                 let (kind, value) = match *status {
                     ExitStatus::Code(code) => (0, code),
@@ -255,6 +267,7 @@ impl Reply {
                 out.i32(value);
                 out.u8(u8::from(*oom_killed));
                 out.u64(*memory_peak_bytes);
+                out.u8(u8::from(*left_tmp));
             }
             Self::Assigned { ticket } => out.tagged(5, *ticket),
         }
@@ -289,6 +302,7 @@ impl Reply {
                 },
                 oom_killed: input.bool()?,
                 memory_peak_bytes: input.u64()?,
+                left_tmp: input.bool()?,
             },
             5 => Self::Assigned { ticket: input.u64()? },
             _ => return Err(Malformed),

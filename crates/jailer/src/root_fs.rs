@@ -79,8 +79,13 @@ pub(crate) struct Source {
 }
 
 /// Builds the root in this mount namespace and makes it `/`. `mount_point` is an empty directory,
-/// `resolv_conf` the text of that file.
-pub(crate) fn enter(spec: &Spec, mount_point: &CStr, resolv_conf: &str) -> Result<(), Failure> {
+/// `resolv_conf` the text of that file, `left` the `/tmp` of a sandbox before, where it is to go on.
+pub(crate) fn enter(
+    spec: &Spec,
+    mount_point: &CStr,
+    resolv_conf: &str,
+    left: Option<&Source>,
+) -> Result<(), Failure> {
     let recursive = libc::AT_RECURSIVE;
     sys::mount_setattr(CWD, c"/", recursive, 0, libc::MS_PRIVATE).at(Step::Root)?;
     let binds = open_all(&spec.binds).at(Step::Bind)?;
@@ -105,7 +110,10 @@ pub(crate) fn enter(spec: &Spec, mount_point: &CStr, resolv_conf: &str) -> Resul
     proc_fs().at(Step::Proc)?;
     dev(&devices).at(Step::Dev)?;
     mask_proc(&devices[0], &empty).at(Step::Proc)?;
-    tmp(spec.tmp_bytes).at(Step::Tmp)?;
+    match left {
+        Some(left) => attach(left, Path::new("/tmp"), NOSUID | NODEV).at(Step::Tmp)?,
+        None => tmp(spec.tmp_bytes).at(Step::Tmp)?,
+    }
     etc_files(resolv_conf).at(Step::Etc)?;
     if let Some(image) = &image {
         image.attach_etc().at(Step::Etc)?;
@@ -179,7 +187,7 @@ pub(crate) fn renew(proc: &OwnedFd, tmp_bytes: u64) -> Result<(), Failure> {
 
 /// A detached copy of the mount at `path`. Without what is mounted below it, where that may be:
 /// a user namespace may not uncover what was covered, so there the copy has to be whole.
-fn open(path: &Path) -> io::Result<Source> {
+pub(crate) fn open(path: &Path) -> io::Result<Source> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, path, flags).or_else(|error| match error {
         rustix::io::Errno::INVAL => open_tree(CWD, path, flags | OpenTreeFlags::AT_RECURSIVE),

@@ -28,10 +28,13 @@ use crate::spec::{Bind, Enforced, Isolation, Spec, Start};
 use crate::step::{At, Failure, Step};
 use crate::sys::{self, Forked};
 use forked::{Fork, ForkGifts};
+use left::Left;
 use living::{Living, Origin};
 
 mod assign;
 mod forked;
+mod inside;
+mod left;
 mod living;
 mod restores;
 
@@ -57,6 +60,8 @@ enum Token {
     Orphans(u64),
     /// The gate of this restore.
     Gate(u64),
+    /// The report pipe of a sandbox whose init started its program.
+    Report(u64),
 }
 
 /// The server is gone or asked for the end.
@@ -78,6 +83,8 @@ struct Sandboxd {
     watched: HashSet<u64>,
     /// Cgroups of ended sandboxes that were still busy, and how often they were tried.
     leftovers: Vec<(Cgroup, u32)>,
+    /// What ended sandboxes left, by their tickets.
+    left: HashMap<u64, Left>,
 }
 
 /// The socket to the server, which is our standard input at first: moved out of the way, so that no
@@ -156,6 +163,7 @@ impl Sandboxd {
             by_pid: HashMap::new(),
             watched: HashSet::new(),
             leftovers: Vec::new(),
+            left: HashMap::new(),
         })
     }
 
@@ -214,7 +222,7 @@ impl Sandboxd {
         let (channel, output) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).at(Step::Prepare)?;
         let (_listener, doorway) = socket::pair().at(Step::Prepare)?;
-        let gifts = Gifts { channel, output, doorway, companions: None };
+        let gifts = Gifts { channel, output, doorway, companions: None, tmp: None };
         self.launch(TRIAL, &spec, gifts, Start::AtOnce, true)?;
         let deadline = Instant::now() + limits::SHUTDOWN_WAIT;
         let mut result = Ok(());
@@ -272,6 +280,10 @@ impl Sandboxd {
                     Token::Undecided(ticket) => self.decide(ticket),
                     Token::Orphans(ticket) => self.bury_orphans(ticket),
                     Token::Gate(ticket) => self.arrived(ticket),
+                    Token::Report(ticket) => {
+                        self.program_ended(ticket);
+                        Ok(())
+                    }
                 };
                 if let Err(ended) = handled {
                     return ended;
@@ -323,6 +335,8 @@ impl Sandboxd {
                 }
             },
             Request::Kill(ticket) => self.kill(ticket),
+            Request::End(ticket) => self.end_sandbox(ticket),
+            Request::Forget(ticket) => self.forget(ticket),
             Request::Freeze(ticket) => self.set_frozen(ticket, true),
             Request::Thaw(ticket) => self.set_frozen(ticket, false),
             Request::Socket(ticket) => self.make_socket(ticket, &fds),
@@ -350,7 +364,7 @@ impl Sandboxd {
         let [channel, output, doorway] = <[OwnedFd; 3]>::try_from(fds).map_err(|_| no_room)?;
         self.check_start(ticket, spec)?;
         let possible = match start {
-            Start::AtOnce => true,
+            Start::AtOnce | Start::After { .. } => true,
             _ if spec.companions.is_some() => false,
             Start::Parked => self.isolation == Isolation::Sandbox && self.launcher.is_root,
             Start::Forked { .. } | Start::Snapshot | Start::Restored { .. } => self.can_fork(),
@@ -358,7 +372,7 @@ impl Sandboxd {
         if !possible {
             return Err(Failure { step: Step::Request, errno: libc::ENOTSUP });
         }
-        let gifts = Gifts { channel, output, doorway, companions: beside };
+        let gifts = Gifts { channel, output, doorway, companions: beside, tmp: None };
         match start {
             Start::Restored { snapshot } => self.restore(ticket, snapshot, spec, gifts),
             _ => self.launch(ticket, spec, gifts, start, false),
@@ -381,13 +395,19 @@ impl Sandboxd {
         &mut self,
         ticket: u64,
         spec: &Spec,
-        gifts: Gifts,
+        mut gifts: Gifts,
         start: Start,
         trial: bool,
     ) -> Result<(), Failure> {
-        // The ticket makes the name unique, whatever the server thinks of ids.
-        let name = format!("{}.{ticket}", spec.id);
-        let cgroup = Cgroup::create(&self.hierarchies, &name, spec).at(Step::Cgroup)?;
+        let cgroup = if let Start::After { ended } = start {
+            let (cgroup, tmp) = self.inherit(ended, spec)?;
+            gifts.tmp = Some(tmp);
+            cgroup
+        } else {
+            // The ticket makes the name unique, whatever the server thinks of ids.
+            let name = format!("{}.{ticket}", spec.id);
+            Cgroup::create(&self.hierarchies, &name, spec).at(Step::Cgroup)?
+        };
         let mut memory_event = self.watch_memory(ticket, spec, &cgroup).inspect_err(|_| {
             cgroup.remove();
         })?;
@@ -420,6 +440,9 @@ impl Sandboxd {
             }
             None => origin(start, gifts, launched.order_end),
         };
+        if matches!(origin, Origin::Init { .. }) && self.isolation == Isolation::Sandbox && !trial {
+            self.await_end(ticket, &launched.report);
+        }
         let living = Living {
             pid: launched.pid,
             status: Some(launched.status),
@@ -431,8 +454,10 @@ impl Sandboxd {
             failure: None,
             memory: MemoryWatch::new(spec, memory_event.is_some()),
             memory_event,
-            parked: (!matches!(start, Start::AtOnce | Start::Snapshot))
+            parked: (!matches!(start, Start::AtOnce | Start::After { .. } | Start::Snapshot))
                 .then(|| Box::new(spec.clone())),
+            uid: spec.uid,
+            tmp: None,
             origin,
         };
         if living.memory.due().is_some() {
@@ -479,7 +504,7 @@ impl Sandboxd {
             {
                 // Its sandbox ends with it.
                 fork.end = Some(status);
-                self.kill(ticket);
+                self.end_sandbox(ticket);
                 continue;
             }
             let Some(mut living) = self.living.remove(&ticket) else { continue };
@@ -488,14 +513,19 @@ impl Sandboxd {
             if let Some(event) = &living.memory_event {
                 let _ = epoll::delete(&self.epoll, &event.ready);
             }
-            living.cgroup.kill();
+            living.forget_report(&self.epoll);
+            if living.tmp.is_none() {
+                // Linux 6.18 also kills what is made later in a cgroup that was killed once. The death of the init has done
+                // the same.
+                living.cgroup.kill();
+            }
             replies.extend(living.finish(ticket, status));
-            let is_snapshot = living.snapshot().is_some();
-            self.remove_cgroup(living.cgroup);
+            let (is_snapshot, address) = (living.snapshot().is_some(), living.address);
+            self.leave(ticket, living);
             if is_snapshot {
                 replies.extend(self.end_restored(ticket));
             }
-            self.give_back(living.address);
+            self.give_back(address);
         }
         if self.isolation == Isolation::Process && !replies.is_empty() {
             self.kill_strays();
@@ -645,7 +675,7 @@ impl Sandboxd {
             }
             living.memory.due().is_some()
         });
-        over.into_iter().for_each(|ticket| self.kill(ticket));
+        over.into_iter().for_each(|ticket| self.end_sandbox(ticket));
     }
 
     fn wait_readable(&self, fd: impl AsFd) {
@@ -685,7 +715,7 @@ fn origin(start: Start, gifts: Gifts, order_end: Option<OwnedFd>) -> Origin {
             program: None,
             end: None,
         }),
-        _ => Origin::Init,
+        _ => Origin::Init { ended: None },
     }
 }
 
@@ -700,6 +730,7 @@ impl Token {
             Self::Undecided(ticket) => ticket * 8 + 11,
             Self::Orphans(ticket) => ticket * 8 + 12,
             Self::Gate(ticket) => ticket * 8 + 13,
+            Self::Report(ticket) => ticket * 8 + 14,
         })
     }
 
@@ -715,7 +746,8 @@ impl Token {
                     2 => Self::Snapshot(ticket),
                     3 => Self::Undecided(ticket),
                     4 => Self::Orphans(ticket),
-                    _ => Self::Gate(ticket),
+                    5 => Self::Gate(ticket),
+                    _ => Self::Report(ticket),
                 }
             }
         }

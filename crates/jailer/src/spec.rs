@@ -88,6 +88,12 @@ pub struct Companions {
 pub enum Start {
     /// The spec is all of it: the program is executed and goes on.
     AtOnce,
+    /// As [`Start::AtOnce`], in what an ended sandbox left: its `/tmp` and the cgroups that its memory counts in. It
+    /// has to have the same uid and sizes.
+    After {
+        /// The ticket of the one that ended; its reply said that something is left.
+        ended: u64,
+    },
     /// The program is executed in a sandbox without a function, which waits for its [`Assignment`].
     Parked,
     /// As [`Start::Parked`], but the program is a fork of a template.

@@ -78,7 +78,7 @@ fn prepare(plan: &Plan<'_>) -> Result<(), Failure> {
     sys::set_host_name(c"sandbox").at(Step::HostName)?;
     // What is forked has this from here.
     let _ = fs::write("/proc/self/oom_score_adj", "500");
-    root_fs::enter(plan.spec, plan.mount_point, "")?;
+    root_fs::enter(plan.spec, plan.mount_point, "", None)?;
     root_fs::seal()
 }
 

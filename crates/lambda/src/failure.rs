@@ -179,7 +179,7 @@ mod tests {
             (ExitStatus::Signal(11), "Runtime exited with error: signal: segmentation fault"),
             (ExitStatus::Signal(6), "Runtime exited with error: signal: aborted"),
         ] {
-            let exit = Exit { status, oom_killed: false, memory_peak_bytes: 0 };
+            let exit = Exit { status, oom_killed: false, memory_peak_bytes: 0, left_tmp: false };
             assert_eq!(
                 text(&exited(ID, &exit)),
                 format!(

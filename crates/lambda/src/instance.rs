@@ -202,7 +202,7 @@ pub(crate) struct Instance {
     pub(crate) sandbox: Arc<Sandbox>,
     /// Keeps the unpacked code on the disk while it is bound.
     pub(crate) _code: Code,
-    pub(crate) _owner: Owner,
+    pub(crate) owner: Owner,
 }
 
 impl Instance {
@@ -290,7 +290,8 @@ impl Instance {
             Fate::Ended(status) => status,
             Fate::NotStarted(_) => ExitStatus::Code(127),
         };
-        Some(Exit { status, oom_killed: false, memory_peak_bytes: self.measure() })
+        let memory_peak_bytes = self.measure();
+        Some(Exit { status, oom_killed: false, memory_peak_bytes, left_tmp: false })
     }
 
     /// What ended without an answer is killed, unless extensions have to be told first; then it waits for
@@ -306,7 +307,7 @@ impl Instance {
     /// Kills the process tree and waits until it is gone.
     pub(crate) async fn killed(&mut self) -> Exit {
         self.measure();
-        self.sandbox.kill();
+        self.sandbox.end();
         let exit = self.sandbox.exited().await;
         self.memory_peak = self.memory_peak.max(exit.memory_peak_bytes);
         exit

@@ -55,6 +55,7 @@ mod instance;
 mod invoke;
 mod lambda;
 mod layer_record;
+mod left;
 pub mod limits;
 mod load;
 mod log_pump;

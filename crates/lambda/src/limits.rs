@@ -226,6 +226,8 @@ pub const TEMPLATE_AGE_MAX: Duration = Duration::from_secs(3_600);
 pub const TEMPLATE_MEMORY_MB: u32 = 512;
 /// How long an environment that closed its channel may take to exit before it is killed.
 pub const EXIT_GRACE: Duration = Duration::from_millis(500);
+/// Ended environments whose `/tmp` may be kept, at most. `sandboxd` has the same bound.
+pub const LEFT_MAX: usize = 1_000;
 /// How often a call that lost its environment before it was delivered is placed again.
 pub const REPLACEMENTS_MAX: usize = 3;
 /// How long the credentials of a function's role are good.

@@ -3,7 +3,7 @@
 //! Source: AWS's open-source agent. With an external extension there are two seconds, with internal ones alone half of one;
 //! 30 % of that are the runtime's, from `SIGTERM` to `SIGKILL`. Then external extensions that want to hear of it get SHUTDOWN
 //! with its reason, and all are killed when they are still there at the deadline. An environment without extensions has no
-//! time: it is killed, which dropping it does.
+//! time: it is killed, which dropping it does. What came to a bad end leaves its `/tmp` ([`left`](crate::left)).
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use crate::{
 /// Ends an environment in a task of its own; at once, and without one, where nobody is to be told.
 pub(crate) fn retire(lambda: &Lambda, instance: Box<Instance>) -> Option<JoinHandle<()>> {
     if !instance.wires.has_extensions() || !instance.sandbox.is_alive() {
+        lambda.left.put(*instance);
         return None;
     }
     let lambda = lambda.arc()?;
@@ -80,10 +81,11 @@ async fn shut_down(lambda: &Arc<Lambda>, mut instance: Box<Instance>) {
         wires.announce_end(reason, deadline_ms);
         wires.conclude(log, pump, clock, deadline, Wires::extensions_have_ended).await;
     }
-    sandbox.kill();
     let now = lambda.clock.now();
     wires.drain(log, now);
     log.close(now);
     let events = log.take();
-    lambda.logs.push(log.stream(), events).await;
+    let stream = Arc::clone(log.stream());
+    lambda.left.put(*instance);
+    lambda.logs.push(&stream, events).await;
 }

@@ -127,7 +127,7 @@ pub(crate) async fn start(
     let limit = if snapshot.is_some() { limit.min(RESTORE) } else { limit };
     let Made { sandbox, owner, greeting } = match &snapshot {
         Some(snapshot) => snap_start::restored(lambda, version, snapshot, spec).await?,
-        None => parked::make(lambda, version, pack, spec).await?,
+        None => made(lambda, version, pack, spec).await?,
     };
     let sandbox = Arc::new(sandbox);
     let mut wires = Wires::register(&sandbox).map_err(Error::io("watch an environment"))?;
@@ -157,7 +157,7 @@ pub(crate) async fn start(
         frozen: false,
         sandbox,
         _code: code,
-        _owner: owner,
+        owner,
     });
     let end = initialise(lambda, &mut instance, greeting, begun + limit).await;
     if let Some(Fate::NotStarted(errno)) = instance.wires.runtime_fate() {
@@ -177,6 +177,21 @@ pub(crate) async fn start(
     }
     instance.log.end_init();
     Ok(Started { instance, end, took })
+}
+
+/// In what an environment before it left, or else in the fastest way that there is.
+async fn made(
+    lambda: &Lambda,
+    version: &Arc<Version>,
+    pack: &Arc<Pack>,
+    spec: Spec,
+) -> Result<Made, Error> {
+    if let Some(left) = lambda.left.take(version.deployment).await
+        && let Some(made) = left.go_on(&lambda.sandboxes, spec.clone()).await
+    {
+        return Ok(made);
+    }
+    parked::make(lambda, version, pack, spec).await
 }
 
 async fn initialise(

@@ -12,6 +12,7 @@ use crate::{
     Error, Lambda, code,
     control::function,
     durable, events,
+    invoke::resolve::Version,
     limits::{BLOB_AGE_MS, DEPLOYMENT_ATTEMPTS_MAX, DEPLOYMENTS_AT_ONCE, DEPLOYMENTS_BEGUN_MAX},
     parked, provisioned_worker,
     record::{CODE_USES, FUNCTIONS, FunctionRecord, PACKAGES, VERSIONS, WORK},
@@ -157,6 +158,7 @@ async fn environments(lambda: Arc<Lambda>) {
     loop {
         let now = tokio::time::Instant::now();
         lambda.snap_starts.expire(now);
+        lambda.left.expire(now, settings.idle_max, |_| false);
         let expired = lambda.pool.expire(now, settings.idle_max);
         if !expired.is_empty() {
             tracing::debug!(environments = expired.len(), "idle environments end");
@@ -171,18 +173,20 @@ async fn environments(lambda: Arc<Lambda>) {
         };
         tokio::select! {
             () = changed => {
-                let over = lambda.pool.remove(|instance| is_over(&lambda, instance));
+                let is_over = |version: &Version| is_over(&lambda, version);
+                let over = lambda.pool.remove(|instance| is_over(&instance.version));
                 shutdown::retire_all(&lambda, over);
+                lambda.left.expire(now, settings.idle_max, is_over);
             }
-            () = lambda.pool.over_budget() => {}
+            () = lambda.pool.over_budget() => lambda.left.clear(),
             () = tokio::time::sleep(look) => {}
         }
     }
 }
 
-fn is_over(lambda: &Lambda, instance: &crate::instance::Instance) -> bool {
+fn is_over(lambda: &Lambda, version: &Version) -> bool {
     // What cannot be told now is ended in time by idling.
-    !lambda.snapshots.is_current(&lambda.store, &instance.version).unwrap_or(true)
+    !lambda.snapshots.is_current(&lambda.store, version).unwrap_or(true)
 }
 
 /// Removes packages that no function names any more.

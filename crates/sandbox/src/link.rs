@@ -62,6 +62,8 @@ struct Waiting {
     started: Option<oneshot::Sender<Started>>,
     assigned: Option<oneshot::Sender<Assigned>>,
     exit: watch::Sender<Option<Exit>>,
+    /// Nobody has the sandbox any more, so what it leaves is for nobody.
+    abandoned: bool,
 }
 
 #[derive(Debug)]
@@ -118,7 +120,8 @@ impl Link {
         let ticket = state.last_ticket;
         let (started_tx, started) = oneshot::channel();
         let (exit_tx, exit) = watch::channel(None);
-        let waiting = Waiting { started: Some(started_tx), assigned: None, exit: exit_tx };
+        let waiting =
+            Waiting { started: Some(started_tx), assigned: None, exit: exit_tx, abandoned: false };
         state.waiting.insert(ticket, waiting);
         Some(Pending { ticket, started, exit })
     }
@@ -133,6 +136,17 @@ impl Link {
     /// Takes back what [`Self::expect`] registered, for a start that was never sent.
     pub(crate) fn withdraw(&self, ticket: u64) {
         self.state().waiting.remove(&ticket);
+    }
+
+    /// Says that nobody will want what the sandbox leaves. Whether it has ended, and its end was told.
+    pub(crate) fn abandon(&self, ticket: u64) -> bool {
+        match self.state().waiting.get_mut(&ticket) {
+            Some(waiting) => {
+                waiting.abandoned = true;
+                false
+            }
+            None => true,
+        }
     }
 
     /// Sends at once, or, when there is no room, as soon as there is. A start that the system
@@ -164,6 +178,8 @@ impl Link {
     pub(crate) fn send_later(&self, request: &Request) {
         let ticket = match *request {
             Request::Kill(ticket)
+            | Request::End(ticket)
+            | Request::Forget(ticket)
             | Request::Freeze(ticket)
             | Request::Thaw(ticket)
             | Request::Socket(ticket) => ticket,
@@ -252,10 +268,13 @@ impl Link {
                     let _ = assigned.send(Ok(()));
                 }
             }
-            Reply::Exited { ticket, status, oom_killed, memory_peak_bytes } => {
-                let exit = Exit { status, oom_killed, memory_peak_bytes };
-                if let Some(waiting) = state.waiting.remove(&ticket) {
-                    let _ = waiting.exit.send(Some(exit));
+            Reply::Exited { ticket, status, oom_killed, memory_peak_bytes, left_tmp } => {
+                let exit = Exit { status, oom_killed, memory_peak_bytes, left_tmp };
+                let Some(waiting) = state.waiting.remove(&ticket) else { return };
+                let _ = waiting.exit.send(Some(exit));
+                drop(state);
+                if left_tmp && waiting.abandoned {
+                    self.send_later(&Request::Forget(ticket));
                 }
             }
             // Said once, before this thread exists.

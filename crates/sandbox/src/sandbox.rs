@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gatemill_jailer::protocol::{ExitStatus, Request};
@@ -37,6 +37,8 @@ pub struct Exit {
     pub oom_killed: bool,
     /// The most memory that the whole tree ever had, in bytes.
     pub memory_peak_bytes: u64,
+    /// Its `/tmp` was not empty, and a sandbox that is started after it ([`crate::Sandboxes::start_after`]) gets it.
+    pub left_tmp: bool,
 }
 
 /// How a thread stands with the scheduler.
@@ -75,6 +77,8 @@ pub struct Sandbox {
     /// Empty without a memory cgroup.
     pub(crate) peak_file: PathBuf,
     pub(crate) peak_seen: AtomicU64,
+    /// Whether another sandbox got what this one left.
+    pub(crate) inherited: AtomicBool,
     /// Host pid of the program below the first process, once somebody asked; 0 before.
     pub(crate) started: AtomicU32,
 }
@@ -91,6 +95,7 @@ impl Sandbox {
                 status: ExitStatus::Signal(libc::SIGKILL),
                 oom_killed: false,
                 memory_peak_bytes: 0,
+                left_tmp: false,
             }),
         }
     }
@@ -98,6 +103,11 @@ impl Sandbox {
     /// Whether it is known to have ended.
     pub fn has_ended(&self) -> bool {
         !self.is_alive()
+    }
+
+    /// Whether it left its `/tmp` ([`Exit::left_tmp`]), or may do so when it ends.
+    pub fn may_leave_tmp(&self) -> bool {
+        self.exit.borrow().is_none_or(|exit| exit.left_tmp)
     }
 
     /// Without a cgroup, each side saw what it saw when it looked.
@@ -152,6 +162,13 @@ impl Sandbox {
     /// Makes sockets that connect to what listens inside.
     pub fn sockets(&self) -> Sockets {
         Sockets { link: Arc::clone(&self.link), ticket: self.ticket, inside: self.inside }
+    }
+
+    /// As [`Sandbox::kill`], and what is in its `/tmp` stays as when the program ends by itself; see [`Exit::left_tmp`].
+    pub fn end(&self) {
+        if self.exit.borrow().is_none() {
+            self.link.send_later(&Request::End(self.ticket));
+        }
     }
 
     /// Ends the whole tree at once. May be called again and after the end.
@@ -244,6 +261,11 @@ impl Sandbox {
 impl Drop for Sandbox {
     fn drop(&mut self) {
         self.kill();
+        let was_told = self.link.abandon(self.ticket);
+        let left_tmp = || self.exit.borrow().is_some_and(|exit| exit.left_tmp);
+        if was_told && left_tmp() && !self.inherited.load(Ordering::Relaxed) {
+            self.link.send_later(&Request::Forget(self.ticket));
+        }
         self.link.forget_id(&self.id);
     }
 }

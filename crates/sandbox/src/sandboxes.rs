@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use gatemill_jailer::protocol::Request;
 use gatemill_jailer::{Enforced, Isolation, Network, Spec, Start, socket};
@@ -120,6 +120,18 @@ impl Sandboxes {
         let start = Start::Forked { template: template.ticket };
         // A ticket means something to the sandboxd alone that gave it.
         self.begin_with(Arc::clone(&template.link), spec, start).await
+    }
+
+    /// As [`Sandboxes::start`], with the `/tmp` that `ended` left ([`crate::Exit::left_tmp`]) and what is counted for it. `spec`
+    /// has to have the uid, the memory and the size of `/tmp` of that one's.
+    ///
+    /// # Errors
+    /// As [`Sandboxes::start`]. What `ended` left is lost then.
+    pub async fn start_after(&self, ended: &Sandbox, spec: Spec) -> Result<Sandbox, Error> {
+        ended.inherited.store(true, Ordering::Relaxed);
+        let start = Start::After { ended: ended.ticket };
+        // A ticket means something to the sandboxd alone that gave it.
+        self.begin_with(Arc::clone(&ended.link), spec, start).await
     }
 
     /// As [`Sandboxes::start`], and the program, when it has initialised its function, can be forked into other sandboxes:
@@ -242,6 +254,7 @@ impl Sandboxes {
             memory_bytes,
             peak_file,
             peak_seen: AtomicU64::new(0),
+            inherited: AtomicBool::new(false),
             started: AtomicU32::new(0),
         })
     }

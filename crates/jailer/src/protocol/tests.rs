@@ -55,7 +55,10 @@ fn requests() -> Vec<Request> {
         },
         Request::Template { ticket: 7, spec: Box::new(spec()) },
         Request::Assign { ticket: 1, assignment: Box::new(spec().assignment()) },
+        Request::Start { ticket: 1, start: Start::After { ended: 8 }, spec: Box::new(spec()) },
         Request::Kill(1),
+        Request::End(5),
+        Request::Forget(6),
         Request::Freeze(2),
         Request::Thaw(3),
         Request::Socket(4),
@@ -66,8 +69,13 @@ fn requests() -> Vec<Request> {
 fn replies() -> Vec<Reply> {
     let failure = Failure { step: Step::Exec, errno: libc::ENOENT };
     let enforced = Enforced { memory: true, landlock: 7, cgroup_version: 2, ..Enforced::default() };
-    let ended =
-        |status| Reply::Exited { ticket: 9, status, oom_killed: true, memory_peak_bytes: 1 << 40 };
+    let ended = |status| Reply::Exited {
+        ticket: 9,
+        status,
+        oom_killed: true,
+        memory_peak_bytes: 1 << 40,
+        left_tmp: true,
+    };
     vec![
         Reply::Ready {
             enforced,

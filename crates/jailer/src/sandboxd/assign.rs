@@ -1,20 +1,14 @@
 //! A parked sandbox becomes a function's: its limits, its code, its `/tmp`, and the seal.
 //!
-//! sandboxd itself goes into the sandbox's mount namespace for the few calls that it takes, and comes
-//! back. No customer's code ever ran in there, and the program that waits has no privilege with which
-//! it could have touched what is found; to keep a privileged process waiting inside instead would cost
-//! two more wake-ups a start and leave power next to the program. This takes root: a namespace that
-//! belongs to another user namespace cannot be entered and left again.
+//! sandboxd itself goes inside for that; to keep a privileged process waiting there instead would also cost two more
+//! wake-ups a start.
 
-use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
 use rustix::event::epoll;
-use rustix::fs::{CWD, Mode, OFlags, openat};
-use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::Sandboxd;
+use super::inside::inside;
 use super::living::Living;
 use crate::cgroup::MemoryEvent;
 use crate::memory::MemoryWatch;
@@ -96,40 +90,5 @@ fn furnish(
     sources: &[Source],
     tmp_bytes: Option<u64>,
 ) -> Result<(), Failure> {
-    let home = Home::remember().at(Step::Prepare)?;
-    // Of a child of ours that was not collected, so it is no other process's.
-    let inside = File::open(format!("/proc/{}/ns/mnt", living.pid)).at(Step::Bind)?;
-    let mount = Some(LinkNameSpaceType::Mount);
-    move_into_link_name_space(inside.as_fd(), mount).at(Step::Bind)?;
-    let furnished = root_fs::complete(&assignment.binds, sources, tmp_bytes);
-    home.return_to();
-    furnished
-}
-
-/// Where sandboxd lives.
-struct Home {
-    namespace: File,
-    root: OwnedFd,
-}
-
-impl Home {
-    fn remember() -> std::io::Result<Self> {
-        let root = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self {
-            namespace: File::open("/proc/self/ns/mnt")?,
-            root: openat(CWD, "/", root, Mode::empty())?,
-        })
-    }
-
-    /// Back home. A sandboxd that cannot is in a stranger's house, and ends; the server starts another.
-    fn return_to(&self) {
-        let mount = Some(LinkNameSpaceType::Mount);
-        let back = move_into_link_name_space(self.namespace.as_fd(), mount)
-            // The namespace's root need not be the one that we had.
-            .and_then(|()| rustix::process::fchdir(&self.root))
-            .and_then(|()| rustix::process::chroot("."));
-        if back.is_err() {
-            sys::exit_now(1);
-        }
-    }
+    inside(living.pid, || root_fs::complete(&assignment.binds, sources, tmp_bytes))
 }

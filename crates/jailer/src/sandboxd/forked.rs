@@ -83,6 +83,8 @@ impl Sandboxd {
             memory: MemoryWatch::new(spec, true),
             memory_event: None,
             parked: None,
+            uid: spec.uid,
+            tmp: None,
             origin: Origin::Template(control),
         };
         self.living.insert(ticket, living);

@@ -13,6 +13,7 @@ use crate::init::{self, EXITED, SIGNALED};
 use crate::memory::MemoryWatch;
 use crate::process_tree;
 use crate::protocol::{ExitStatus, Reply};
+use crate::root_fs::Source;
 use crate::snapshot::{self, Restored, Snapshot};
 use crate::spec::Spec;
 use crate::step::{Failure, Step};
@@ -36,13 +37,20 @@ pub(super) struct Living {
     pub(super) memory_event: Option<MemoryEvent>,
     /// While it is parked: what it was started as.
     pub(super) parked: Option<Box<Spec>>,
+    /// Its uid slot.
+    pub(super) uid: u32,
+    /// Its `/tmp`, from the end of its program on.
+    pub(super) tmp: Option<Source>,
     pub(super) origin: Origin,
 }
 
 /// Where the program of a sandbox comes from.
 pub(super) enum Origin {
     /// The sandbox's init executed it, and tells of its end.
-    Init,
+    Init {
+        /// How it ended, when that was read on the way.
+        ended: Option<ExitStatus>,
+    },
     /// It is a fork of a template.
     Fork(Fork),
     /// As [`Origin::Init`]'s, and it is forked into other sandboxes.
@@ -93,6 +101,21 @@ impl Living {
         }
     }
 
+    /// Reads how the program ended, if its init said so.
+    pub(super) fn read_report(&mut self) {
+        let said = self.last_report(self.report.as_ref());
+        if let Origin::Init { ended } = &mut self.origin {
+            *ended = said;
+        }
+    }
+
+    /// Explicitly, as with the status.
+    pub(super) fn forget_report(&self, epoll: &OwnedFd) {
+        if let Some(report) = &self.report {
+            let _ = epoll::delete(epoll, report);
+        }
+    }
+
     /// All processes of the sandbox but its init.
     pub(super) fn tree(&self) -> Vec<u32> {
         let mut tree = process_tree::descendants(self.pid);
@@ -119,6 +142,7 @@ impl Living {
             status: self.exit_status(wait_status),
             oom_killed: self.memory.was_over() || self.cgroup.oom_kills() > 0,
             memory_peak_bytes: self.memory.peak_bytes(&self.cgroup),
+            left_tmp: self.tmp.is_some(),
         })
     }
 }
@@ -133,7 +157,7 @@ impl Living {
             (Origin::Restored(restored), _) => {
                 restored.ended.unwrap_or(ExitStatus::Signal(libc::SIGKILL))
             }
-            (Origin::Init | Origin::Snapshot { .. }, report) => {
+            (Origin::Init { .. } | Origin::Snapshot { .. }, report) => {
                 match self.last_report(report.as_ref()) {
                     Some(status) => status,
                     None if libc::WIFSIGNALED(wait_status) => {
@@ -159,7 +183,7 @@ impl Living {
             }
         }
         match &self.origin {
-            Origin::Snapshot { ended, .. } => *ended,
+            Origin::Init { ended } | Origin::Snapshot { ended, .. } => *ended,
             _ => None,
         }
     }

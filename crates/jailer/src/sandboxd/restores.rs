@@ -90,6 +90,8 @@ impl Sandboxd {
             memory: MemoryWatch::new(spec, memory_event.is_some()),
             memory_event,
             parked: None,
+            uid: spec.uid,
+            tmp: None,
             origin: Origin::Restored(Restored::new(of, gifts.channel, gifts.output)),
         };
         if living.memory.due().is_some() {

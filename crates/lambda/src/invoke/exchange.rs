@@ -265,7 +265,7 @@ async fn ended(lambda: &Lambda, instance: &mut Instance, heard: Heard) -> Ending
             instance.life.advance(Event::DeadlinePassed);
             instance.measure();
             if !instance.wires.has_extensions() {
-                instance.sandbox.kill();
+                instance.sandbox.end();
             }
             Ending::TimedOut
         }

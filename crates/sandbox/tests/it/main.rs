@@ -15,6 +15,7 @@ mod escapes;
 mod figures;
 mod images;
 mod kernel;
+mod left;
 mod lifecycle;
 mod network;
 mod parked;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         shared::CASES,
         resources::CASES,
         lifecycle::CASES,
+        left::CASES,
         companions::CASES,
         parked::CASES,
     ];
@@ -77,7 +79,8 @@ fn main() -> ExitCode {
         for class in [Class::Parked, Class::Forked] {
             world.use_class(class);
             println!("{class:?}:");
-            let again = [escapes::CASES, kernel::CASES, shared::CASES, resources::CASES];
+            let again =
+                [escapes::CASES, kernel::CASES, shared::CASES, resources::CASES, left::CASES];
             for case in again.iter().flat_map(|cases| cases.iter()) {
                 if filter.is_empty() || filter.iter().any(|f| case.name.contains(f.as_str())) {
                     failed += u32::from(!run(case, &world));
