@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use gatemill_lambda::{FunctionTarget, Invocation, Lambda, Outcome};
+use gatemill_lambda::{Author, FunctionTarget, Invocation, Lambda, Outcome};
 use gatemill_wire::{RequestId, routes::BoxFuture};
 
 use crate::CallError;
@@ -33,6 +33,7 @@ impl Functions for Arc<Lambda> {
             let call = Invocation {
                 target,
                 payload: event,
+                author: Author::Caller,
                 request_id,
                 trace_id: None,
                 client_context: None,

@@ -40,7 +40,7 @@ pub struct FunctionTarget {
 pub struct Call<'a> {
     /// Which function.
     pub function: &'a FunctionTarget,
-    /// The event, as JSON.
+    /// The event: JSON, which nobody reads again before the function does.
     pub payload: Bytes,
     /// The id of the call, which the function sees.
     pub request_id: RequestId,

@@ -12,6 +12,8 @@ pub struct Invocation {
     pub target: FunctionTarget,
     /// The event, as the caller sent it: JSON in UTF-8, or nothing, which the runtime gets as `{}`.
     pub payload: Bytes,
+    /// Who wrote the event.
+    pub author: Author,
     /// The id of this call: in the runtime's context, in the log, in error texts.
     pub request_id: RequestId,
     /// `Root=…;Parent=…;Sampled=…`, where the caller has one.
@@ -22,6 +24,15 @@ pub struct Invocation {
     pub tenant_id: Option<String>,
     /// Whether [`Outcome::log_tail`] is wanted.
     pub log_tail: bool,
+}
+
+/// Who wrote an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Author {
+    /// Whoever calls: nothing is known of it, not even that it is JSON.
+    Caller,
+    /// This server, from a request: it is JSON and need not be read again.
+    Server,
 }
 
 /// What a call gave. A function that failed is an outcome, too: the caller's status is 200 then.

@@ -10,7 +10,6 @@ use std::{
 };
 
 use bytes::Bytes;
-use gatemill_iam as iam;
 use gatemill_image::Images;
 use gatemill_sandbox::{Sandboxes, runtime::Runtimes};
 use gatemill_store::Store;
@@ -25,7 +24,10 @@ use crate::{
     flights::Flights,
     governor::Governor,
     instance::Gauge,
-    invoke::{self, resolve::Snapshots},
+    invoke::{
+        self,
+        resolve::{Service, Snapshots},
+    },
     left::LeftBehind,
     limits,
     load::Loads,
@@ -365,17 +367,9 @@ impl Lambda {
         let Some(known) = self.snapshots.get(&self.store, function.key())? else {
             return Ok(false);
         };
-        let context = iam::Context::default()
-            .with("aws:SourceArn", source_arn)
-            .with("aws:SourceAccount", source_account);
-        let resource = function.arn();
-        let request = iam::Request {
-            principal: iam::Principal::Service(principal),
-            action: "lambda:InvokeFunction",
-            resource: &resource,
-            context: &context,
-        };
-        Ok(iam::evaluate(known.policy(function.qualifier.as_ref()), &request).is_allow())
+        let qualifier = function.qualifier.as_ref();
+        let service = Service { qualifier, principal, source_arn, source_account };
+        Ok(known.allows(service, || function.arn()))
     }
 
     /// The zip behind an address that `GetFunction` gave: `path` is what follows `/_gatemill/lambda/code/`.

@@ -91,7 +91,7 @@ mod worker;
 mod zip_intake;
 
 pub use answer::{ResponseStream, StreamEnd, StreamEvent, Streaming};
-pub use call::{Invocation, Outcome};
+pub use call::{Author, Invocation, Outcome};
 pub use control::{code::CodeDownloadError, gaps::GAPS, routes::table};
 pub use error::Error;
 pub use events::{EventCounts, EventStatus};

@@ -244,6 +244,8 @@ pub const ENVIRONMENTS_MAX: u32 = 60_000;
 pub const MEMORY_MB_PER_CPU: u32 = 1_769;
 /// Functions whose snapshots are kept in memory.
 pub const SNAPSHOTS_MAX: usize = 65_536;
+/// Verdicts of a function's policies on services that asked, kept with its snapshot.
+pub const VERDICTS_KEPT_MAX: usize = 1_024;
 /// Published versions of one function whose snapshots are kept in memory.
 pub const VERSIONS_KEPT_MAX: usize = 1_024;
 /// The longest id of a tenant.

@@ -14,6 +14,9 @@ use crate::{Invocation, Lambda, invoke::resolve::Version};
 /// Of 2^32 calls that are not the first of their second, so many are sampled.
 const RATE: u32 = u32::MAX / 20;
 
+/// What is added to a caller's header, at most.
+const ROOM: usize = ";Parent=0123456789abcdef;Sampled=0".len();
+
 /// When a version was sampled last. Shared by all of its environments.
 #[derive(Debug, Default)]
 pub(crate) struct Sampler {
@@ -31,9 +34,10 @@ impl Sampler {
 /// The whole header of a call: `Root=…;Parent=…;Sampled=…`.
 pub(crate) fn decide(lambda: &Lambda, call: &mut Invocation, version: &Version) -> String {
     let given = call.trace_id.take();
-    if let Some(header) = given.as_ref().filter(|header| sampled(header).is_some()) {
-        return header.clone();
-    }
+    let given = match given {
+        Some(header) if sampled(&header).is_some() => return header,
+        given => given,
+    };
     let now = lambda.clock.now();
     // The last bits of a random id are random.
     let random = (call.request_id.0.as_u128() & u128::from(u32::MAX)).try_into().unwrap_or(0);
@@ -57,15 +61,21 @@ fn complete(
     now: Timestamp,
     is_sampled: bool,
 ) -> String {
-    let id = request_id.0.simple().to_string();
+    let mut id = uuid::Uuid::encode_buffer();
+    let id = &*request_id.0.simple().encode_lower(&mut id);
     let parent = &id[..16];
     let sampled = u8::from(is_sampled);
     let Some(given) = given else {
         let root = &id[id.len() - 24..];
         return format!("Root=1-{:08x}-{root};Parent={parent};Sampled={sampled}", now.seconds());
     };
-    let kept = given.split(';').map(str::trim).filter(|part| !part.starts_with("Sampled="));
-    let mut header = kept.collect::<Vec<_>>().join(";");
+    let mut header = String::with_capacity(given.len() + ROOM);
+    for part in given.split(';').map(str::trim) {
+        if !part.starts_with("Sampled=") {
+            header.push_str(if header.is_empty() { "" } else { ";" });
+            header.push_str(part);
+        }
+    }
     if !header.split(';').any(|part| part.starts_with("Parent=")) {
         header.push_str(";Parent=");
         header.push_str(parent);

@@ -29,12 +29,12 @@ pub(crate) fn counted(message: &str) -> usize {
 }
 
 /// Adds events to a stream that exists, whatever their order. `stream` is its record, and is put back changed.
-pub(crate) fn write(
+pub(crate) fn write<'e>(
     tx: &mut Write,
     group: u64,
     name: &str,
     mut stream: StreamRecord,
-    events: &[Event],
+    events: impl IntoIterator<Item = &'e Event>,
     now_ms: i64,
 ) -> Result<StreamRecord, Error> {
     let mut bytes = 0;
@@ -59,9 +59,9 @@ pub(crate) fn write(
 }
 
 /// Sorts events by time and cuts them where a chunk would hold too much or span too long.
-fn chunks(events: &[Event]) -> Vec<Vec<(i64, String)>> {
+fn chunks<'e>(events: impl IntoIterator<Item = &'e Event>) -> Vec<Vec<(i64, String)>> {
     let mut sorted: Vec<(i64, &str)> = events
-        .iter()
+        .into_iter()
         .map(|event| (event.timestamp.clamp(0, TIME_MS_MAX), event.message.as_str()))
         .collect();
     sorted.sort_by_key(|(ms, _)| *ms);
@@ -108,6 +108,6 @@ mod tests {
         let many: Vec<_> = (0..CHUNK_EVENTS_MAX + 1).map(|_| event(1, "")).collect();
         assert_eq!(chunks(&many).len(), 2);
         assert_eq!(chunks(&[event(i64::MIN, "old")])[0][0].0, 0);
-        assert!(chunks(&[]).is_empty());
+        assert!(chunks([]).is_empty());
     }
 }

@@ -215,7 +215,7 @@ fn not_written(error: &(dyn std::error::Error + 'static), pause_ms: u64) {
 /// One stream of a batch, with all that the batch has for it.
 struct Target<'a> {
     to: &'a Destination,
-    events: Vec<Event>,
+    events: Vec<&'a Event>,
 }
 
 fn write(
@@ -232,7 +232,7 @@ fn write(
             targets.push(Target { to, events: Vec::new() });
             targets.len() - 1
         });
-        targets[at].events.extend(append.events.iter().cloned());
+        targets[at].events.extend(&append.events);
     }
     for Target { to, events } in targets {
         let group_key = group_key(&to.account, &to.region, &to.group);
@@ -246,7 +246,7 @@ fn write(
         };
         let stream = STREAMS.get(tx, &stream_key(group.id, &to.stream))?;
         let stream = stream.unwrap_or_else(|| StreamRecord::new(to.ids.1, now_ms));
-        ingest::write(tx, group.id, &to.stream, stream, &events, now_ms)?;
+        ingest::write(tx, group.id, &to.stream, stream, events, now_ms)?;
     }
     Ok(())
 }

@@ -37,7 +37,9 @@ pub(crate) async fn answer(
 ) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let arrival = server.arrival(&parts, peer);
-    let known = is_known(server, &parts);
+    // Whoever it is, what is this small is read.
+    let is_small = body.size_hint().upper().is_some_and(|bytes| bytes <= STRANGER_BYTES);
+    let known = is_small || is_known(server, &parts);
     let limit = if known { limits::API_BODY_BYTES_MAX } else { limits::STRANGER_BODY_BYTES_MAX };
     let _room = room(server, &body, limit).await;
     let expected = declared(&parts).unwrap_or(0).min(limit);
@@ -67,6 +69,8 @@ pub(crate) async fn answer(
     };
     run(server, arrival, Request::from_parts(parts, body)).await
 }
+
+const STRANGER_BYTES: u64 = limits::STRANGER_BODY_BYTES_MAX as u64;
 
 /// Serves a call whose body is there.
 pub(crate) async fn run(

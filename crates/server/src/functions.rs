@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use gatemill_gateway::functions::{Answer, Call, CallError, FunctionTarget, Functions};
-use gatemill_lambda::{Error, Invocation, Lambda};
+use gatemill_lambda::{Author, Error, Invocation, Lambda};
 use gatemill_wire::routes::BoxFuture;
 
 /// The principal under which API Gateway asks a function's policy.
@@ -38,6 +38,7 @@ fn invocation(call: Call<'_>) -> Invocation {
     Invocation {
         target: target(call.function),
         payload: call.payload,
+        author: Author::Server,
         request_id: call.request_id,
         trace_id: Some(call.trace_id.to_owned()),
         client_context: None,

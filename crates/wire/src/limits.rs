@@ -4,6 +4,8 @@
 pub const SIGNATURE_WINDOW_MS: i64 = 5 * 60 * 1000;
 /// The longest life of a presigned URL: seven days.
 pub const PRESIGNED_SECONDS_MAX: i64 = 7 * 24 * 60 * 60;
+/// Signing keys that each thread keeps, so as not to derive them for each request of the same client.
+pub const SIGNING_KEYS_KEPT_MAX: usize = 16;
 /// The deepest nesting of a JSON body that is followed while validating (serde_json stops at 128 itself).
 pub const JSON_DEPTH_MAX: usize = 128;
 /// The deepest nesting of a CBOR body: as that of JSON.

@@ -197,19 +197,22 @@ pub struct Called {
 /// Serves one API call.
 pub async fn serve(front: &Front, mut arrival: Arrival, request: Request<Bytes>) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
-    let routed: Option<RoutedAs> = parts.extensions.remove();
-    let signed = routed.is_some().then(|| parts.clone());
-    if let Some(RoutedAs { uri, endpoint }) = routed {
+    let request_id = RequestId(arrival.entropy.uuid());
+    let signer = Claim::read(&parts).map_err(|error| signature_error(&error));
+    // The signature is of what the client wrote, so it is checked before the operation's own path takes that one's place.
+    let caller = signer.as_ref().map_err(ApiError::clone);
+    let caller = caller.and_then(|claim| authenticate(front, claim, arrival.now, &parts, &body));
+    passed(arrival.passage.as_deref(), "authenticate");
+    if let Some(RoutedAs { uri, endpoint }) = parts.extensions.remove() {
         parts.uri = uri;
         arrival.endpoint.push_str(&endpoint);
     }
-    let signed = signed.as_ref().unwrap_or(&parts);
-    let request_id = RequestId(arrival.entropy.uuid());
-    let claim = Claim::read(signed);
-    let target = identify(front, claim.as_ref().ok(), &parts, &body);
+    let target = identify(front, signer.as_ref().ok(), &parts, &body);
     passed(arrival.passage.as_deref(), "identify");
+    let region = signer.map(|claim| claim.region).unwrap_or_default();
+    let signed = caller.map(|caller| (caller, region));
     let (mut response, error) =
-        match answer(front, &target, claim, arrival, request_id, (signed, &parts), &body).await {
+        match answer(front, &target, signed, arrival, request_id, &parts, &body).await {
             Ok(response) => (response, None),
             Err(error) => {
                 let encoding = Encoding::of(target.service(), &parts);
@@ -231,21 +234,19 @@ pub async fn serve(front: &Front, mut arrival: Arrival, request: Request<Bytes>)
 async fn answer(
     front: &Front,
     target: &Target<'_>,
-    claim: Result<Claim, SignatureError>,
+    signed: Result<(Caller, String), ApiError>,
     arrival: Arrival,
     request_id: RequestId,
-    (signed, parts): (&Parts, &Parts),
+    parts: &Parts,
     body: &Bytes,
 ) -> Result<Response<Body>, ApiError> {
-    let claim = claim.map_err(|error| signature_error(&error))?;
-    let caller = authenticate(front, &claim, arrival.now, signed, body)?;
-    passed(arrival.passage.as_deref(), "authenticate");
+    let (caller, region) = signed?;
     let (served, operation, labels) = target.operation_or_error()?;
     let passage = arrival.passage.clone();
     let cx = Cx {
         request_id,
         caller,
-        region: claim.region,
+        region,
         now: arrival.now,
         endpoint: arrival.endpoint,
         source_ip: arrival.source_ip,

@@ -12,14 +12,14 @@
 //! It does not look up keys and does not decide what a caller may do. Chunked (`STREAMING-…`) bodies are refused; they
 //! come with S3.
 
-use std::fmt::Write as _;
+use std::{cell::RefCell, fmt::Write as _};
 
 use aws_lc_rs::{digest, hmac};
 use http::{HeaderMap, request::Parts};
 
 use crate::{
     Presented, Timestamp,
-    limits::{PRESIGNED_SECONDS_MAX, SIGNATURE_WINDOW_MS},
+    limits::{PRESIGNED_SECONDS_MAX, SIGNATURE_WINDOW_MS, SIGNING_KEYS_KEPT_MAX},
     percent,
 };
 
@@ -390,11 +390,38 @@ pub(crate) fn sign(claim: &Claim, canonical: &[u8], secret: &str) -> Vec<u8> {
     let scope = format!("{}/{}/{}/aws4_request", claim.scope_date, claim.region, claim.service);
     let canonical_hash = hex(digest::digest(&digest::SHA256, canonical).as_ref());
     let to_sign = format!("{ALGORITHM}\n{}\n{scope}\n{canonical_hash}", claim.amz_date);
-    let mut key = format!("AWS4{secret}").into_bytes();
-    for part in [&claim.scope_date, &claim.region, &claim.service, "aws4_request"] {
-        key = hmac_sha256(&key, part.as_bytes());
+    KEYS.with_borrow_mut(|keys| {
+        let known = keys.iter().position(|key| key.scope == scope && key.secret == secret);
+        let at = known.unwrap_or_else(|| {
+            keys.truncate(SIGNING_KEYS_KEPT_MAX - 1);
+            keys.insert(0, SigningKey::derive(claim, scope, secret));
+            0
+        });
+        hmac::sign(&keys[at].key, to_sign.as_bytes()).as_ref().to_vec()
+    })
+}
+
+/// What a secret becomes for a day, a region and a service. It costs four times what signing with it does.
+struct SigningKey {
+    scope: String,
+    secret: String,
+    key: hmac::Key,
+}
+
+impl SigningKey {
+    fn derive(claim: &Claim, scope: String, secret: &str) -> Self {
+        let mut key = format!("AWS4{secret}").into_bytes();
+        for part in [&claim.scope_date, &claim.region, &claim.service, "aws4_request"] {
+            key = hmac_sha256(&key, part.as_bytes());
+        }
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
+        Self { scope, secret: secret.to_owned(), key }
     }
-    hmac_sha256(&key, to_sign.as_bytes())
+}
+
+thread_local! {
+    /// The keys that were derived last, the newest first.
+    static KEYS: RefCell<Vec<SigningKey>> = const { RefCell::new(Vec::new()) };
 }
 
 /// HMAC-SHA256.
@@ -404,10 +431,13 @@ pub fn hmac_sha256(key: &[u8], message: &[u8]) -> Vec<u8> {
 
 /// Lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        out.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    out
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -29,9 +29,9 @@ class CognitoIdentity(_Printable):
 
     __slots__ = ("cognito_identity_id", "cognito_identity_pool_id")
 
-    def __init__(self, fields):
-        self.cognito_identity_id = fields.get("cognitoIdentityId")
-        self.cognito_identity_pool_id = fields.get("cognitoIdentityPoolId")
+    def __init__(self, identity=None, pool=None):
+        self.cognito_identity_id = identity
+        self.cognito_identity_pool_id = pool
 
 
 class Client(_Printable):
@@ -81,10 +81,12 @@ class LambdaContext:
         self.client_context = None
         if invocation.client_context:
             self._set_client_context(_parse(invocation.client_context, "Client Context"))
-        identity = {}
         if invocation.cognito_identity:
-            identity = _parse(invocation.cognito_identity, "Cognito Identity")
-        self.identity = CognitoIdentity(identity)
+            fields = _parse(invocation.cognito_identity, "Cognito Identity")
+            pair = fields.get("cognitoIdentityId"), fields.get("cognitoIdentityPoolId")
+            self.identity = CognitoIdentity(*pair)
+        else:
+            self.identity = CognitoIdentity()
 
     def _set_client_context(self, fields):
         trace = fields.pop("w3c", None)

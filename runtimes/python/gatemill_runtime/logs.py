@@ -139,14 +139,16 @@ def error(body):
 
 def flush():
     """Puts all that was printed into the pipe, if the streams are still there."""
-    for stream, original in ((sys.stdout, sys.__stdout__), (sys.stderr, sys.__stderr__)):
-        _flush(original)
-        if stream is not original:
-            _flush(stream)
-
-
-def _flush(stream):
+    out, err = sys.stdout, sys.stderr
     try:
-        stream.flush()
+        out.flush()
+        err.flush()
+        if out is sys.__stdout__ and err is sys.__stderr__:
+            return
     except Exception:
         pass
+    for stream in (sys.__stdout__, sys.__stderr__, out, err):
+        try:
+            stream.flush()
+        except Exception:
+            pass

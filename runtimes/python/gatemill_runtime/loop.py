@@ -5,11 +5,10 @@ import os
 import sys
 import time
 
-from . import context, handler, logs, marshal
+from . import context, handler, logs, marshal, trace
 from .channel import ERROR, INIT_ERROR, NO_SNAPSHOT, READY, RESPONSE, SNAPSHOT, Channel
 from .faults import error_body
 
-TRACE_VARIABLE = "_X_AMZN_TRACE_ID"
 # The statuses with which AWS's Python runtime exits when a hook of SnapStart fails.
 BEFORE_SNAPSHOT_STATUS = 64
 AFTER_RESTORE_STATUS = 65
@@ -111,13 +110,14 @@ def _assigned(channel):
 
 
 def _serve(channel, function):
+    current = logs.Current
     while True:
         invocation = channel.receive()
         if invocation is None:
             return
-        logs.Current.request_id = invocation.request_id
-        logs.Current.tenant_id = invocation.tenant_id
-        _set_trace(invocation.trace_id)
+        current.request_id = invocation.request_id
+        current.tenant_id = invocation.tenant_id
+        trace.set(invocation.trace_id)
         kind, body = _invoke(function, invocation)
         logs.flush()
         channel.send(kind, body)
@@ -126,16 +126,8 @@ def _serve(channel, function):
 def _invoke(function, invocation):
     try:
         given = context.LambdaContext(invocation)
-        event = marshal.event(invocation.event)
-        return RESPONSE, marshal.result(function(event, given))
+        return RESPONSE, marshal.result(function(marshal.event(invocation.event), given))
     except Exception:
         body = error_body(invocation.request_id)
         logs.error(body)
         return ERROR, marshal.error(body)
-
-
-def _set_trace(trace_id):
-    if trace_id:
-        os.environ[TRACE_VARIABLE] = trace_id
-    elif TRACE_VARIABLE in os.environ:
-        del os.environ[TRACE_VARIABLE]

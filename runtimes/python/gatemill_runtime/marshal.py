@@ -49,14 +49,41 @@ class _Encoder(json.JSONEncoder):
 
 
 _encoder = _Encoder(ensure_ascii=_keeps_unicode() is False)
+
+
+def _new_plain():
+    """The standard encoder's own inner function, made once: `encode` makes one for each value. It
+    knows decimals as `_encoder` does, and loses track of its own nesting when it fails. None where the
+    interpreter has it not."""
+    make = json.encoder.c_make_encoder
+    if make is None:
+        return None
+    escape = json.encoder.c_encode_basestring_ascii
+    if not _encoder.ensure_ascii:
+        escape = json.encoder.c_encode_basestring
+    try:
+        return make({}, _encoder.default, escape, None, ": ", ", ", False, False, True)
+    except TypeError:
+        return None
+
+
+_plain = _new_plain()
 _mark_pattern = re.compile('"%s([^"]*?)%s"' % ((re.escape(_encoder.encode(_MARK)[1:-1]),) * 2))
-_decode = json.JSONDecoder().decode
+_decoder = json.JSONDecoder()
+_scan = _decoder.scan_once
 
 
 def event(text):
     """The event that the payload's text holds."""
     try:
-        return _decode(text)
+        value, end = _scan(text, 0)
+        if end == len(text):
+            return value
+    except (StopIteration, ValueError):
+        pass
+    # White space around it, or not JSON: the slow way has the words for both.
+    try:
+        return _decoder.decode(text)
     except ValueError as error:
         raise Fault(Fault.UNMARSHAL_ERROR, "Unable to unmarshal input: %s" % error)
 
@@ -73,13 +100,31 @@ def result(value):
 
 def to_json(value):
     """`value` as JSON in UTF-8."""
-    if _needs_conversion(value):
+    if not _is_ordinary(value) and _needs_conversion(value):
         value = _convert(value, set())
-    text = _encoder.encode(value)
+    try:
+        text = _to_text(value)
+    except TypeError:
+        # Of an ordinary value, the keys were not looked at.
+        if not _needs_conversion(value):
+            raise
+        text = _to_text(_convert(value, set()))
     if _encoder.marked:
         _encoder.marked = False
         text = _mark_pattern.sub(r"\1", text)
     return text.encode("utf-8")
+
+
+def _to_text(value):
+    global _plain
+    if _plain is None:
+        return _encoder.encode(value)
+    try:
+        return "".join(_plain(value, 0))
+    except BaseException:
+        _plain = _new_plain()
+        _encoder.marked = False
+        raise
 
 
 def error(body):
@@ -95,7 +140,7 @@ def _needs_conversion(value):
 
     Goes level by level with calls that loop in C, and looks at each container once.
     """
-    if type(value) in _SCALARS or _is_ordinary(value):
+    if type(value) in _SCALARS:
         return False
     level = gc.get_referents(value) if type(value) in _PLAIN else [value]
     if _SCALARS.issuperset(map(type, level)):
@@ -116,16 +161,13 @@ def _needs_conversion(value):
 
 def _is_ordinary(value):
     """Whether `value` is an object of text, numbers and objects of such, as answers to HTTP requests are:
-    a quick look before the thorough one."""
-    if type(value) is not dict or not _SCALARS.issuperset(map(type, value)):
+    a quick look before the thorough one. What its keys are, the encoder finds."""
+    if type(value) is not dict:
         return False
     for item in value.values():
-        kind = type(item)
-        if kind in _SCALARS:
-            continue
-        if kind is not dict or not _SCALARS.issuperset(map(type, item)):
-            return False
-        if not _SCALARS.issuperset(map(type, item.values())):
+        if type(item) not in _SCALARS and (
+            type(item) is not dict or not _SCALARS.issuperset(map(type, item.values()))
+        ):
             return False
     return True
 

@@ -12,7 +12,7 @@ import site
 import sys
 import time
 
-from . import context, logs, marshal
+from . import context, logs, marshal, trace
 from .channel import Invocation
 
 # Like what an HTTP API sends and is answered.
@@ -33,6 +33,9 @@ def up():
     context.LambdaContext(invocation)
     marshal.event(invocation.event)
     marshal.result(_ANSWER)
+    trace.set(invocation.trace_id)
+    trace.set("")
+    logs.flush()
 
 
 def _log():

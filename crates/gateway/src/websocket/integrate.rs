@@ -175,7 +175,9 @@ async fn called(
     let kind = request::parameters(integration, happening, &overrides)?.headers;
     let kind = InvocationKind::of(&kind)?;
     let payload = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
-    if serde_json::from_slice::<serde::de::IgnoredAny>(&payload).is_err() {
+    // `IgnoredAny` looks at structure alone, so UTF-8 is looked at here; nobody looks again.
+    let text = std::str::from_utf8(&payload).ok();
+    if text.is_none_or(|text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_err()) {
         return Err(failed(400, "what the function would be called with is no JSON"));
     }
     let answer = invoke(gateway, route, (function, kind), happening, payload).await?;

@@ -8,7 +8,7 @@ use gatemill_wire::{Cx, Operation as _};
 
 use super::reference;
 use crate::{
-    Error, FunctionTarget, Invocation, Lambda, durable,
+    Author, Error, FunctionTarget, Invocation, Lambda, durable,
     events::{
         accept::{self, Arrival},
         bump, lineage,
@@ -55,6 +55,7 @@ pub(crate) async fn invoke(
     let call = Invocation {
         target,
         payload: request.payload,
+        author: Author::Caller,
         request_id: cx.request_id,
         trace_id,
         client_context: request.client_context.as_deref().map(client_context).transpose()?,

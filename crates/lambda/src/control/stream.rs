@@ -14,7 +14,9 @@ use super::{
     invoke::{client_context, of_chain},
     reference,
 };
-use crate::{Error, Invocation, Lambda, ResponseStream, StreamEnd, StreamEvent, invoke::resolve};
+use crate::{
+    Author, Error, Invocation, Lambda, ResponseStream, StreamEnd, StreamEvent, invoke::resolve,
+};
 
 /// `InvokeWithResponseStream`, or its dry run.
 pub(crate) async fn invoke(
@@ -35,6 +37,7 @@ pub(crate) async fn invoke(
     let call = Invocation {
         target,
         payload: request.payload,
+        author: Author::Caller,
         request_id: cx.request_id,
         trace_id,
         client_context: request.client_context.as_deref().map(client_context).transpose()?,

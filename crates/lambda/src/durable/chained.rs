@@ -17,7 +17,7 @@ use super::{
     start::{self, Start},
 };
 use crate::{
-    Error, FunctionTarget, Invocation, Lambda, invoke,
+    Author, Error, FunctionTarget, Invocation, Lambda, invoke,
     invoke::resolve,
     limits::{DURABLE_CHAINED_AT_ONCE, DURABLE_CHAINED_BYTES_MAX, DURABLE_THROTTLED_MS},
     worker::RETRY,
@@ -129,6 +129,7 @@ async fn try_invoke(
     let call = Invocation {
         target,
         payload,
+        author: Author::Caller,
         request_id: RequestId(lambda.uuid()),
         trace_id: record.trace_id.clone(),
         client_context: None,

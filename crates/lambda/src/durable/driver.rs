@@ -21,7 +21,7 @@ use super::{
     },
 };
 use crate::{
-    Error, FunctionTarget, Invocation, Lambda, invoke,
+    Author, Error, FunctionTarget, Invocation, Lambda, invoke,
     limits::{
         DURABLE_AT_ONCE, DURABLE_ENVELOPE_BYTES, DURABLE_FAILURES_MAX, DURABLE_PAGE_MAX,
         DURABLE_RETRY_MS, DURABLE_THROTTLED_MS,
@@ -249,6 +249,7 @@ async fn invoke_function(
             qualifier: Some(arn::qualifier(&record.version)),
         },
         payload: Bytes::from(payload),
+        author: Author::Caller,
         request_id: RequestId(request_id.map_err(|_| Error::Internal("a stored id is none"))?),
         trace_id: record.trace_id.clone(),
         client_context: None,

@@ -12,7 +12,7 @@ use super::{
     record::{COUNTS, EVENTS, EventId, EventRecord, LOOPS_ALLOWED},
 };
 use crate::{
-    Error, FunctionTarget, Invocation, Lambda, durable,
+    Author, Error, FunctionTarget, Invocation, Lambda, durable,
     invoke::{
         admit,
         resolve::{self, Version},
@@ -86,6 +86,7 @@ async fn execution(lambda: &Lambda, version: &Version, arrival: Arrival) -> Resu
     let call = Invocation {
         target: arrival.target,
         payload: arrival.payload,
+        author: Author::Caller,
         request_id: arrival.request_id,
         trace_id: arrival.trace_id,
         client_context: None,

@@ -21,7 +21,7 @@ use super::{
     verdict::{self, Ended, Settlement, Verdict},
 };
 use crate::{
-    Error, FunctionTarget, Invocation, Lambda,
+    Author, Error, FunctionTarget, Invocation, Lambda,
     invoke::resolve,
     limits::{EVENTS_HELD_MAX, EVENTS_PAGE},
     measure,
@@ -217,6 +217,7 @@ async fn call(
     let call = Invocation {
         target: target.clone(),
         payload: Bytes::copy_from_slice(event.payload.get().as_bytes()),
+        author: Author::Caller,
         request_id: RequestId(request_id),
         trace_id: Some(event.trace_id.clone()),
         client_context: event.client_context.clone(),

@@ -5,19 +5,24 @@
 use serde::de::IgnoredAny;
 
 use super::resolve::Version;
-use crate::{Error, Invocation, limits::EVENT_BYTES_MAX, load::Permit};
+use crate::{Author, Error, Invocation, limits::EVENT_BYTES_MAX, load::Permit};
 
 /// Checks the event, and takes a place for the call.
 pub(crate) fn admit(version: &Version, call: &Invocation) -> Result<Permit, Error> {
-    check_event(&call.payload, EVENT_BYTES_MAX)?;
+    match call.author {
+        Author::Caller => check_event(&call.payload, EVENT_BYTES_MAX)?,
+        Author::Server => check_length(&call.payload, EVENT_BYTES_MAX)?,
+    }
     version.load.enter(version.group.as_ref()).map_err(Error::Throttled)
+}
+
+fn check_length(payload: &[u8], max: usize) -> Result<(), Error> {
+    if payload.len() > max { Err(Error::EventTooLarge { max }) } else { Ok(()) }
 }
 
 /// Whether an event is JSON of an allowed size. One pass; the bytes themselves go to the runtime untouched.
 pub(crate) fn check_event(payload: &[u8], max: usize) -> Result<(), Error> {
-    if payload.len() > max {
-        return Err(Error::EventTooLarge { max });
-    }
+    check_length(payload, max)?;
     if payload.is_empty() {
         return Ok(());
     }

@@ -16,7 +16,9 @@ use uuid::Uuid;
 
 use crate::{
     Error, FunctionTarget, Lambda,
-    limits::{SNAPSHOTS_MAX, TENANT_ID_CHARS_MAX, TENANTS_KEPT_MAX, VERSIONS_KEPT_MAX},
+    limits::{
+        SNAPSHOTS_MAX, TENANT_ID_CHARS_MAX, TENANTS_KEPT_MAX, VERDICTS_KEPT_MAX, VERSIONS_KEPT_MAX,
+    },
     load::{Load, Loads},
     pace::Pace,
     provisioned::{self, Group, Groups},
@@ -39,9 +41,68 @@ pub(crate) struct Function {
     published: papaya::HashMap<u64, Serving>,
     /// The resource policies by qualifier; an empty one stands for none.
     policies: BTreeMap<String, iam::Document>,
+    /// What they said to services that asked. It holds as long as they do.
+    verdicts: papaya::HashMap<Asking, bool>,
+}
+
+/// A service that asks whether it may call, and on behalf of what.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Asking {
+    qualifier: Option<Qualifier>,
+    principal: String,
+    source_arn: String,
+    source_account: String,
+}
+
+/// A borrowed [`Asking`].
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) struct Service<'a> {
+    pub(crate) qualifier: Option<&'a Qualifier>,
+    pub(crate) principal: &'a str,
+    pub(crate) source_arn: &'a str,
+    pub(crate) source_account: &'a str,
+}
+
+impl papaya::Equivalent<Asking> for Service<'_> {
+    fn equivalent(&self, key: &Asking) -> bool {
+        self.qualifier == key.qualifier.as_ref()
+            && self.principal == key.principal
+            && self.source_arn == key.source_arn
+            && self.source_account == key.source_account
+    }
 }
 
 impl Function {
+    /// Whether the resource policy lets a service call this function, whose ARN is `arn()`.
+    pub(crate) fn allows(&self, service: Service<'_>, arn: impl FnOnce() -> String) -> bool {
+        let verdicts = self.verdicts.pin();
+        if let Some(verdict) = verdicts.get(&service) {
+            return *verdict;
+        }
+        let context = iam::Context::default()
+            .with("aws:SourceArn", service.source_arn)
+            .with("aws:SourceAccount", service.source_account);
+        let resource = arn();
+        let request = iam::Request {
+            principal: iam::Principal::Service(service.principal),
+            action: "lambda:InvokeFunction",
+            resource: &resource,
+            context: &context,
+        };
+        let verdict = iam::evaluate(self.policy(service.qualifier), &request).is_allow();
+        if verdicts.len() >= VERDICTS_KEPT_MAX {
+            verdicts.clear();
+        }
+        let asking = Asking {
+            qualifier: service.qualifier.cloned(),
+            principal: service.principal.to_owned(),
+            source_arn: service.source_arn.to_owned(),
+            source_account: service.source_account.to_owned(),
+        };
+        verdicts.insert(asking, verdict);
+        verdict
+    }
+
     /// The resource policy that a call under this qualifier is judged by.
     pub(crate) fn policy(&self, qualifier: Option<&Qualifier>) -> Option<&iam::Document> {
         match qualifier {
@@ -380,6 +441,7 @@ impl Snapshots {
             aliases: aliases.collect(),
             published: papaya::HashMap::new(),
             policies: policies.collect::<Result<_, Error>>()?,
+            verdicts: papaya::HashMap::new(),
         }))
     }
 

@@ -20,7 +20,7 @@ use super::{
     answer::Refused,
     record::{AuthType, InvokeMode},
 };
-use crate::{Error, Invocation, Lambda};
+use crate::{Author, Error, Invocation, Lambda};
 
 /// What the server knows of a request beside its head and body.
 #[derive(Debug, Clone)]
@@ -113,6 +113,7 @@ async fn pass(
     let call = Invocation {
         target: request.url.function.clone(),
         payload: event(request, body, caller)?,
+        author: Author::Server,
         request_id: request.id,
         trace_id: Some(request.trace_id.clone()),
         client_context: None,

@@ -259,6 +259,7 @@ impl World {
                 qualifier: None,
             },
             payload: Bytes::copy_from_slice(payload.as_bytes()),
+            author: gatemill_lambda::Author::Caller,
             request_id: RequestId((&SystemEntropy as &dyn Entropy).uuid()),
             trace_id: None,
             client_context: None,

@@ -107,6 +107,7 @@ const PYTHON: &[File] = files!("python":
     "gatemill_runtime/loop.py",
     "gatemill_runtime/marshal.py",
     "gatemill_runtime/snapshot.py",
+    "gatemill_runtime/trace.py",
     "gatemill_runtime/warm.py",
     "gatemill_runtime/zygote.py",
     "snapshot_restore_py.py",

@@ -312,6 +312,45 @@ def handler(event, context):
 }
 
 #[test]
+fn programs_learn_of_a_sampled_trace_and_traces_take_no_memory() {
+    let source = "
+import os, resource, subprocess
+from gatemill_runtime import trace
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def handler(event, context):
+    name = '_X_AMZN_TRACE_ID'
+    said = subprocess.run(['sh', '-c', 'echo $' + name], capture_output=True, text=True).stdout
+    seen = os.environ.get(name)
+    before = peak()
+    for n in range(event):
+        trace.set('Root=1-2-%024d;Parent=%016d;Sampled=0' % (n, n))
+    return [seen, said.strip(), peak() - before]
+";
+    app(source, |name, mut client| {
+        let sampled = "Root=1-2-3;Sampled=1";
+        for (trace_id, calls, told) in [
+            ("Root=1-2-3;Sampled=0", 0, ""),
+            (sampled, 0, sampled),
+            ("Root=1;Sampled=0", 60_000, ""),
+        ] {
+            let meta = Meta { trace_id, ..Meta::default() };
+            let answer = match client.invoke_with(&calls.to_string(), &meta) {
+                Frame::Response(body) => {
+                    serde_json::from_slice::<serde_json::Value>(&body).unwrap()
+                }
+                other => panic!("{other:?}"),
+            };
+            assert_eq!((&answer[0], &answer[1]), (&json!(trace_id), &json!(told)), "{name}");
+            // The C library's list of past values would have grown by 7 MB.
+            assert!(answer[2].as_u64().unwrap() < 2_000, "{name}: {answer}");
+        }
+    });
+}
+
+#[test]
 fn logs_have_aws_formats() {
     let source = "
 import logging

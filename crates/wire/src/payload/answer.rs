@@ -64,14 +64,18 @@ impl Answer {
     pub fn read(payload: &[u8], default_type: HeaderValue) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(payload);
         let text = text.map_err(|_| Malformed("the function's answer is no text"))?.trim();
-        let structured = text.starts_with('{')
-            && serde_json::from_str::<HasStatus>(text)
-                .is_ok_and(|answer| answer.status_code.is_some());
-        if !structured {
+        if !text.starts_with('{') {
             return inferred(text);
         }
-        let answer: Structured<'_> = serde_json::from_str(text)
-            .map_err(|_| Malformed("the function's answer is malformed"))?;
+        let answer = match serde_json::from_str::<Structured<'_>>(text) {
+            Ok(answer) if answer.status_code.is_some() => answer,
+            Ok(_) => return inferred(text),
+            // What has a status and is malformed otherwise is no other JSON, either.
+            Err(_) if has_status(text) => {
+                return Err(Malformed("the function's answer is malformed"));
+            }
+            Err(_) => return inferred(text),
+        };
         let body = match answer.body.map(RawValue::get) {
             None => String::new(),
             // A body that is no string is JSON of its own.
@@ -114,6 +118,10 @@ impl Answer {
         };
         Ok(Self { status, headers, body: Bytes::new() })
     }
+}
+
+fn has_status(text: &str) -> bool {
+    serde_json::from_str::<HasStatus>(text).is_ok_and(|answer| answer.status_code.is_some())
 }
 
 fn inferred(text: &str) -> Result<Answer, Malformed> {

@@ -8,11 +8,17 @@ use std::{borrow::Cow, collections::BTreeMap};
 use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, header};
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeMap as _, SerializeStruct as _},
+};
 use serde_json::value::RawValue;
 
 use super::headers::EventHeaders;
 use crate::{Timestamp, percent};
+
+/// Room for what an ordinary event has beside its body.
+const EVENT_BYTES: usize = 1_536;
 
 /// What an event of format 2.0 is made of.
 #[derive(Debug)]
@@ -121,6 +127,15 @@ impl<'e> EventBody<'e> {
         matches!(self, Self::Base64(_))
     }
 
+    /// How many bytes it has.
+    fn bytes(self) -> usize {
+        match self {
+            Self::Absent => 0,
+            Self::Text(text) => text.len(),
+            Self::Base64(bytes) => bytes.len() / 3 * 4 + 4,
+        }
+    }
+
     /// Whether there is none.
     pub fn is_absent(self) -> bool {
         matches!(self, Self::Absent)
@@ -174,7 +189,9 @@ impl EventV2<'_> {
         let cookies = cookies.iter().flat_map(|value| value.split(';'));
         let cookies = cookies.map(str::trim).filter(|cookie| !cookie.is_empty());
         let written = Written { cookies: cookies.collect(), user_agent, event: &self };
-        serde_json::to_vec(&written).map(Bytes::from)
+        let mut json = Vec::with_capacity(EVENT_BYTES + self.body.bytes());
+        serde_json::to_writer(&mut json, &written)?;
+        Ok(Bytes::from(json))
     }
 }
 
@@ -201,8 +218,7 @@ impl Serialize for Written<'_> {
         if !cookies.is_empty() {
             out.serialize_field("cookies", cookies)?;
         }
-        let joined = event.headers.iter().map(|(name, values)| (*name, values.join(",")));
-        out.serialize_field("headers", &joined.collect::<BTreeMap<_, _>>())?;
+        out.serialize_field("headers", &Headers(&event.headers))?;
         if let Some(query) = joined_query(event.query) {
             out.serialize_field("queryStringParameters", &query)?;
         }
@@ -218,6 +234,22 @@ impl Serialize for Written<'_> {
                 out.serialize_field("body", &event.body)?;
             }
             out.serialize_field("isBase64Encoded", &event.body.is_base64())?;
+        }
+        out.end()
+    }
+}
+
+/// Headers, the values of one name joined by commas.
+struct Headers<'w>(&'w EventHeaders<'w>);
+
+impl Serialize for Headers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, values) in self.0 {
+            match &values[..] {
+                [value] => out.serialize_entry(name, value)?,
+                values => out.serialize_entry(name, &values.join(","))?,
+            }
         }
         out.end()
     }

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use http::{HeaderMap, HeaderName, header};
 
 use super::host::split_port;
-use crate::{Entropy, Timestamp};
+use crate::{Entropy, Timestamp, sigv4::hex};
 
 /// The trace header.
 pub const TRACE: &str = "x-amzn-trace-id";
@@ -45,8 +45,7 @@ pub struct Origin<'e> {
 pub fn new_trace_id(entropy: &dyn Entropy, now: Timestamp) -> String {
     let mut random = [0; 12];
     entropy.fill(&mut random);
-    let random: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("Root=1-{:08x}-{random}", now.seconds())
+    format!("Root=1-{:08x}-{}", now.seconds(), hex(&random))
 }
 
 /// What a function sees of a request's headers.
