@@ -19,6 +19,7 @@ use gatemill_wire::{Clock, Entropy, Served};
 use crate::{
     AwsEndpoint, CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Roles,
     Streaming, Worker,
+    ahead::Ahead,
     code_store::CodeStore,
     control, durable,
     events::{self, EventCounts, EventStatus, Events},
@@ -84,6 +85,8 @@ pub struct Settings {
     pub starts_at_once: usize,
     /// What is made before anybody calls.
     pub parking: ParkingSettings,
+    /// Initialised environments that a function whose initialisation is long keeps for calls to come; 0 for none.
+    pub ahead: usize,
     /// How long an environment without calls is kept.
     pub idle_max: Duration,
     /// How long an environment has no call before it is frozen.
@@ -121,6 +124,7 @@ impl Default for Settings {
             account_concurrency: 1_000,
             starts_at_once: 4 * cores,
             parking: ParkingSettings::default(),
+            ahead: 1,
             idle_max: Duration::from_secs(600),
             freeze_after: limits::FREEZE_AFTER,
             idle_memory_max: 4 * 1024 * 1024 * 1024,
@@ -181,6 +185,7 @@ pub struct Lambda {
     pub(crate) provisioned: Arc<Groups>,
     pub(crate) governor: Governor,
     pub(crate) parking: Parking,
+    pub(crate) ahead: Ahead,
     pub(crate) pool: Pool,
     pub(crate) uids: Uids,
     pub(crate) gauge: Arc<Gauge>,
@@ -247,6 +252,7 @@ impl Lambda {
             provisioned,
             governor: Governor::new(parts.settings.starts_at_once),
             parking: Parking::new(parts.settings.parking.clone()),
+            ahead: Ahead::default(),
             pool: Pool::new(parts.settings.shards, parts.settings.idle_memory_max),
             uids: Uids::default(),
             gauge: Arc::default(),
