@@ -22,7 +22,7 @@ use crate::{
     Error, Lambda,
     instance::Instance,
     invoke::resolve::{Initialization, Version},
-    limits::{AHEAD_PACKAGE_BYTES_MIN, AHEAD_START_MIN},
+    limits::{AHEAD_AT_ONCE, AHEAD_PACKAGE_BYTES_MIN, AHEAD_START_MIN},
     shutdown,
     start::{self, InitEnd},
     target::FunctionKey,
@@ -41,10 +41,11 @@ struct Making {
 }
 
 impl Making {
-    /// `None` when one is being made already.
+    /// `None` when one is being made already, or so many that this one would come late.
     fn begin(lambda: &Arc<Lambda>, deployment: Uuid) -> Option<Self> {
         let mut making = lambda.ahead.0.lock().unwrap_or_else(PoisonError::into_inner);
-        making.insert(deployment).then(|| Self { lambda: Arc::clone(lambda), deployment })
+        let may = making.len() < AHEAD_AT_ONCE && making.insert(deployment);
+        may.then(|| Self { lambda: Arc::clone(lambda), deployment })
     }
 }
 
@@ -126,9 +127,12 @@ fn may_have_one(lambda: &Lambda, version: &Version) -> bool {
         && lambda.snapshots.is_current(&lambda.store, version).unwrap_or(false)
 }
 
-/// Makes one; whether its initialisation went well.
+/// Makes one. `false` when its initialisation failed, or nobody wants it any more now that it is its turn.
 async fn make(lambda: &Arc<Lambda>, version: &Arc<Version>) -> Result<bool, Error> {
     let slot = lambda.governor.slot(version.deployment).await;
+    if !may_have_one(lambda, version) {
+        return Ok(false);
+    }
     let stream = start::log_stream(lambda, version);
     let limit = lambda.settings.init_timeout;
     let mut started = start::start(lambda, version, &stream, limit, start::Opening::Init).await?;
