@@ -28,7 +28,7 @@ LARGE = package_of({"app.py": CODE, "library.bin": os.urandom(100_000)})
 
 @pytest.fixture
 def server():
-    server = Server().start()
+    server = Server(arguments=["--initialised-ahead", "1"]).start()
     yield server
     assert server.stop() == 0, server.log()
 
@@ -101,8 +101,8 @@ def test_none_beyond_the_functions_concurrency(server, python, name):
     assert environments(server) == {**environments(server), "idle": 3, "initialising": 0, "busy": 0}
 
 
-def test_none_where_the_operator_wants_none(python, name):
-    server = Server(arguments=["--initialised-ahead", "0"]).start()
+def test_none_where_the_operator_asks_for_none(python, name):
+    server = Server().start()
     try:
         functions = server.client("lambda")
         create(functions, name, LARGE, python, Environment={"Variables": {"INIT": "0.2"}})

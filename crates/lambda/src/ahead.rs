@@ -1,8 +1,8 @@
 //! Initialised ahead: an environment of a function whose initialisation is long, made before the call that needs it.
 //!
 //! AWS calls it proactive initialisation and promises nothing of it; here it has rules. A version whose environments take
-//! [`AHEAD_START_MIN`] or more to make keeps as many spares as the operator allows, one by default, for as long as it is in use:
-//! one is made after a start that took so long, and again after one was taken. A function that becomes Active with a package of
+//! [`AHEAD_START_MIN`] or more to make keeps as many spares as the operator asks for, none by default, for as long as it is in
+//! use: one is made after a start that took so long, and again after one was taken. A function that becomes Active with a package of
 //! [`AHEAD_PACKAGE_BYTES_MIN`] or more gets its first one at once, since what it will take cannot be known but by doing it.
 //!
 //! A spare is an idle environment like any other, kept in the pool where it is taken last, and frozen. It is worth the least

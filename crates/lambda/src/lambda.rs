@@ -124,7 +124,7 @@ impl Default for Settings {
             account_concurrency: 1_000,
             starts_at_once: 4 * cores,
             parking: ParkingSettings::default(),
-            ahead: 1,
+            ahead: 0,
             idle_max: Duration::from_secs(600),
             freeze_after: limits::FREEZE_AFTER,
             idle_memory_max: 4 * 1024 * 1024 * 1024,

@@ -199,7 +199,7 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<usize>,
 
-    /// Environments of each function in use that wait initialised, if its initialisation is long (50 ms and more), or its package large when it becomes Active. 0 for none [default: 1]
+    /// Environments of each function in use that wait initialised, if its initialisation is long (50 ms and more), or its package large when it becomes Active [default: 0]
     #[arg(long, value_name = "COUNT", env = "GATEMILL_INITIALISED_AHEAD", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) initialised_ahead: Option<usize>,
@@ -574,7 +574,7 @@ impl Settings {
             idle_seconds: self.idle_seconds.unwrap_or(600),
             idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
             parked: self.parked,
-            initialised_ahead: self.initialised_ahead.unwrap_or(1),
+            initialised_ahead: self.initialised_ahead.unwrap_or(0),
             event_waits,
             api_rate: self.api_rate,
             api_burst: self.api_burst,
