@@ -121,7 +121,7 @@ def test_calls_of_aws_apis_are_spans_and_failures_say_so(world):
     span, = named(receiver.wait(lambda spans: named(spans, "api", **{"aws.request_id": id_})), "api", **{"aws.request_id": id_})
     assert attributes(span)["rpc.service"] == "lambda" and attributes(span)["rpc.method"] == "ListFunctions"
     assert span["status"] == {} and len(span["spanId"]) == 16 and len(span["traceId"]) == 32
-    assert stages(receiver.wait(lambda spans: stages(spans, span)), span) == ["identify", "authenticate", "authorize", "handler"]
+    assert stages(receiver.wait(lambda spans: stages(spans, span)), span) == ["authenticate", "identify", "authorize", "handler"]
     # The first request to the receiver was refused, and nothing was lost by that.
     assert receiver.refusals == 0
     assert "gatemill_spans_dropped_total 0\n" in server.get("/_gatemill/metrics")[1].decode()

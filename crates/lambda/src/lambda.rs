@@ -18,6 +18,7 @@ use gatemill_wire::{Clock, Entropy, Served};
 use crate::{
     AwsEndpoint, CodeDownloadError, Error, FunctionTarget, Invocation, LogSink, Outcome, Roles,
     Streaming, Worker,
+    ahead::Ahead,
     code_store::CodeStore,
     control, durable,
     events::{self, EventCounts, EventStatus, Events, accept::Arrival},
@@ -89,6 +90,8 @@ pub struct Settings {
     pub starts_at_once: usize,
     /// What is made before anybody calls.
     pub parking: ParkingSettings,
+    /// Initialised environments that a function whose initialisation is long keeps for calls to come; 0 for none.
+    pub ahead: usize,
     /// How long an environment without calls is kept.
     pub idle_max: Duration,
     /// How long an environment has no call before it is frozen.
@@ -126,6 +129,7 @@ impl Default for Settings {
             account_concurrency: 1_000,
             starts_at_once: 4 * cores,
             parking: ParkingSettings::default(),
+            ahead: 0,
             idle_max: Duration::from_secs(600),
             freeze_after: limits::FREEZE_AFTER,
             idle_memory_max: 4 * 1024 * 1024 * 1024,
@@ -186,6 +190,7 @@ pub struct Lambda {
     pub(crate) provisioned: Arc<Groups>,
     pub(crate) governor: Governor,
     pub(crate) parking: Parking,
+    pub(crate) ahead: Ahead,
     pub(crate) pool: Pool,
     pub(crate) left: LeftBehind,
     pub(crate) uids: Uids,
@@ -254,6 +259,7 @@ impl Lambda {
             governor: Governor::new(parts.settings.starts_at_once),
             parking: Parking::new(parts.settings.parking.clone()),
             left: LeftBehind::default(),
+            ahead: Ahead::default(),
             pool: Pool::new(parts.settings.shards, parts.settings.idle_memory_max),
             uids: Uids::default(),
             gauge: Arc::default(),

@@ -31,6 +31,7 @@
 //!
 //! What it does not do: it listens on nothing, checks no signature, stores no log line, and isolates nothing itself.
 
+mod ahead;
 mod answer;
 mod bucket;
 mod call;

@@ -209,6 +209,13 @@ pub const SNAPSHOT_FORKS_AHEAD: usize = 2;
 pub const SNAPSHOT_FORK_ATTEMPTS: u32 = 3;
 /// How long a snapshot that no environment stands on waits for a use of its version.
 pub const SNAPSHOT_KEEP: Duration = Duration::from_secs(3_600);
+/// Functions of which a spare is made, or waits for its turn, at one time; more get theirs after their next long start.
+pub const AHEAD_AT_ONCE: usize = 1_000;
+/// What making an environment has to take for its function to have spares initialised ahead.
+pub const AHEAD_START_MIN: Duration = Duration::from_millis(50);
+/// The zip of a function that gets a spare when it becomes Active, whatever its initialisation may take: smaller ones bring no
+/// libraries that would take long.
+pub const AHEAD_PACKAGE_BYTES_MIN: u64 = 64 * 1024;
 /// How long a call waits for an environment that has to be made for it. AWS has no such number; it only keeps a
 /// fault of ours from holding a caller for ever.
 pub const PLACE_WAIT: Duration = Duration::from_secs(120);

@@ -262,6 +262,16 @@ impl Load {
         Ok(permit)
     }
 
+    /// Whether a call could run in one more environment, beside the calls that run and those that so many `idle` environments
+    /// may have. They are counted only where a limit is the function's own.
+    pub(crate) fn has_concurrency_for(&self, idle: impl FnOnce() -> usize) -> bool {
+        let Some(reserved) = self.reserved() else {
+            return self.account.unreserved.load(Ordering::Relaxed) > 0;
+        };
+        let running = self.running.load(Ordering::Relaxed);
+        reserved > 0 && idle() < usize::try_from(reserved.saturating_sub(running)).unwrap_or(0)
+    }
+
     /// Leave to make one more environment.
     ///
     /// # Errors

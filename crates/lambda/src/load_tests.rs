@@ -52,6 +52,24 @@ async fn what_is_reserved_is_a_guarantee_and_a_cap() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_made_ahead_leaves_room_for_no_call_that_may_not_run() {
+    let (loads, f) = load(1_000);
+    assert!(f.has_concurrency_for(|| panic!("only a function's own limit is counted against")));
+    f.reserve(Some(2));
+    assert!(f.has_concurrency_for(|| 1));
+    assert!(!f.has_concurrency_for(|| 2));
+    let running = f.enter(None).unwrap();
+    assert!(f.has_concurrency_for(|| 0));
+    assert!(!f.has_concurrency_for(|| 1));
+    drop(running);
+    f.reserve(Some(0));
+    assert!(!f.has_concurrency_for(|| 0));
+    f.reserve(None);
+    loads.allotted("000000000000", "us-east-1", 1_000);
+    assert!(!f.has_concurrency_for(|| 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn ten_requests_a_second_for_each_unit() {
     let (loads, f) = load(1);
     for _ in 0..10 {

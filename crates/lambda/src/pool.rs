@@ -28,6 +28,9 @@ use crate::{
     shard,
 };
 
+/// The part of the memory budget that has to be free for what nobody called for, at most.
+const ROOM_PART: u64 = 4;
+
 /// Boxed, so that handing one on moves a pointer.
 pub(crate) type Boxed = Box<Instance>;
 
@@ -141,6 +144,62 @@ impl Pool {
         if before.saturating_add(bytes) > self.budget {
             self.over_budget.notify_one();
         }
+    }
+
+    /// As [`Self::give`], for an environment that was made for no call: it is taken after all others, and frozen at once.
+    pub(crate) fn give_spare(&self, mut instance: Boxed) {
+        if self.waiters.load(Ordering::Acquire) > 0 {
+            instance = match self.hand_over(instance) {
+                Some(instance) => instance,
+                None => return,
+            };
+        }
+        instance.idle_since = Instant::now();
+        let (deployment, bytes) = (instance.version.deployment, evictable_bytes(&instance));
+        instance.worth = self.clock.worth(instance.uses, instance.start, instance.memory_peak);
+        instance.freeze();
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        // Where every thread looks last, and at the end that is taken last.
+        let strangers = self.shards.len() - 1;
+        let mut idle = lock(&self.shards[strangers]);
+        idle.by_deployment.entry(deployment).or_default().push_front(instance);
+        drop(idle);
+        if before.saturating_add(bytes) > self.budget {
+            self.over_budget.notify_one();
+        }
+    }
+
+    /// How many idle environments there are of which this is true.
+    pub(crate) fn count(&self, which: impl Fn(&Instance) -> bool) -> usize {
+        let of_shard =
+            |shard: &Mutex<Idle>| lock(shard).all().filter(|instance| which(instance)).count();
+        self.shards.iter().map(of_shard).sum()
+    }
+
+    fn count_of(&self, deployment: Uuid, which: impl Fn(&Instance) -> bool) -> usize {
+        let of_shard = |shard: &Mutex<Idle>| {
+            let idle = lock(shard);
+            let of_deployment = idle.by_deployment.get(&deployment);
+            of_deployment.map_or(0, |all| all.iter().filter(|instance| which(instance)).count())
+        };
+        self.shards.iter().map(of_shard).sum()
+    }
+
+    /// How many idle environments of this deployment have served nobody yet.
+    pub(crate) fn unused(&self, deployment: Uuid) -> usize {
+        self.count_of(deployment, |instance| instance.uses == 0)
+    }
+
+    /// Whether one of this deployment's idle environments served somebody.
+    pub(crate) fn has_used(&self, deployment: Uuid) -> bool {
+        self.count_of(deployment, |instance| instance.uses > 0) > 0
+    }
+
+    /// Whether one more idle environment could stay that may hold so much memory. Few use all that they may; so no more than a
+    /// part of the budget ([`ROOM_PART`]) has to be free.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        let wanted = bytes.min(self.budget / ROOM_PART);
+        self.held.load(Ordering::Relaxed).saturating_add(wanted) <= self.budget
     }
 
     fn hand_over(&self, mut instance: Boxed) -> Option<Boxed> {

@@ -9,7 +9,7 @@ use gatemill_wire::routes::BoxFuture;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
-    Error, Lambda, code,
+    Error, Lambda, ahead, code,
     control::function,
     durable, events,
     invoke::resolve::Version,
@@ -111,11 +111,11 @@ fn waiting(lambda: &Lambda) -> Result<Vec<FunctionKey>, Error> {
 }
 
 /// Makes one function's new configuration runnable.
-async fn deploy(lambda: &Lambda, turns: &Semaphore, key: &FunctionKey) {
+async fn deploy(lambda: &Arc<Lambda>, turns: &Semaphore, key: &FunctionKey) {
     let mut pause = RETRY;
     for attempt in 1..=DEPLOYMENT_ATTEMPTS_MAX {
         let error = match try_deploy(lambda, turns, key).await {
-            Ok(()) => return,
+            Ok(()) => return initialise_ahead(lambda, key),
             Err(error) => error,
         };
         tracing::error!(function = %key, attempt, error = error.chain(), "a function is not settled");
@@ -128,6 +128,12 @@ async fn deploy(lambda: &Lambda, turns: &Semaphore, key: &FunctionKey) {
         }
         tokio::time::sleep(pause).await;
         pause *= 2;
+    }
+}
+
+fn initialise_ahead(lambda: &Arc<Lambda>, key: &FunctionKey) {
+    if let Err(error) = ahead::deployed(lambda, key) {
+        tracing::warn!(function = %key, error = error.chain(), "nothing is initialised ahead");
     }
 }
 
@@ -163,8 +169,10 @@ async fn environments(lambda: Arc<Lambda>) {
         if !expired.is_empty() {
             tracing::debug!(environments = expired.len(), "idle environments end");
         }
+        let old = lambda.pool.remove(|instance| instance.is_old(now));
+        expired.iter().chain(&old).for_each(|instance| ahead::ended(&lambda, instance));
         shutdown::retire_all(&lambda, expired);
-        shutdown::retire_all(&lambda, lambda.pool.remove(|instance| instance.is_old(now)));
+        shutdown::retire_all(&lambda, old);
         let changed = async {
             tokio::select! {
                 () = functions.changed() => {}

@@ -199,6 +199,11 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<usize>,
 
+    /// Environments of each function in use that wait initialised, if its initialisation is long (50 ms and more), or its package large when it becomes Active [default: 0]
+    #[arg(long, value_name = "COUNT", env = "GATEMILL_INITIALISED_AHEAD", hide_env = true)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) initialised_ahead: Option<usize>,
+
     /// How long an asynchronous event waits after its first and its second failure, in seconds [default: 60,120]
     #[arg(
         long,
@@ -441,6 +446,8 @@ pub(crate) struct Configuration {
     /// How many environments wait for a function.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<usize>,
+    /// How many environments of a function wait initialised.
+    pub(crate) initialised_ahead: usize,
     /// How long an event waits after each failure, in seconds.
     pub(crate) event_waits: Vec<u32>,
     /// Requests a second of an account.
@@ -523,6 +530,7 @@ impl Settings {
             idle_seconds: self.idle_seconds.or(lower.idle_seconds),
             idle_memory_mb: self.idle_memory_mb.or(lower.idle_memory_mb),
             parked: self.parked.or(lower.parked),
+            initialised_ahead: self.initialised_ahead.or(lower.initialised_ahead),
             event_waits: self.event_waits.or(lower.event_waits),
             api_rate: self.api_rate.or(lower.api_rate),
             api_burst: self.api_burst.or(lower.api_burst),
@@ -601,6 +609,7 @@ impl Settings {
             idle_seconds: self.idle_seconds.unwrap_or(600),
             idle_memory_mb: self.idle_memory_mb.unwrap_or(4096),
             parked: self.parked,
+            initialised_ahead: self.initialised_ahead.unwrap_or(0),
             event_waits,
             api_rate: self.api_rate,
             api_burst: self.api_burst,

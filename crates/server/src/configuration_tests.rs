@@ -27,7 +27,7 @@ fn every_setting_of_the_file_wins_over_a_lower_one() {
                log-level = \"warn\"\nisolation = \"process\"\nruntime-dir = [\"/opt\"]\n\
                image-registry = [\"r:1\"]\nimage-credentials = \"c\"\nimage-layouts = \"l\"\n\
                insecure-public = true\nthreads = 3\npin-threads = false\ndrain-seconds = 5\n\
-               concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\n\
+               concurrency = 7\nidle-seconds = 8\nidle-memory-mb = 9\ninitialised-ahead = 2\n\
                egress = \"internet\"\nfunction-access = \"account\"\negress-pool = \"10.9.0.0/16\"\nresolvers = [\"192.0.2.1\"]\napi-domain = \"a.example\"\ntls-listen = \"127.0.0.1:2\"\ntls-certificates = \"t\"\ntls-truststores = \"u\"\nevent-waits = [1, 2]\n\
                client-wait-seconds = 4\nwebsocket-idle-seconds = 5\nwebsocket-life-seconds = 6\nintegration-roots = \"i\"\n\
                [services.sqs]\nendpoint = \"http://127.0.0.1:9324\"";

@@ -479,6 +479,7 @@ fn lambda_settings(configuration: &Configuration) -> gatemill_lambda::Settings {
         idle_max: Duration::from_secs(configuration.idle_seconds),
         idle_memory_max: configuration.idle_memory_mb.saturating_mul(1024 * 1024),
         parking: parking(configuration),
+        ahead: configuration.initialised_ahead,
         images: gatemill_image::Settings {
             registries: match &configuration.image_registry {
                 Some(hosts) => gatemill_image::Registries::Only(hosts.clone()),

@@ -30,27 +30,22 @@ const EXIT_MESSAGE =
   'caused by a Promise that was never settled. For more information, see ' +
   'https://nodejs.org/docs/latest/api/process.html#exit-codes';
 
+let isListening = false;
 let handler;
+// What follows an answer.
+let onAnswered = receiveNext;
+const INIT = {
+  onEmptyLoop: () => failInit(new errors.NodeJsExit(EXIT_MESSAGE), 'Uncaught Exception'),
+  onFatal: (error) => failInit(error),
+};
 // What an empty event loop means at the moment.
-let onEmptyLoop = () => failInit(new errors.NodeJsExit(EXIT_MESSAGE), 'Uncaught Exception');
+let { onEmptyLoop } = INIT;
 // What becomes of an error that nobody caught: fails the init or the invocation, then exits.
-let onFatal = (error) => failInit(error);
+let { onFatal } = INIT;
 
 /** Loads the handler that the environment names and serves until the channel closes. */
 function run() {
-  logs.setUp();
-  setUpContext();
-  process.on('uncaughtException', (error) => {
-    logs.logError('Uncaught Exception', error);
-    onFatal(error, STATUS.UNCAUGHT);
-  });
-  process.on('unhandledRejection', (reason) => {
-    const error = new errors.UnhandledPromiseRejection(String(reason));
-    error.reason = reason;
-    logs.logError('Unhandled Promise Rejection', error);
-    onFatal(error, STATUS.UNHANDLED_REJECTION);
-  });
-  process.on('beforeExit', () => onEmptyLoop());
+  setUp();
   const root = process.env.LAMBDA_TASK_ROOT || process.cwd();
   load(root, process.env._HANDLER || '').then(
     (loaded) => {
@@ -62,6 +57,25 @@ function run() {
   );
 }
 
+/** Prepares the process as the environment says; what does not depend on it only the first time. */
+function setUp() {
+  logs.setUp();
+  setUpContext();
+  if (isListening) return;
+  isListening = true;
+  process.on('uncaughtException', (error) => {
+    logs.logError('Uncaught Exception', error);
+    onFatal(error, STATUS.UNCAUGHT);
+  });
+  process.on('unhandledRejection', (reason) => {
+    const error = new errors.UnhandledPromiseRejection(String(reason));
+    error.reason = reason;
+    logs.logError('Unhandled Promise Rejection', error);
+    onFatal(error, STATUS.UNHANDLED_REJECTION);
+  });
+  process.on('beforeExit', () => onEmptyLoop());
+}
+
 function failInit(error, heading) {
   if (heading) logs.logError(heading, error);
   channel.send(KIND.INIT_ERROR, JSON.stringify(errors.errorBody(error)));
@@ -71,11 +85,33 @@ function failInit(error, heading) {
 /** Goes on in a turn of its own, so that what the customer queued for this one still runs. */
 function serveNext() {
   onEmptyLoop = () => {};
-  setImmediate(() => {
-    const invocation = receive();
-    if (invocation === null) process.exit(0);
-    serve(invocation);
-  });
+  setImmediate(onAnswered);
+}
+
+function receiveNext() {
+  const invocation = receive();
+  if (invocation === null) process.exit(0);
+  serve(invocation);
+}
+
+/**
+ * Loads and serves a handler of our own, with nobody to hear of it, so that a function finds what
+ * it will need loaded and compiled.
+ */
+async function rehearse(root, name, calls, invocation) {
+  setUp();
+  handler = await load(root, name);
+  for (let call = 0; call < calls; call++) {
+    await new Promise((resolve) => {
+      onAnswered = resolve;
+      serve(invocation());
+    });
+  }
+  onAnswered = receiveNext;
+  ({ onEmptyLoop, onFatal } = INIT);
+  handler = undefined;
+  logs.current.requestId = undefined;
+  logs.current.tenantId = undefined;
 }
 
 /** Without a channel there is nobody to answer and nothing to go on with. */
@@ -285,4 +321,4 @@ class Answer {
   }
 }
 
-module.exports = { run };
+module.exports = { rehearse, run };

@@ -9,7 +9,7 @@ use tokio::{sync::oneshot, task::JoinHandle};
 
 use super::resolve::Version;
 use crate::{
-    Error, Lambda, LogStream,
+    Error, Lambda, LogStream, ahead,
     governor::StartSlot,
     instance::Instance,
     limits::PLACE_WAIT,
@@ -46,10 +46,13 @@ pub(crate) async fn place(
 }
 
 /// An idle environment, on the reactor of this thread.
-fn idle(lambda: &Lambda, version: &Version) -> Result<Option<Box<Instance>>, Error> {
+fn idle(lambda: &Arc<Lambda>, version: &Version) -> Result<Option<Box<Instance>>, Error> {
     while let Some(instance) = lambda.pool.take(version.deployment) {
         // With sandboxd all of them die at once, more than a call would be placed again for.
         if instance.sandbox.is_alive() {
+            if instance.uses == 0 {
+                ahead::taken(lambda, &instance);
+            }
             return settled_here(instance).map(Some);
         }
     }
@@ -141,6 +144,7 @@ fn begin(
                 let events = log.take();
                 lambda.logs.push(log.stream(), events).await;
                 lambda.pool.give(started.instance);
+                ahead::started(&lambda, &version, started.took);
                 Ok(Made::Given)
             }
             failed => {

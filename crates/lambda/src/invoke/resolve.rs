@@ -385,6 +385,18 @@ impl Snapshots {
         }
     }
 
+    /// What runs of `$LATEST`; `None` when nothing does.
+    pub(crate) fn latest(
+        &self,
+        store: &Store,
+        key: &FunctionKey,
+    ) -> Result<Option<Arc<Version>>, Error> {
+        Ok(match self.serving(store, key.by_ref(), None)? {
+            Some(Serving::Version(version)) => Some(version),
+            Some(Serving::Pending | Serving::Failed) | None => None,
+        })
+    }
+
     /// What runs of a published version that is runnable; `None` when it is not.
     pub(crate) fn runnable(
         &self,

@@ -91,7 +91,7 @@ const NODEJS: &[File] = files!("nodejs":
     "gatemill/loop.js",
     "gatemill/parked.js",
     "gatemill/stream.js",
-    "gatemill/warm.mjs",
+    "gatemill/rehearsal.mjs",
     "package.json",
 );
 

@@ -1,1 +1,0 @@
-// Loaded by a parked process for nothing but the loading; see `parked.js`.
