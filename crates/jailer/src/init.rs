@@ -285,6 +285,8 @@ fn live(plan: &Plan<'_>, program: Option<u32>) -> Result<(), Failure> {
     // A change of identity had cleared it.
     die_with_parent(REPORT).at(Step::Identity)?;
     sys::set_filter(plan.filter).at(Step::Seccomp)?;
+    // SAFETY: what follows keeps everything on the stack, as does the plan what is still read of it, and ends by `_exit`.
+    unsafe { sys::abandon_heap() };
     let Some(program) = program else { collect_orphans() };
     loop {
         let (pid, (kind, value)) = reap();

@@ -176,6 +176,8 @@ fn live(
     // Takes milliseconds, in which the snapshot's program forks.
     init::register(plan.memory_event).at(Step::Cgroup)?;
     sys::close_from(3).at(Step::Session)?;
+    // SAFETY: what follows keeps everything on the stack, and ends with the sandbox.
+    unsafe { sys::abandon_heap() };
     loop {
         sys::wait_signal(&[libc::SIGCHLD]).at(Step::Died)?;
         while sys::reap_child().is_some() {}

@@ -372,6 +372,26 @@ pub(crate) fn overwrite_freed_memory() {
     }
 }
 
+/// Gives the allocator's memory back to the kernel, where that is one piece: for a process that began as a copy of sandboxd and
+/// is going to do little more than wait. What it inherited would be kept by it alone as soon as sandboxd writes there.
+///
+/// # Safety
+/// From here on nothing may be allocated, freed, or read that was.
+pub(crate) unsafe fn abandon_heap() {
+    if let Some((from, to)) = heap() {
+        // SAFETY: the range is the allocator's alone, and the caller is done with what is in it. Advice that is refused has
+        // no effect.
+        unsafe { libc::madvise(from as *mut libc::c_void, to - from, libc::MADV_DONTNEED) };
+    }
+}
+
+fn heap() -> Option<(usize, usize)> {
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let line = maps.lines().find(|line| line.ends_with("[heap]"))?;
+    let (from, to) = line.split_once(' ')?.0.split_once('-')?;
+    Some((usize::from_str_radix(from, 16).ok()?, usize::from_str_radix(to, 16).ok()?))
+}
+
 /// Asks for turns of this length on the CPU, for the calling thread and what it starts. Linux 6.12 and later heed it; older
 /// ones take it and do as before.
 pub(crate) fn take_turns_of(turn: std::time::Duration) -> io::Result<()> {

@@ -139,8 +139,12 @@ async fn make(lambda: &Arc<Lambda>, version: &Arc<Version>) -> Result<(), Error>
     let made = initialise(lambda, version).await;
     let mut entries = lock(&lambda.snap_starts.0);
     match made {
-        Ok(Some(snapshot)) => {
-            entries.insert(version.deployment, Entry::Taken(Arc::new(snapshot)));
+        Ok(Some((snapshot, spec))) => {
+            let snapshot = Arc::new(snapshot);
+            entries.insert(version.deployment, Entry::Taken(Arc::clone(&snapshot)));
+            drop(entries);
+            // Nobody has called yet; the first call finds them, too.
+            refill(lambda, version, &snapshot, spec);
             Ok(())
         }
         Ok(None) => {
@@ -155,11 +159,12 @@ async fn make(lambda: &Arc<Lambda>, version: &Arc<Version>) -> Result<(), Error>
     }
 }
 
-/// Runs a function's initialisation up to the point where it can be forked. `None` when it cannot be.
+/// Runs a function's initialisation up to the point where it can be forked. Gives what its forks are to have with it, and
+/// `None` when it cannot be forked.
 async fn initialise(
     lambda: &Arc<Lambda>,
     version: &Arc<Version>,
-) -> Result<Option<Snapshot>, Error> {
+) -> Result<Option<(Snapshot, Spec)>, Error> {
     let code = code::ensure(lambda, &version.configuration).await?;
     let process = start::process(lambda, version, &code)?;
     let pack = &process.pack;
@@ -167,12 +172,14 @@ async fn initialise(
     let is_image = version.configuration.image.is_some();
     let has_extensions = !process.extensions.is_empty();
     if is_image || has_extensions || !pack.can_be_snapshot() || !lambda.sandboxes.can_fork() {
-        return initialise_plainly(lambda, version, pack).await;
+        initialise_plainly(lambda, version, pack).await?;
+        return Ok(None);
     }
     let uid = lambda.uids.take().ok_or(Error::Internal("no uid is free for a snapshot"))?;
     let stream = start::log_stream(lambda, version);
     let token = lambda.entropy.uuid().simple().to_string();
-    let mut spec = start::spec(lambda, version, &stream, &process, &code, &token);
+    let of_forks = start::spec(lambda, version, &stream, &process, &code, &token);
+    let mut spec = of_forks.clone();
     spec.uid = uid.slot();
     spec.args.push(ARGUMENT.to_owned());
     let mut log = CallLog::new(stream);
@@ -217,15 +224,18 @@ async fn initialise(
     lambda.logs.push(log.stream(), events).await;
     drop(wires);
     match heard {
-        Heard::Frame(frame) if frame.kind == Kind::Snapshot => Ok(Some(Snapshot {
-            waiting: Mutex::default(),
-            filling: AtomicBool::new(false),
-            used: Mutex::new(Instant::now()),
-            token,
-            sandbox,
-            _code: code,
-            _uid: uid,
-        })),
+        Heard::Frame(frame) if frame.kind == Kind::Snapshot => {
+            let snapshot = Snapshot {
+                waiting: Mutex::default(),
+                filling: AtomicBool::new(false),
+                used: Mutex::new(Instant::now()),
+                token,
+                sandbox,
+                _code: code,
+                _uid: uid,
+            };
+            Ok(Some((snapshot, of_forks)))
+        }
         Heard::Frame(frame) if frame.kind == Kind::NoSnapshot => {
             let reason = match &frame.body {
                 Body::Whole(reason) => String::from_utf8_lossy(reason).into_owned(),
@@ -245,7 +255,7 @@ async fn initialise_plainly(
     lambda: &Arc<Lambda>,
     version: &Arc<Version>,
     pack: &Pack,
-) -> Result<Option<Snapshot>, Error> {
+) -> Result<(), Error> {
     tracing::warn!(function = %version.key, version = version.name(), runtime = pack.name,
         "SnapStart: these processes cannot be forked here; environments start from the package");
     let stream = start::log_stream(lambda, version);
@@ -256,7 +266,7 @@ async fn initialise_plainly(
         let events = log.take();
         lambda.logs.push(log.stream(), events).await;
         lambda.pool.give(started.instance);
-        return Ok(None);
+        return Ok(());
     }
     let why = failed(&started.end, version);
     start::report_failed_init(lambda, started.instance, &started.end, started.took).await;

@@ -9,6 +9,9 @@ that an execution environment serves, and while it waits nothing of the customer
 import os
 from struct import Struct
 
+# By name, since functions put others in their place (gevent does).
+from select import POLLIN, poll
+
 DESCRIPTOR = 3
 INVOKE = 0x01
 ASSIGN = 0x02
@@ -27,8 +30,14 @@ _INVOKE_HEADER = Struct("<IBI")
 _META_START = _INVOKE_HEADER.size
 # Enough for almost every event in one read; larger ones get a buffer of their own for that call.
 BUFFER_BYTES = 64 * 1024
+# Where calls wait, an assignment follows at once, and what would be prepared meanwhile is done by the call itself.
+AT_ONCE_MS = 20
 # The protocol's bound on one frame, far above AWS's payload quota of 6 MiB.
 FRAME_BYTES_MAX = 64 * 1024 * 1024
+
+
+# Made with the module, so that a fork of the zygote has in memory of its own only what is written to it.
+_BUFFER = memoryview(bytearray(BUFFER_BYTES))
 
 
 class ProtocolError(Exception):
@@ -78,8 +87,7 @@ class Channel:
         os.set_blocking(descriptor, True)
         # Programs that the handler starts must not be able to answer in its place.
         os.set_inheritable(descriptor, False)
-        self._buffer = bytearray(BUFFER_BYTES)
-        self._view = memoryview(self._buffer)
+        self._view = _BUFFER
         self._views = [self._view]
 
     def receive(self):
@@ -96,10 +104,14 @@ class Channel:
         # Decoding here and parsing text is twice as fast as handing bytes to the JSON parser.
         return Invocation(str(view[_META_START:meta_end], "utf-8"), str(view[meta_end:end], "utf-8"))
 
-    def assigned(self):
-        """Says that this parked process waits, and waits for the bytes of its assignment: JSON.
-        None when the server closed the channel instead."""
+    def assigned(self, prepare):
+        """Says that this parked process waits, and waits for the bytes of its assignment: JSON. Calls
+        `prepare` unless that comes at once. None when the server closed the channel instead."""
         self.send(PARKED)
+        coming = poll()
+        coming.register(self._descriptor, POLLIN)
+        if not coming.poll(AT_ONCE_MS):
+            prepare()
         frame = self._receive(ASSIGN)
         return None if frame is None else bytes(frame[0][HEADER_BYTES : frame[1]])
 

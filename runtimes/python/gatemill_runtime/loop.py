@@ -73,10 +73,12 @@ def _be_forked(channel):
         os._exit(0)
     logs.flush()
     channel.send(SNAPSHOT)
-    # Made ahead of calls: the hooks run when the environment is wanted.
-    if not taken.wait() or channel.assigned() is None:
+    if not taken.wait():
         os._exit(0)
     taken.reseed()
+    # Made ahead of calls: the hooks run when the environment is wanted.
+    if channel.assigned(snapshot.walk) is None:
+        os._exit(0)
     try:
         snapshot.run_after_restore()
     except BaseException:
@@ -97,8 +99,7 @@ def _assigned(channel):
     server said what for."""
     from . import warm
 
-    warm.up()
-    assignment = channel.assigned()
+    assignment = channel.assigned(warm.up)
     if assignment is None:
         return False
     os.environ.clear()

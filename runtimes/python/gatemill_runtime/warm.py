@@ -29,6 +29,11 @@ def up():
     time.tzset()
     _log()
     _import()
+    a_call()
+
+
+def a_call():
+    """What is ours of a call, and nothing else: for a process that holds a function."""
     invocation = Invocation("\0".join(("id", "0", "arn", "trace", "", "", "")), _EVENT)
     context.LambdaContext(invocation)
     marshal.event(invocation.event)

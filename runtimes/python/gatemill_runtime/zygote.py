@@ -7,11 +7,12 @@ program is confined (user namespace of one uid, no capabilities, Landlock, the s
 resource limits, descriptors 0 to 3 alone). sandboxd looks at the result from the outside before
 anything of a function reaches the process, and kills what is not as it should be.
 
-Two forks an order: the first is a child of sandboxd (`CLONE_PARENT`), begins in the sandbox's cgroup
-and enters its namespaces; the second is its child, because a process cannot change its own pid
-namespace, and is made by the interpreter's own `fork`, so that what has to happen in a child
-(reseeding random generators, for one) happens. The first leaves at once, and sandboxd, the next
-subreaper above, becomes the parent and learns of the end.
+One fork an order. A process cannot change its own pid namespace, only that of the children it is going to
+have: so the zygote enters the sandbox's for the moment of the fork. The child is sandboxd's
+(`CLONE_PARENT`), which so learns of its end, begins in the sandbox's cgroup, and enters the other
+namespaces itself. `os.fork` can say none of this, so the system call is made here, between the
+interpreter's own hooks: what has to happen in a child (reseeding random generators, for one) happens.
+The C library has a thread's number in its memory, which its `fork` would renew; here the kernel does.
 
 System calls go through ctypes: an interpreter cannot link our Rust, and has few of them itself.
 """
@@ -38,11 +39,14 @@ ORDER_BYTES_MAX = 16 * 1024
 DESCRIPTORS_MAX = 16
 WALKS = 3
 
+SYS_PIDFD_OPEN = 434
 SYS_CLONE3 = 435
 SYS_CLOSE_RANGE = 436
 SYS_LANDLOCK_RESTRICT_SELF = 446
 
 CLONE_PARENT = 0x8000
+CLONE_CHILD_CLEARTID = 0x200000
+CLONE_CHILD_SETTID = 0x1000000
 CLONE_INTO_CGROUP = 0x200000000
 CLONE_NEWNS = 0x20000
 CLONE_NEWCGROUP = 0x2000000
@@ -51,9 +55,10 @@ CLONE_NEWIPC = 0x8000000
 CLONE_NEWUSER = 0x10000000
 CLONE_NEWPID = 0x20000000
 CLONE_NEWNET = 0x40000000
-NAMESPACES = (
-    CLONE_NEWPID | CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
-)
+# Without that of processes, which its parent entered for it.
+NAMESPACES = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNET | CLONE_NEWCGROUP
+# How many words of what the C library keeps of a thread are looked through for the thread's number.
+THREAD_WORDS = 256
 
 PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
@@ -67,6 +72,10 @@ CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.prctl.argtypes = (ctypes.c_int,) + (ctypes.c_ulong,) * 4
 _libc.syscall.restype = ctypes.c_long
+_libc.pthread_self.restype = ctypes.c_void_p
+# Calls that keep the interpreter's lock: a fork while it is let go would leave a child without it.
+_held = ctypes.PyDLL(None, use_errno=True)
+_held.syscall.restype = ctypes.c_long
 
 
 class _CloneArguments(ctypes.Structure):
@@ -121,10 +130,12 @@ def serve():
     """Forks on request. Returns in each forked process, confined, with its channel as descriptor 3;
     the zygote itself ends with its socket."""
     control = socket.socket(fileno=CONTROL)
+    _open_streams()
     # Code that has run some times is specialised and is not rewritten in each child, which would copy
     # its pages: one in seven of those that a child writes.
     for _ in range(WALKS):
         warm.up()
+    forks = _Forks()
     # What is there now is shared by all children; the collector should not touch and so copy it.
     gc.collect()
     gc.freeze()
@@ -135,7 +146,7 @@ def serve():
             os._exit(0)
         order = Order(message, descriptors)
         try:
-            if _clone(order.cgroup) == 0:
+            if forks.fork(order) == 0:
                 control.detach()
                 _become(order)
                 return
@@ -154,26 +165,70 @@ def _receive(control):
     return message, descriptors
 
 
-def _clone(cgroup):
-    """A copy of this process whose parent is sandboxd. It is good for system calls and a `fork`."""
-    arguments = _CloneArguments(flags=CLONE_PARENT)
-    if cgroup is not None:
-        arguments.flags |= CLONE_INTO_CGROUP
-        arguments.cgroup = cgroup
-    size = ctypes.c_size_t(ctypes.sizeof(arguments))
-    return _check(_libc.syscall(ctypes.c_long(SYS_CLONE3), ctypes.byref(arguments), size))
+class _Forks:
+    """Copies of this process in other process namespaces, whose parent is sandboxd."""
+
+    def __init__(self):
+        number = ctypes.c_long(SYS_PIDFD_OPEN)
+        self._home = _check(_libc.syscall(number, ctypes.c_int(os.getpid()), ctypes.c_uint(0)))
+        self._thread_number = _thread_number()
+
+    def fork(self, order):
+        """0 in the child, its pid here."""
+        arguments = _CloneArguments(
+            flags=CLONE_PARENT | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID,
+            child_tid=self._thread_number,
+        )
+        if order.cgroup is not None:
+            arguments.flags |= CLONE_INTO_CGROUP
+            arguments.cgroup = order.cgroup
+        call = (ctypes.c_long(SYS_CLONE3), ctypes.byref(arguments), ctypes.c_size_t(ctypes.sizeof(arguments)))
+        _check(_libc.setns(order.sandbox, CLONE_NEWPID))
+        ctypes.pythonapi.PyOS_BeforeFork()
+        pid = _held.syscall(*call)
+        if pid == 0:
+            ctypes.pythonapi.PyOS_AfterFork_Child()
+            return 0
+        ctypes.pythonapi.PyOS_AfterFork_Parent()
+        failed = ctypes.get_errno() if pid < 0 else 0
+        if _libc.setns(self._home, CLONE_NEWPID) != 0:
+            # What it forks now would be in that sandbox.
+            os._exit(1)
+        if failed:
+            raise OSError(failed, os.strerror(failed))
+        return pid
+
+
+def _thread_number():
+    """The address at which the C library keeps the number of this thread: where it has ours here and, in a
+    child that it forked itself, the child's."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, bytes(_words_with(os.getpid())))
+        os._exit(0)
+    os.waitpid(child, 0)
+    found = set(os.read(reading, THREAD_WORDS)) & set(_words_with(os.getpid()))
+    os.close(reading)
+    os.close(writing)
+    if len(found) != 1:
+        raise RuntimeError("the C library keeps a thread's number in %d places" % len(found))
+    return _libc.pthread_self() + 4 * found.pop()
+
+
+def _words_with(number):
+    words = memoryview(ctypes.string_at(_libc.pthread_self(), 4 * THREAD_WORDS)).cast("I")
+    return [at for at, word in enumerate(words) if word == number]
 
 
 def _become(order):
-    """In the first copy: into the sandbox, and there the second, in which this returns."""
+    """In the child: into the sandbox, and confined."""
     step = order.join
     try:
         for tasks in order.tasks:
             os.write(tasks, b"0")
         step = order.enter
         _check(_libc.setns(order.sandbox, NAMESPACES))
-        if os.fork():
-            os._exit(0)
         for step, narrow in (
             (order.session, _session),
             (order.limit, _limit_resources),
@@ -212,19 +267,25 @@ def _session(order):
         first += 1
     last = ctypes.c_uint(0xFFFFFFFF)
     _check(_libc.syscall(ctypes.c_long(SYS_CLOSE_RANGE), ctypes.c_uint(first), last, 0))
-    _open_streams()
 
 
 def _open_streams():
-    """As an interpreter opens them at its start. Those of the zygote remember what its output was: a
-    file, perhaps, where a function has a pipe."""
-    for number, name in ((1, "stdout"), (2, "stderr")):
+    """As an interpreter opens them at its start where its output is a pipe, as a function's is. Those of the
+    zygote remember what its own was: a file, perhaps. They are of no use until a child has its output."""
+    outputs = [(number, name, os.dup(number)) for number, name in ((1, "stdout"), (2, "stderr"))]
+    reading, writing = os.pipe()
+    for number, name, own in outputs:
+        os.dup2(writing, number)
         raw = io.FileIO(number, "w", closefd=False)
         raw.name = "<%s>" % name
         stream = io.TextIOWrapper(io.BufferedWriter(raw), "utf-8", "backslashreplace")
         stream.mode = "w"
         setattr(sys, name, stream)
         setattr(sys, "__%s__" % name, stream)
+        os.dup2(own, number)
+        os.close(own)
+    os.close(reading)
+    os.close(writing)
 
 
 def _limit_resources(order):
