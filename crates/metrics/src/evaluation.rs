@@ -279,13 +279,16 @@ fn of_lines(function: Function, lines: Vec<Line>) -> Option<Worth> {
     })
 }
 
+/// Many values become one; none where there is nothing to say.
+type Reduction = fn(&[f64]) -> Option<f64>;
+
 /// What a function makes of many values.
-fn reduction(function: Function) -> Option<fn(&[f64]) -> Option<f64>> {
+fn reduction(function: Function) -> Option<Reduction> {
     #[allow(clippy::cast_precision_loss, reason = "there are far fewer than 2^53")]
     fn average(values: &[f64]) -> Option<f64> {
         (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
     }
-    let reduce: fn(&[f64]) -> Option<f64> = match function {
+    let reduce: Reduction = match function {
         Function::Sum => |values| (!values.is_empty()).then(|| values.iter().sum()),
         Function::Avg => average,
         Function::Min => |values| values.iter().copied().reduce(f64::min),
