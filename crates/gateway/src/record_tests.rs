@@ -174,6 +174,10 @@ fn what_http_apis_got_later() {
     let json =
         r#"{"id":"v","name":"n","subnets":["s"],"security_groups":[],"tags":{},"created":5}"#;
     check(&link, json);
+}
+
+#[test]
+fn usage_domains_and_stages_that_log() {
     let usage = UsageRecord { calls: 1, bytes_out: 2, messages: 3, connection_minutes: 4 };
     check(&usage, r#"{"calls":1,"bytes_out":2,"messages":3,"connection_minutes":4}"#);
     let domain = DomainRecord {
