@@ -242,7 +242,7 @@ def test_lists_are_by_source_and_function_in_pages(functions, function, sources)
 
 def measured(server, metric, statistic="Sum", **dimensions):
     now = datetime.datetime.now(datetime.timezone.utc)
-    points = server.client("cloudwatch").get_metric_statistics(
+    points = server.client("cloudwatch", key=ACCOUNT).get_metric_statistics(
         Namespace="AWS/Lambda", MetricName=metric, Period=60, Statistics=[statistic],
         StartTime=now - datetime.timedelta(hours=1), EndTime=now + datetime.timedelta(minutes=2),
         Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()])["Datapoints"]

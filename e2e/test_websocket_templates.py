@@ -171,7 +171,14 @@ def test_content_handling(api, back):
     assert response["ContentHandlingStrategy"] == "CONVERT_TO_BINARY"
 
 
-def test_binary_data_travels_as_base_64(api, back):
+@pytest.fixture
+def own_api(server, apis, arn_of, name):  # noqa: F811
+    """An API of the test's own, where it needs the default route."""
+    return Api(server, apis, arn_of, name)
+
+
+def test_binary_data_travels_as_base_64(own_api, back):
+    api = own_api
     binary = base64.b64encode(b"\0\xff binary").decode()
     # A function hears of it as of any binary body; what is no base 64 never reaches it.
     made = api.route("$default", answers=True, IntegrationType="AWS_PROXY", IntegrationUri=api.arn_of("echo"),
@@ -210,8 +217,8 @@ def test_parameters_of_functions_and_mocks(api, logs):
     api.route("wrong", answers=True, IntegrationType="AWS", IntegrationUri=api.arn_of("plain"),
               RequestParameters={"integration.request.header.X-Amz-Invocation-Type": "route.request.body.kind"})
     # Headers that are the gateway's own break a route of any kind, as in AWS.
-    for key, header in (("mock", "Transfer-Encoding"), ("proxy", "Authorization")):
-        kind = {"IntegrationType": "MOCK", "RequestTemplates": {"$default": "{statusCode: 200}"}} if key == "mock" else {
+    for key, header in (("mocked", "Transfer-Encoding"), ("proxied", "Authorization")):
+        kind = {"IntegrationType": "MOCK", "RequestTemplates": {"$default": "{statusCode: 200}"}} if key == "mocked" else {
             "IntegrationType": "AWS_PROXY", "IntegrationUri": api.arn_of("echo")}
         api.route(key, answers=True, RequestParameters={f"integration.request.header.{header}": "'x'"}, **kind)
     mocked = api.route("fine", answers=True, IntegrationType="MOCK", RequestTemplates={"$default": "{statusCode: 200}"},
@@ -220,7 +227,7 @@ def test_parameters_of_functions_and_mocks(api, logs):
                                          ResponseTemplates={"$default": "mocked"})
     with api.connect() as client:
         assert ask(client, action="later", text=api.id) == "accepted"
-        for action in ("mock", "proxy", "wrong"):
+        for action in ("mocked", "proxied", "wrong"):
             assert json.loads(ask(client, action=action, kind="Nonsense"))["message"] == "Internal server error", action
         assert json.loads(ask(client, action="wrong", kind="RequestResponse"))["got"]["action"] == "wrong"
         assert ask(client, action="fine") == "mocked" and mocked["RouteKey"] == "fine"
