@@ -215,8 +215,8 @@ async fn all_or_nothing() {
     body["paths"]["/a"]["get"]["x-amazon-apigateway-integration"]["uri"] = "http://h".into();
     let (status, message) = refuse("PUT", "/v2/apis", body.clone()).await;
     assert_eq!((status, message.as_str()), (404, "Invalid VpcLink identifier specified none"));
-    body["paths"]["/a"]["get"]["x-amazon-apigateway-integration"]["tlsConfig"] =
-        json!({"insecureSkipVerification": true});
+    body["paths"]["/a"]["get"]["x-amazon-apigateway-integration"]["credentials"] =
+        "arn:aws:iam::000000000000:role/r".into();
     assert_eq!(refuse("PUT", "/v2/apis", body.clone()).await.0, 501);
     let apis = world.ok("GET", "/v2/apis", Value::Null).await;
     assert_eq!(apis["items"], json!([]));
