@@ -90,8 +90,8 @@ const NODEJS: &[File] = files!("nodejs":
     "gatemill/logs.js",
     "gatemill/loop.js",
     "gatemill/parked.js",
-    "gatemill/stream.js",
     "gatemill/rehearsal.mjs",
+    "gatemill/stream.js",
     "package.json",
 );
 
