@@ -2,7 +2,7 @@
 //! services that the operator configured.
 //!
 //! A destination is its ARN; what it can be used for, and whether this server reaches it, is decided before it is stored.
-//! Each kind is an implementation of [`Destination`], and one line of [`KINDS`]. Sending happens with the operator's keys for
+//! Each kind is an implementation of [`Destination`], and one line of `KINDS`. Sending happens with the operator's keys for
 //! the service, not with the function's role.
 
 use std::fmt;
