@@ -6,11 +6,13 @@ import sys
 import time
 import uuid
 
+import botocore
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 
 from packages import BOTO3, create, modules, package_of
-from server import Server
+from server import Server, operations
 
 CODE = """
 import json, os, time
@@ -381,3 +383,80 @@ def test_executions_survive_kill_9(code):
     succeeded = [event["Name"] for event in history(functions, arn) if event["EventType"] == "StepSucceeded"]
     assert succeeded == ["step-0", "step-1", "step-2"]
     assert server.stop() == 0, server.log()
+
+
+MODEL = botocore.session.get_session().get_service_model("lambda")
+OF_EXECUTIONS = [one["operation"] for one in operations() if one["service"] == "lambda" and one["built"]
+                 and "DurableExecution" in one["operation"] and one["operation"] != "ListDurableExecutionsByFunction"]
+MEMBERS = [(operation, member) for operation in OF_EXECUTIONS for member in MODEL.operation_model(operation).input_shape.members]
+# Written without the SDK, so that the token of a running execution is known outside: another function's log tells it.
+TOKENS = """
+import boto3, json, time
+
+def handler(event, context):
+    known = {"arn": event["DurableExecutionArn"], "token": event["CheckpointToken"]}
+    boto3.client("lambda").invoke(FunctionName="tells", Payload=json.dumps(known))
+    time.sleep(300)
+"""
+TELLS = package_of({"app.py": "import json\n\ndef handler(event, context):\n    print(json.dumps(event))\n"})
+TAKEN = {"IncludeExecutionData": True, "MaxItems": 2, "ReverseOrder": True, "ClientToken": "one!", "Reason": "lunch",
+         "ExecutionTimeoutPaused": True, "Updates": []}
+REFUSED = {"DurableExecutionArn": "no arn", "CheckpointToken": "?", "CallbackId": "?", "ClientToken": "t" * 65, "Marker": "no marker!",
+           "IncludeExecutionData": "perhaps", "ReverseOrder": "perhaps", "ExecutionTimeoutPaused": "perhaps", "MaxItems": 1001,
+           "Reason": "r" * 1025, "Error": {"ErrorMessage": ["no text"]}, "Result": b"x" * 1_048_577,
+           "Updates": [{"Id": "one", "Type": "NONSENSE", "Action": "START"}]}
+# These end what they are asked of: tests above give each of their members a value that is taken.
+ENDS = {"DeleteDurableExecution", "StopDurableExecution", "SendDurableExecutionCallbackSuccess", "SendDurableExecutionCallbackFailure"}
+
+
+@pytest.fixture(scope="module")
+def executions(server, functions, logs, durable):
+    """One that waits for its callback, and one that runs, with its token."""
+    create(functions, "tells", TELLS, PYTHON)
+    create(functions, "tokens", package_of({"app.py": TOKENS} | modules(BOTO3)), PYTHON, Timeout=300, MemorySize=512,
+           DurableConfig={"ExecutionTimeout": 300, "RetentionPeriodInDays": 1})
+    functions.invoke(FunctionName="tokens", Qualifier="$LATEST", InvocationType="Event", Payload=b"{}")
+
+    def said():
+        try:
+            events = logs.filter_log_events(logGroupName="/aws/lambda/tells", filterPattern='"token"')["events"]
+        except ClientError:
+            return None
+        return json.loads(events[0]["message"]) if events else None
+    running = until(said, "no token was shown")
+    arn, callback = waits_for_its_callback(functions, "durable", "$LATEST")
+    unchecked = server.client("lambda", parameter_validation=False)
+
+    def least(operation):
+        of_token = {"DurableExecutionArn": running["arn"], "CheckpointToken": running["token"]}
+        known = {"DurableExecutionArn": arn, "CallbackId": callback} | (of_token if "CheckpointToken" in MODEL.operation_model(
+            operation).input_shape.members else {})
+        return {member: known[member] for member in MODEL.operation_model(operation).input_shape.required_members}
+
+    def ask(operation, **arguments):
+        try:
+            answer = getattr(unchecked, botocore.xform_name(operation))(**{**least(operation), **arguments})
+        except ClientError as error:
+            return error.response["ResponseMetadata"]["HTTPStatusCode"], error.response["Error"]
+        if operation == "CheckpointDurableExecution":
+            running["token"] = answer.get("CheckpointToken", running["token"])
+        return 200, answer
+    return ask
+
+
+@pytest.mark.parametrize("operation, member", MEMBERS)
+def test_a_wrong_value_of_each_member_is_refused(executions, operation, member):
+    status, error = executions(operation, **{member: REFUSED[member]})
+    assert status in (400, 404, 413) and error["Code"] and error["Message"], (status, error)
+
+
+@pytest.mark.parametrize("operation, member", [(operation, member) for operation, member in MEMBERS if operation not in ENDS])
+def test_a_right_value_of_each_member_is_taken(executions, operation, member):
+    more = {member: TAKEN[member]} if member in TAKEN else {}
+    if member == "Marker":
+        status, first = executions(operation, MaxItems=1)
+        assert status == 200
+        # An execution without a second page has no marker to go on with.
+        more = {"Marker": first["NextMarker"]} if "NextMarker" in first else {}
+    status, answer = executions(operation, **more)
+    assert status == 200, answer

@@ -78,7 +78,10 @@ class Left:
         self.count, self.lock = count, threading.Lock()
 
     def take(self):
+        """A number, or `None` when there is nothing left; what is given back later is there for whoever gave it."""
         with self.lock:
+            if self.count == 0:
+                return None
             self.count -= 1
             return self.count
 
@@ -120,7 +123,7 @@ def send(server, acknowledged, left, stop):
     connection = None
     while not stop.is_set():
         n = left.take()
-        if n < 0:
+        if n is None:
             return
         try:
             name = FUNCTIONS[n % len(FUNCTIONS)]

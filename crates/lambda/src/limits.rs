@@ -233,6 +233,8 @@ pub const TEMPLATE_AGE_MAX: Duration = Duration::from_secs(3_600);
 pub const TEMPLATE_MEMORY_MB: u32 = 512;
 /// How long an environment that closed its channel may take to exit before it is killed.
 pub const EXIT_GRACE: Duration = Duration::from_millis(500);
+/// The result that a callback of a durable execution may bring (the model of the service).
+pub const CALLBACK_RESULT_BYTES_MAX: usize = 1_048_576;
 /// Ended environments whose `/tmp` may be kept, at most. `sandboxd` has the same bound.
 pub const LEFT_MAX: usize = 1_000;
 /// How often a call that lost its environment before it was delivered is placed again.

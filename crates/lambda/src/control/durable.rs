@@ -17,7 +17,10 @@ use crate::{
         transitions::{self, Call},
         view::{self, Shown, time},
     },
-    limits::{DURABLE_ENVELOPE_BYTES, DURABLE_PAGE, DURABLE_PAGE_MAX, DURABLE_RETENTION_DAYS},
+    limits::{
+        CALLBACK_RESULT_BYTES_MAX, DURABLE_ENVELOPE_BYTES, DURABLE_PAGE, DURABLE_PAGE_MAX,
+        DURABLE_RETENTION_DAYS,
+    },
     record::Durable,
     target::FunctionKey,
 };
@@ -375,6 +378,13 @@ pub(crate) async fn callback_success(
     _cx: &Cx,
     request: api::SendDurableExecutionCallbackSuccessRequest,
 ) -> Result<api::SendDurableExecutionCallbackSuccessResponse, Error> {
+    // What is a whole body is not checked with the members of the model.
+    if request.result.len() > CALLBACK_RESULT_BYTES_MAX {
+        return Err(Error::Validation(format!(
+            "1 validation error detected: Value at 'result' failed to satisfy constraint: Member must have length less than or \
+             equal to {CALLBACK_RESULT_BYTES_MAX}"
+        )));
+    }
     let result = String::from_utf8(request.result.to_vec())
         .map_err(|_| Error::InvalidParameter("The result must be text in UTF-8.".to_owned()))?;
     transitions::call_back(lambda, &request.callback_id, Call::Success(result)).await?;
