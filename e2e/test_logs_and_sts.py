@@ -1,10 +1,12 @@
 """CloudWatch Logs as its clients read it, and who the caller is."""
 
+import functools
 import time
 
 import pytest
 from botocore.exceptions import ClientError
 
+import waiting
 from packages import create, package
 
 CHATTY = package(app__py='''
@@ -13,17 +15,7 @@ def handler(event, context):
         print(f"line {n}")
     return "done"
 ''')
-
-
-def until(check, seconds=10):
-    """Waits for a condition, with a deadline."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        found = check()
-        if found:
-            return found
-        time.sleep(0.05)
-    raise AssertionError("it did not come true in time")
+until = functools.partial(waiting.until, seconds=10)
 
 
 def test_function_output_arrives_in_order(functions, logs, python, name):

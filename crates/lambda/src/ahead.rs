@@ -23,8 +23,7 @@ use crate::{
     instance::Instance,
     invoke::resolve::{Initialization, Version},
     limits::{AHEAD_AT_ONCE, AHEAD_PACKAGE_BYTES_MIN, AHEAD_START_MIN},
-    shutdown,
-    start::{self, InitEnd},
+    shutdown, start,
     target::FunctionKey,
 };
 
@@ -133,23 +132,16 @@ async fn make(lambda: &Arc<Lambda>, version: &Arc<Version>) -> Result<bool, Erro
     if !may_have_one(lambda, version) {
         return Ok(false);
     }
-    let stream = start::log_stream(lambda, version);
     let limit = lambda.settings.init_timeout;
-    let mut started = start::start(lambda, version, &stream, limit, start::Opening::Init).await?;
-    drop(slot);
-    if !matches!(started.end, InitEnd::Ready) {
-        start::report_failed_init(lambda, started.instance, &started.end, started.took).await;
+    let Some(mut instance) = start::before_calls(lambda, version, slot, limit).await? else {
         return Ok(false);
-    }
-    let log = &mut started.instance.log;
-    let events = log.take();
-    lambda.logs.push(log.stream(), events).await;
-    started.instance.measure();
+    };
+    instance.measure();
     let is_current = lambda.snapshots.is_current(&lambda.store, version).unwrap_or(false);
     if is_current && !lambda.flights.is_draining() {
-        lambda.pool.give_spare(started.instance);
+        lambda.pool.give_spare(instance);
     } else {
-        shutdown::retire(lambda, started.instance);
+        shutdown::retire(lambda, instance);
     }
     Ok(true)
 }

@@ -121,16 +121,9 @@ impl Pool {
     }
 
     /// Gives an environment to a call that waits for one, or keeps it.
-    pub(crate) fn give(&self, mut instance: Boxed) {
-        if self.waiters.load(Ordering::Acquire) > 0 {
-            instance = match self.hand_over(instance) {
-                Some(instance) => instance,
-                None => return,
-            };
-        }
-        instance.idle_since = Instant::now();
+    pub(crate) fn give(&self, instance: Boxed) {
+        let Some(instance) = self.unclaimed(instance) else { return };
         let (deployment, bytes) = (instance.version.deployment, evictable_bytes(&instance));
-        instance.worth = self.clock.worth(instance.uses, instance.start, instance.memory_peak);
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         {
             let mut idle = lock(&self.shards[self.here()]);
@@ -147,16 +140,9 @@ impl Pool {
     }
 
     /// As [`Self::give`], for an environment that was made for no call: it is taken after all others, and frozen at once.
-    pub(crate) fn give_spare(&self, mut instance: Boxed) {
-        if self.waiters.load(Ordering::Acquire) > 0 {
-            instance = match self.hand_over(instance) {
-                Some(instance) => instance,
-                None => return,
-            };
-        }
-        instance.idle_since = Instant::now();
+    pub(crate) fn give_spare(&self, instance: Boxed) {
+        let Some(mut instance) = self.unclaimed(instance) else { return };
         let (deployment, bytes) = (instance.version.deployment, evictable_bytes(&instance));
-        instance.worth = self.clock.worth(instance.uses, instance.start, instance.memory_peak);
         instance.freeze();
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         // Where every thread looks last, and at the end that is taken last.
@@ -200,6 +186,16 @@ impl Pool {
     pub(crate) fn has_room(&self, bytes: u64) -> bool {
         let wanted = bytes.min(self.budget / ROOM_PART);
         self.held.load(Ordering::Relaxed).saturating_add(wanted) <= self.budget
+    }
+
+    /// Gives an environment to a call that waits for one; else it begins to idle.
+    fn unclaimed(&self, mut instance: Boxed) -> Option<Boxed> {
+        if self.waiters.load(Ordering::Acquire) > 0 {
+            instance = self.hand_over(instance)?;
+        }
+        instance.idle_since = Instant::now();
+        instance.worth = self.clock.worth(instance.uses, instance.start, instance.memory_peak);
+        Some(instance)
     }
 
     fn hand_over(&self, mut instance: Boxed) -> Option<Boxed> {

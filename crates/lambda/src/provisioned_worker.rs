@@ -15,8 +15,7 @@ use crate::{
     },
     provisioned::{self, Group},
     record::{self, PROVISIONED},
-    shutdown,
-    start::{self, InitEnd},
+    shutdown, start,
     target::FunctionKey,
 };
 
@@ -162,25 +161,18 @@ async fn make(
 ) -> Result<bool, Error> {
     let version = group.version();
     let slot = lambda.governor.slot(version.deployment).await;
-    let stream = start::log_stream(lambda, version);
     let timeout = Duration::from_secs(version.configuration.timeout_s.into());
     let limit = PROVISIONED_INIT.max(timeout);
-    let mut started = start::start(lambda, version, &stream, limit, start::Opening::Init).await?;
-    drop(slot);
-    if !matches!(started.end, InitEnd::Ready) {
-        start::report_failed_init(lambda, started.instance, &started.end, started.took).await;
+    let Some(mut instance) = start::before_calls(lambda, version, slot, limit).await? else {
         return Ok(false);
-    }
-    let log = &mut started.instance.log;
-    let events = log.take();
-    lambda.logs.push(log.stream(), events).await;
+    };
     // INIT_REPORT said it; no call's report does.
-    started.instance.init = None;
+    instance.init = None;
     seat.ready();
     if lambda.flights.is_draining() || !group.wants_back() {
         return Ok(true);
     }
-    started.instance.seat = Some(seat);
-    lambda.pool.give(started.instance);
+    instance.seat = Some(seat);
+    lambda.pool.give(instance);
     Ok(true)
 }

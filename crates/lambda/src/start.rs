@@ -20,6 +20,7 @@ use crate::{
     environment_variables::{self, EXEC_WRAPPER, Inside, LAYER_ROOT, TASK_ROOT},
     external,
     frame::{Body, Garbage, Kind, Reader},
+    governor::StartSlot,
     image_start,
     instance::{Event, Instance, Life, State},
     invoke::resolve::Version,
@@ -239,6 +240,29 @@ async fn initialise(
             InitEnd::ExtensionFailed(failure)
         }
     }
+}
+
+/// Makes an environment that no call waits for, in its turn; `None` when its initialisation failed, which its log says.
+///
+/// # Errors
+/// As [`start`].
+pub(crate) async fn before_calls(
+    lambda: &Arc<Lambda>,
+    version: &Arc<Version>,
+    slot: StartSlot,
+    limit: Duration,
+) -> Result<Option<Box<Instance>>, Error> {
+    let stream = log_stream(lambda, version);
+    let mut started = start(lambda, version, &stream, limit, Opening::Init).await?;
+    drop(slot);
+    if !matches!(started.end, InitEnd::Ready) {
+        report_failed_init(lambda, started.instance, &started.end, started.took).await;
+        return Ok(None);
+    }
+    // Not kept for the first call: there may be none.
+    let events = started.instance.log.take();
+    lambda.logs.push(started.instance.log.stream(), events).await;
+    Ok(Some(started.instance))
 }
 
 /// Writes what a failed initialisation leaves in the log.
