@@ -8,6 +8,8 @@ import time
 import boto3
 from moto.server import ThreadedMotoServer
 
+from waiting import until
+
 ACCOUNT = "123456789012"
 SERVICES = ("sqs", "sns", "s3", "kinesis", "dynamodb-streams")
 
@@ -56,21 +58,13 @@ class Sources:
         self.moto.stop()
 
 
-def until(what, ask, deadline=60):
-    """Asks again until the answer is true, and gives it."""
-    end = time.monotonic() + deadline
-    while True:
-        answer = ask()
-        if answer:
-            return answer
-        assert time.monotonic() < end, f"it never came that {what}"
-        time.sleep(0.1)
-
-
 def settled(functions, uuid, state="Enabled"):
     """Waits until a mapping has a state."""
-    return until(f"the mapping is {state}", lambda: (
-        lambda mapping: mapping if mapping["State"] == state else None)(functions.get_event_source_mapping(UUID=uuid)))
+    def mapping():
+        found = functions.get_event_source_mapping(UUID=uuid)
+        return found if found["State"] == state else None
+
+    return until(mapping, f"the mapping is {state}")
 
 
 def gone(functions, uuid):
@@ -82,7 +76,7 @@ def gone(functions, uuid):
             functions.get_event_source_mapping(UUID=uuid)
         except functions.exceptions.ResourceNotFoundException as error:
             return error.response["Error"]["Message"] == "The resource you requested does not exist."
-    until("the mapping is gone", is_gone)
+    until(is_gone, "the mapping is gone")
 
 
 def printed(logs, function):

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from packages import BOTO3, create, modules, package_of
 from server import Server, operations
+from waiting import until
 
 CODE = """
 import json, os, time
@@ -115,15 +116,6 @@ def history(functions, arn, **more):
     return events
 
 
-def until(found, what):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if (value := found()) is not None:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(what)
-
-
 def code_of(error):
     return error.value.response["Error"]["Code"]
 
@@ -182,7 +174,7 @@ def test_an_event_begins_an_execution(durable):
     assert answer["StatusCode"] == 202
     arn = answer["DurableExecutionArn"]
     execution = lambda: durable.get_durable_execution(DurableExecutionArn=arn)
-    until(lambda: True if execution()["Status"] != "RUNNING" else None, "it did not end")
+    until(lambda: execution()["Status"] != "RUNNING", "it ended")
     assert (execution()["Status"], json.loads(execution()["Result"])) == ("SUCCEEDED", [6, 12])
     assert call(durable, name, do="steps", n=5)["DurableExecutionArn"] == arn
 
@@ -213,7 +205,7 @@ def started_callback(functions, name):
                 if event["EventType"] == "CallbackStarted":
                     return arn, event["CallbackStartedDetails"]["CallbackId"]
         return None
-    return until(found, "no callback was started")
+    return until(found, "a callback was started")
 
 
 def test_somebody_calls_back(durable):
@@ -254,7 +246,7 @@ def test_executions_are_paused_stopped_and_deleted(durable):
         arn, callback = started_callback(durable, name)
         durable.pause_durable_execution(DurableExecutionArn=arn, Reason="lunch", ClientToken="one")
         status = lambda: durable.get_durable_execution(DurableExecutionArn=arn)["Status"]
-        until(lambda: True if status() == "PAUSED" else None, "it was not paused")
+        until(lambda: status() == "PAUSED", "it is paused")
         assert durable.get_durable_execution(DurableExecutionArn=arn)["PauseDetails"]["Reason"] == "lunch"
         durable.resume_durable_execution(DurableExecutionArn=arn, ClientToken="two")
         assert status() == "RUNNING"
@@ -280,7 +272,7 @@ def test_executions_are_paused_stopped_and_deleted(durable):
             return None
         except ClientError as error:
             return error.response["Error"]["Code"]
-    assert until(gone, "it was not removed") == "ResourceNotFoundException"
+    assert until(gone, "it was removed") == "ResourceNotFoundException"
 
 
 def waits_for_its_callback(functions, name, qualifier):
@@ -293,7 +285,7 @@ def waits_for_its_callback(functions, name, qualifier):
                 if event["EventType"] == "CallbackStarted":
                     return one["DurableExecutionArn"], event["CallbackStartedDetails"]["CallbackId"]
         return None
-    return until(found, "no callback was started")
+    return until(found, "a callback was started")
 
 
 def test_what_is_deleted_runs_its_executions_to_their_end(durable, code, name):
@@ -318,7 +310,7 @@ def test_what_is_deleted_runs_its_executions_to_their_end(durable, code, name):
         # It is not over yet, so it is still there, and its execution goes on with the code that it began with.
         assert not gone(**more)
         durable.send_durable_execution_callback_success(CallbackId=callback, Result=b'"yes"')
-        until(lambda: gone(**more), "it was not removed")
+        until(lambda: gone(**more), "it was removed")
         execution = durable.get_durable_execution(DurableExecutionArn=arn)
         assert (execution["Status"], json.loads(execution["Result"])) == ("SUCCEEDED", {"approved": '"yes"'})
     create(durable, name, code, PYTHON, DurableConfig={"ExecutionTimeout": 300}, wait=False)
@@ -368,17 +360,17 @@ def test_executions_survive_kill_9(code):
     with concurrent.futures.ThreadPoolExecutor() as pool:
         lost = pool.submit(call, functions, name, do="waits", waits=3)
         list_ = lambda: server.client("lambda").list_durable_executions_by_function(FunctionName="durable")["DurableExecutions"]
-        arn = until(lambda: next((one["DurableExecutionArn"] for one in list_()), None), "it did not begin")
+        arn = until(lambda: next((one["DurableExecutionArn"] for one in list_()), None), "it began")
         has = lambda kind, count: True if [event["EventType"] for event in history(functions, arn)].count(kind) >= count else None
         for done in (1, 2):
-            until(lambda: has("WaitStarted", done), "it does not wait")
+            until(lambda: has("WaitStarted", done), "it waits")
             server.kill()
             server.start()
             functions = server.client("lambda")
         with pytest.raises(Exception):
             lost.result()
     execution = lambda: functions.get_durable_execution(DurableExecutionArn=arn)
-    until(lambda: True if execution()["Status"] != "RUNNING" else None, "it did not end")
+    until(lambda: execution()["Status"] != "RUNNING", "it ended")
     assert (execution()["Status"], execution()["Result"]) == ("SUCCEEDED", "3")
     succeeded = [event["Name"] for event in history(functions, arn) if event["EventType"] == "StepSucceeded"]
     assert succeeded == ["step-0", "step-1", "step-2"]
@@ -423,7 +415,7 @@ def executions(server, functions, logs, durable):
         except ClientError:
             return None
         return json.loads(events[0]["message"]) if events else None
-    running = until(said, "no token was shown")
+    running = until(said, "a token was shown")
     arn, callback = waits_for_its_callback(functions, "durable", "$LATEST")
     unchecked = server.client("lambda", parameter_validation=False)
 

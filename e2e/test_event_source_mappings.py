@@ -10,7 +10,8 @@ from botocore.exceptions import ClientError
 
 from packages import create, package
 from server import Server
-from sources import ACCOUNT, Sources, gone, printed, settled, until
+from sources import ACCOUNT, Sources, gone, printed, settled
+from waiting import until
 
 # Prints its event; fails, or reports failures, where a record asks for it.
 FUNCTION = package(app__py="""
@@ -263,7 +264,7 @@ def test_messages_reach_the_function_and_are_removed(functions, logs, fresh, ser
     for body in [*wanted, "plain", '{"kind": "other"}']:
         sqs.send_message(QueueUrl=url, MessageBody=body, MessageAttributes={
             "a": {"DataType": "String", "StringValue": "v"}, "b": {"DataType": "Binary", "BinaryValue": b"\x01"}})
-    until("all came", lambda: set(bodies(logs, fresh)) == set(wanted))
+    until(lambda: set(bodies(logs, fresh)) == set(wanted), "all came")
     record = records(logs, fresh)[0]
     assert set(record) == {"messageId", "receiptHandle", "body", "attributes", "messageAttributes",
                            "md5OfMessageAttributes", "md5OfBody", "eventSource", "eventSourceARN", "awsRegion"}
@@ -278,13 +279,13 @@ def test_messages_reach_the_function_and_are_removed(functions, logs, fresh, ser
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         found = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
         return sum(int(found[name]) for name in names)
-    until("one is left", lambda: left() == 1)
-    until("it came again", lambda: bodies(logs, fresh).count(wanted[-1]) >= 2)
+    until(lambda: left() == 1, "one is left")
+    until(lambda: bodies(logs, fresh).count(wanted[-1]) >= 2, "it came again")
 
     def counted(metric):
         return measured(server, metric, EventSourceMappingUUID=of)
     # Fifteen messages, of which one was read again and two let no filter pass.
-    until("all are counted", lambda: counted("DeletedEventCount") == 14)
+    until(lambda: counted("DeletedEventCount") == 14, "all are counted")
     assert counted("PolledEventCount") >= 16 and counted("FilteredOutEventCount") == 2
     assert counted("InvokedEventCount") >= 14 and counted("FailedInvokeEventCount") is None
     gone(functions, of)
@@ -301,7 +302,7 @@ def test_messages_of_a_function_that_fails_come_to_their_dead_letter_queue(funct
     of = functions.create_event_source_mapping(FunctionName=fresh, EventSourceArn=arn)["UUID"]
     settled(functions, of)
     sqs.send_message(QueueUrl=url, MessageBody="raise")
-    found = until("it is dead", lambda: sqs.receive_message(QueueUrl=dead_url).get("Messages"))
+    found = until(lambda: sqs.receive_message(QueueUrl=dead_url).get("Messages"), "it is dead")
     assert found[0]["Body"] == "raise"
     shown = functions.get_event_source_mapping(UUID=of)
     assert shown["LastProcessingResult"] == "PROBLEM: Function call failed"
@@ -322,7 +323,7 @@ def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh
         FunctionName=fresh, EventSourceArn=arn, StartingPosition="TRIM_HORIZON", BatchSize=7, ParallelizationFactor=2)["UUID"]
     settled(functions, of)
     put(range(20, 40))
-    until("some came", lambda: records(logs, fresh))
+    until(lambda: records(logs, fresh), "some came")
     server.kill()
     put(range(40, 60))
     server.start()
@@ -333,8 +334,8 @@ def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh
             by_key.setdefault(record["kinesis"]["partitionKey"], []).append(record["kinesis"]["sequenceNumber"])
         return by_key
     # Lines of log may be lost with the server that is killed; what matters came before or comes again.
-    until("the last ones came", lambda: len(came().get("a", [])) >= 20 and all(
-        any(record["kinesis"]["data"] == encoded(sent[key][-1]) for record in records(logs, fresh)) for key in sent))
+    until(lambda: len(came().get("a", [])) >= 20 and all(
+        any(record["kinesis"]["data"] == encoded(sent[key][-1]) for record in records(logs, fresh)) for key in sent), "the last ones came")
     for record in records(logs, fresh)[:1]:
         assert set(record) == {"kinesis", "eventSource", "eventVersion", "eventID", "eventName", "invokeIdentityArn",
                                "awsRegion", "eventSourceARN"}
@@ -342,7 +343,7 @@ def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh
                                           "approximateArrivalTimestamp"}
         assert record["eventID"].endswith(":" + record["kinesis"]["sequenceNumber"])
         assert record["invokeIdentityArn"].endswith(":role/e2e")
-    until("it is said", lambda: functions.get_event_source_mapping(UUID=of)["LastProcessingResult"] == "OK")
+    until(lambda: functions.get_event_source_mapping(UUID=of)["LastProcessingResult"] == "OK", "it is said")
     # Each call says how old its last record was; a minute or more is not what this takes.
     assert measured(server, "IteratorAge", "SampleCount", FunctionName=fresh) >= 3
     assert 0 <= measured(server, "IteratorAge", "Minimum", FunctionName=fresh) < 60_000
@@ -365,20 +366,20 @@ def test_records_that_are_given_up_are_told_to_a_queue_and_a_bucket(functions, l
     kinesis.put_records(StreamName=stream, Records=[
         {"Data": text, "PartitionKey": "k"} for text in (b"one", b"raise", b"two")])
     sqs = sources.client("sqs")
-    found = until("it is told", lambda: sqs.receive_message(QueueUrl=url).get("Messages"))
+    found = until(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "it is told")
     told = json.loads(found[0]["Body"])
     assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
     assert told["requestContext"]["functionArn"] == f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{fresh}"
     assert told["responseContext"] == {"statusCode": 200, "executedVersion": "$LATEST", "functionError": "Unhandled"}
     info = told["KinesisBatchInfo"]
     assert (info["batchSize"], info["streamArn"], info["startSequenceNumber"]) == (1, arn, info["endSequenceNumber"])
-    until("what follows came", lambda: encoded("two") in [r["kinesis"]["data"] for r in records(logs, fresh)])
+    until(lambda: encoded("two") in [r["kinesis"]["data"] for r in records(logs, fresh)], "what follows came")
 
     functions.update_event_source_mapping(
         UUID=of, DestinationConfig={"OnFailure": {"Destination": f"arn:aws:s3:::{bucket}"}})
     settled(functions, of)
     kinesis.put_record(StreamName=stream, Data=b"raise", PartitionKey="k")
-    key = until("it is told", lambda: s3.list_objects_v2(Bucket=bucket).get("Contents"))[0]["Key"]
+    key = until(lambda: s3.list_objects_v2(Bucket=bucket).get("Contents"), "it is told")[0]["Key"]
     assert key.startswith(f"aws/lambda/{of}/{info['shardId']}/")
     told = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     assert json.loads(told["payload"])["Records"][0]["kinesis"]["data"] == encoded("raise")
@@ -396,7 +397,7 @@ def test_changes_of_a_table_reach_the_function(functions, logs, fresh, sources):
     dynamodb.put_item(TableName=table, Item={"id": {"S": "one"}, "data": {"B": b"\x01"}})
     dynamodb.put_item(TableName=table, Item={"id": {"S": "one"}, "n": {"N": "1"}})
     dynamodb.delete_item(TableName=table, Key={"id": {"S": "one"}})
-    until("both came", lambda: len(records(logs, fresh)) >= 2)
+    until(lambda: len(records(logs, fresh)) >= 2, "both came")
     inserted, removed = records(logs, fresh)
     assert (inserted["eventName"], removed["eventName"]) == ("INSERT", "REMOVE")
     assert inserted["dynamodb"]["NewImage"] == {"id": {"S": "one"}, "data": {"B": "AQ=="}}
@@ -415,7 +416,7 @@ def test_tumbling_windows_carry_their_state(functions, logs, fresh, sources):
 
     def finals():
         return [event for event in printed(logs, fresh) if event["isFinalInvokeForWindow"]]
-    until("all were counted", lambda: sum(event["state"]["count"] for event in finals()) == 5)
+    until(lambda: sum(event["state"]["count"] for event in finals()) == 5, "all were counted")
     assert all(event["Records"] == [] and event["shardId"] and event["eventSourceARN"] == arn for event in finals())
     gone(functions, of)
 
@@ -428,7 +429,7 @@ def test_a_mapping_calls_the_alias_that_it_names(functions, logs, fresh, sources
     assert made["FunctionArn"].endswith(f":function:{fresh}:live")
     settled(functions, made["UUID"])
     sources.client("sqs").send_message(QueueUrl=url, MessageBody="hello")
-    until("it came", lambda: bodies(logs, fresh) == ["hello"])
+    until(lambda: bodies(logs, fresh) == ["hello"], "it came")
     streams = logs.describe_log_streams(logGroupName=f"/aws/lambda/{fresh}")["logStreams"]
     assert any("[1]" in stream["logStreamName"] for stream in streams)
     listed = functions.list_event_source_mappings(FunctionName=f"{fresh}:live")["EventSourceMappings"]

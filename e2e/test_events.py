@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from packages import create, package
 from server import Server
 from services import ACCOUNT, REGION, Services
-from test_logs_and_sts import until as until_in
+from waiting import until
 
 HERE = "arn:aws:lambda:us-east-1:000000000000:function:"
 CODE = package(app__py='''
@@ -53,11 +53,6 @@ def another(functions, python, name):
     """A function of the test's own."""
     create(functions, name, CODE, python)
     return name
-
-
-def until(check):
-    """With time enough for a machine that has much else to do."""
-    return until_in(check, 60)
 
 
 class Queue:

@@ -27,6 +27,7 @@ from botocore.exceptions import ClientError
 from packages import BOTO3, ROLE, create, modules, package_of
 from server import Server, operations
 from sources import Sources, gone, settled
+from waiting import until
 
 GOLDEN = pathlib.Path(__file__).resolve().parent / "golden"
 UPDATE = os.environ.get("UPDATE") == "1"
@@ -323,15 +324,6 @@ def handler(event, context):
 """
 
 
-def until(found, what):
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        if value := found():
-            return value
-        time.sleep(0.05)
-    raise AssertionError(what)
-
-
 def durable_exchanges(functions, aside):
     code = package_of({"app.py": DURABLE} | modules(BOTO3))
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
@@ -342,7 +334,7 @@ def durable_exchanges(functions, aside):
     call = dict(FunctionName="golden-durable", Qualifier="1", DurableExecutionName="golden", Payload="{}")
     with concurrent.futures.ThreadPoolExecutor() as pool:
         running = pool.submit(aside.invoke, **call)
-        token = until(lambda: aside.get_alias(FunctionName="golden-durable", Name="token")["Description"], "no token")
+        token = until(lambda: aside.get_alias(FunctionName="golden-durable", Name="token")["Description"], "there is a token")
         listed = functions.list_durable_executions_by_function(FunctionName="golden-durable")
         execution = dict(DurableExecutionArn=listed["DurableExecutions"][0]["DurableExecutionArn"])
         functions.get_durable_execution_state(**execution, CheckpointToken=token)
@@ -351,7 +343,7 @@ def durable_exchanges(functions, aside):
         refused(functions.checkpoint_durable_execution, **execution, CheckpointToken=token, Updates=[])
         a, b = (one["CallbackDetails"]["CallbackId"] for one in made["NewExecutionState"]["Operations"])
         types = lambda: [event["EventType"] for event in aside.get_durable_execution_history(**execution)["Events"]]
-        until(lambda: "InvocationCompleted" in types(), "the first invocation did not end")
+        until(lambda: "InvocationCompleted" in types(), "the first invocation ended")
         functions.send_durable_execution_callback_heartbeat(CallbackId=a)
         functions.send_durable_execution_callback_success(CallbackId=a, Result=b"1")
         refused(functions.send_durable_execution_callback_success, CallbackId=a, Result=b"1")

@@ -40,7 +40,8 @@ from botocore.exceptions import ClientError
 
 from packages import ROLE, create, package, package_of
 from server import Server
-from sources import Sources, gone, printed, settled, until
+from sources import Sources, gone, printed, settled
+from waiting import until
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function:"
 CODE = package(app__py='''
@@ -146,7 +147,7 @@ def test_1_the_status_of_the_last_update_is_always_told(functions, own):
         for got in (functions.get_function(FunctionName=own)["Configuration"], functions.get_function_configuration(FunctionName=own)):
             told.append(got)
         return told[-1]["LastUpdateStatus"] == "Successful"
-    until("the update succeeded", successful)
+    until(successful, "the update succeeded")
     for one in told:
         assert one["State"] == "Active" and one["LastUpdateStatus"] in ("InProgress", "Successful"), one
         assert ("LastUpdateStatusReasonCode" in one) == (one["LastUpdateStatus"] == "InProgress")
@@ -187,13 +188,13 @@ def test_9_mappings_of_one_stream_all_fire_and_of_no_other_one(functions, logs, 
 
     def came(reader):
         return [base64.b64decode(record["kinesis"]["data"]).decode() for event in printed(logs, reader) for record in event["Records"]]
-    until("all readers read", lambda: [came(reader) for reader in readers] == [[streams[0]], [streams[0]], [streams[1]]])
+    until(lambda: [came(reader) for reader in readers] == [[streams[0]], [streams[0]], [streams[1]]], "all readers read")
     functions.update_event_source_mapping(UUID=made[1], FilterCriteria={"Filters": [{"Pattern": '{"data": {"kind": ["wanted"]}}'}]})
     settled(functions, made[1])
     for data in (b'{"kind": "other"}', b'{"kind": "wanted"}'):
         kinesis.put_record(StreamName=streams[0], Data=data, PartitionKey="k")
-    until("the filter passed one", lambda: came(readers[1])[1:] == ['{"kind": "wanted"}'])
-    until("the other reader read both", lambda: len(came(readers[0])) == 3)
+    until(lambda: came(readers[1])[1:] == ['{"kind": "wanted"}'], "the filter passed one")
+    until(lambda: len(came(readers[0])) == 3, "the other reader read both")
     for of in made:
         gone(functions, of)
 
@@ -206,7 +207,7 @@ def test_10_and_19_an_empty_id_fails_the_whole_batch_and_no_attributes_are_null(
     sqs = sources.client("sqs")
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "1"})
     sqs.send_message(QueueUrl=url, MessageBody="report")
-    came = until("it came again", lambda: (lambda events: events if len(events) >= 2 else None)(printed(logs, own)))
+    came = until(lambda: (lambda events: events if len(events) >= 2 else None)(printed(logs, own)), "it came again")
     record, again = came[0]["Records"][0], came[1]["Records"][0]
     assert record["messageId"] == again["messageId"] and int(again["attributes"]["ApproximateReceiveCount"]) >= 2
     assert "md5OfMessageAttributes" in record and record["md5OfMessageAttributes"] is None
@@ -303,7 +304,7 @@ def test_16_the_log_result_is_the_last_4_kilobytes(functions, logs, python, name
             return logs.describe_log_streams(logGroupName=f"/aws/lambda/{name}")["logStreams"]
         except logs.exceptions.ResourceNotFoundException:
             return None
-    assert "[$LATEST]" in until("there is a stream", streams)[0]["logStreamName"]
+    assert "[$LATEST]" in until(streams, "there is a stream")[0]["logStreamName"]
 
 
 def test_18_a_crash_resets_globals_and_keeps_tmp(functions, server, python, name):
@@ -429,8 +430,8 @@ def test_29_what_runs_keeps_its_code_and_what_waits_gets_the_new_one(functions, 
             functions.update_function_code(FunctionName=name, ZipFile=CODE)
             updated(functions, name)
     assert in_time
-    until("the event ran with the new code", said_second)
-    assert until("it is free", lambda: not throttled(functions, name)) and call(functions, name)["Body"] == {"version": 2}
+    until(said_second, "the event ran with the new code")
+    assert until(lambda: not throttled(functions, name), "it is free") and call(functions, name)["Body"] == {"version": 2}
 
 
 def throttled(functions, name):
@@ -494,13 +495,13 @@ def test_client_2_terraform_creates_updates_and_destroys(functions, python, name
         assert functions.get_function_code_signing_config(FunctionName=name).get("CodeSigningConfigArn") is None
         versions = functions.list_versions_by_function(FunctionName=name, MaxItems=10)["Versions"]
         return got, versions[-1]["Version"]
-    until("it is active", lambda: functions.get_function(FunctionName=name)["Configuration"]["State"] == "Active")
+    until(lambda: functions.get_function(FunctionName=name)["Configuration"]["State"] == "Active", "it is active")
     got, latest = read()
     assert got["Tags"] == {"managed": "yes"} and latest == "1" and "Concurrency" not in got
     functions.update_function_configuration(FunctionName=name, Timeout=8, Environment={"Variables": {"STAGE": "test"}})
-    until("it is updated", lambda: functions.get_function_configuration(FunctionName=name)["LastUpdateStatus"] == "Successful")
+    until(lambda: functions.get_function_configuration(FunctionName=name)["LastUpdateStatus"] == "Successful", "it is updated")
     functions.update_function_code(FunctionName=name, ZipFile=SECOND, DryRun=False)
-    until("it is updated", lambda: functions.get_function(FunctionName=name)["Configuration"]["LastUpdateStatus"] == "Successful")
+    until(lambda: functions.get_function(FunctionName=name)["Configuration"]["LastUpdateStatus"] == "Successful", "it is updated")
     assert functions.publish_version(FunctionName=name)["Version"] == "2"
     functions.put_function_concurrency(FunctionName=name, ReservedConcurrentExecutions=2)
     functions.tag_resource(Resource=ARN + name, Tags={"more": "tags"})
@@ -515,7 +516,7 @@ def test_client_2_terraform_creates_updates_and_destroys(functions, python, name
     url = functions.create_function_url_config(FunctionName=name, Qualifier="live", AuthType="NONE")
     assert functions.get_function_url_config(FunctionName=name, Qualifier="live")["FunctionUrl"] == url["FunctionUrl"]
     functions.put_provisioned_concurrency_config(FunctionName=name, Qualifier="live", ProvisionedConcurrentExecutions=1)
-    until("it is provisioned", lambda: functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier="live")["Status"] == "READY")
+    until(lambda: functions.get_provisioned_concurrency_config(FunctionName=name, Qualifier="live")["Status"] == "READY", "it is provisioned")
     functions.put_function_event_invoke_config(FunctionName=name, Qualifier="live", MaximumRetryAttempts=0)
     assert functions.get_function_event_invoke_config(FunctionName=name, Qualifier="live")["MaximumRetryAttempts"] == 0
     functions.delete_function_event_invoke_config(FunctionName=name, Qualifier="live")
@@ -552,8 +553,8 @@ def test_client_4_sam_syncs_and_invokes(functions, logs, python, name):
     events = list(functions.invoke_with_response_stream(FunctionName=name, Payload="{}", LogType="Tail")["EventStream"])
     assert b"".join(event["PayloadChunk"]["Payload"] for event in events[:-1]) == b'{"version": 2}'
     assert "ErrorCode" not in events[-1]["InvokeComplete"] and "LogResult" in events[-1]["InvokeComplete"]
-    until("it is in the log", lambda: logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
-          and logs.filter_log_events(logGroupName=group, filterPattern='"second"')["events"])
+    until(lambda: logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+          and logs.filter_log_events(logGroupName=group, filterPattern='"second"')["events"], "it is in the log")
 
 
 def test_client_5_serverless_deploys_a_function(functions, python, name):

@@ -18,7 +18,8 @@ from botocore.exceptions import ClientError
 import families
 from packages import ROLE, package
 from server import Server, operations
-from sources import Sources, until
+from sources import Sources
+from waiting import until
 
 MODEL = botocore.session.get_session().get_service_model("lambda")
 LISTED = {one["operation"]: one for one in operations() if one["service"] == "lambda" and one["built"]}
@@ -117,7 +118,7 @@ class World:
     def mapping_settled(self, uuid):
         """Waits until a mapping is changed no more."""
         state = lambda: self.functions.get_event_source_mapping(UUID=uuid)["State"]
-        until("a mapping is settled", lambda: state() in ("Enabled", "Disabled"))
+        until(lambda: state() in ("Enabled", "Disabled"), "a mapping is settled")
         return uuid
 
     def stop(self):

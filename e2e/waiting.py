@@ -3,12 +3,12 @@
 import time
 
 
-def until(condition, seconds=60):
-    """Waits for a condition; what it gave in the end."""
+def until(condition, what="it happened", seconds=60):
+    """Waits for a condition; gives what it gave in the end. `what` says what holds then."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         found = condition()
         if found:
             return found
         time.sleep(0.05)
-    raise AssertionError("it did not happen")
+    raise AssertionError(f"not within {seconds} s: {what}")
