@@ -51,7 +51,11 @@ def call(functions, name, sleep=0.0):
 
 
 def messages(logs, name):
-    events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+    try:
+        events = logs.filter_log_events(logGroupName=f"/aws/lambda/{name}")["events"]
+    except logs.exceptions.ResourceNotFoundException:
+        # Nothing was written yet.
+        return []
     return [(event["message"], event["timestamp"]) for event in events]
 
 

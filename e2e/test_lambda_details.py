@@ -419,7 +419,7 @@ def test_29_what_runs_keeps_its_code_and_what_waits_gets_the_new_one(functions, 
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for seconds in (2, 6, 20, 60):
             running = pool.submit(hold, seconds)
-            until("it is throttled, so the other one runs", lambda: throttled(functions, name), 90)
+            until(lambda: throttled(functions, name), "it is throttled, so the other one runs", 90)
             functions.invoke(FunctionName=name, InvocationType="Event", Payload="{}")
             functions.update_function_code(FunctionName=name, ZipFile=SECOND)
             updated(functions, name)
