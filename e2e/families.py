@@ -96,7 +96,8 @@ TAKEN = {
        for member, value in {
            **OF_STREAMS, "Enabled": False, "BatchSize": 5, "FilterCriteria": {"Filters": [{"Pattern": '{"body": {"a": [1]}}'}]},
            "MaximumBatchingWindowInSeconds": 3, "FunctionResponseTypes": ["ReportBatchItemFailures"],
-           "ScalingConfig": {"MaximumConcurrency": 5}, "MetricsConfig": {"Metrics": ["EventCount"]},
+           "ScalingConfig": {"MaximumConcurrency": 5},
+           "ProvisionedPollerConfig": {"MinimumPollers": 2}, "MetricsConfig": {"Metrics": ["EventCount"]},
            "DestinationConfig": lambda w, _: {"OnFailure": {"Destination": queue(w)}},
            "StartingPositionTimestamp": datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
            "FunctionName": lambda w, _: w.main}.items()},
@@ -129,6 +130,7 @@ REFUSED = {
            "ParallelizationFactor": 11, "StartingPosition": "MIDDLE", "DestinationConfig": {"OnFailure": {"Destination": "no arn"}},
            "MaximumRecordAgeInSeconds": 59, "BisectBatchOnFunctionError": "perhaps", "MaximumRetryAttempts": 10001,
            "TumblingWindowInSeconds": 901, "FunctionResponseTypes": ["Nothing"], "ScalingConfig": {"MaximumConcurrency": 1},
+           "ProvisionedPollerConfig": {"MinimumPollers": 1},
            "MetricsConfig": {"Metrics": ["Nothing"]}, "UUID": ABSENT_UUID, "FunctionName": "absent",
            "StartingPositionTimestamp": datetime.datetime(2200, 1, 1, tzinfo=datetime.UTC)}.items()},
     **{(operation, member): value for operation in ("PutFunctionEventInvokeConfig", "UpdateFunctionEventInvokeConfig")

@@ -8,6 +8,7 @@ import time
 import boto3
 from moto.server import ThreadedMotoServer
 
+from fan_out import FanOut
 from waiting import until
 
 ACCOUNT = "123456789012"
@@ -22,7 +23,9 @@ class Sources:
         self.moto.start()
         host, port = self.moto.get_host_and_port()
         self.url = f"http://{host}:{port}"
-        tables = [f'[services.{name}]\nendpoint = "{self.url}"\naccess-key-id = "test"\nsecret-access-key = "test"\n'
+        self.fan_out = FanOut((host, port), self.client("kinesis"))
+        urls = {name: self.fan_out.url if name == "kinesis" else self.url for name in SERVICES}
+        tables = [f'[services.{name}]\nendpoint = "{urls[name]}"\naccess-key-id = "test"\nsecret-access-key = "test"\n'
                   for name in SERVICES]
         config = pathlib.Path(tempfile.mkdtemp(prefix="gatemill-e2e-")) / "gatemill.toml"
         config.write_text("\n".join(tables))
@@ -45,6 +48,11 @@ class Sources:
         kinesis.get_waiter("stream_exists").wait(StreamName=name, WaiterConfig={"Delay": 1})
         return f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/{name}"
 
+    def consumer(self, stream):
+        """A consumer of a stream: its ARN."""
+        kinesis = self.client("kinesis")
+        return kinesis.register_stream_consumer(StreamARN=stream, ConsumerName="reader")["Consumer"]["ConsumerARN"]
+
     def table(self, name):
         """A table with a stream: the stream's ARN."""
         made = self.client("dynamodb").create_table(
@@ -55,6 +63,7 @@ class Sources:
         return made["TableDescription"]["LatestStreamArn"]
 
     def stop(self):
+        self.fan_out.stop()
         self.moto.stop()
 
 

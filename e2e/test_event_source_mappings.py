@@ -177,6 +177,8 @@ def test_what_cannot_be_is_refused_in_the_words_of_aws(functions, function, sour
          "Error occurred while ReceiveMessage. SQS Error Code: AWS.SimpleQueueService.NonExistentQueue. SQS Error "
          "Message: The specified queue does not exist."),
         (dict(EventSourceArn=stream + "x", StartingPosition="LATEST"), f"Stream not found: {stream}x"),
+        (dict(EventSourceArn=f"{stream}/consumer/absent:1", StartingPosition="LATEST"),
+         f"Stream consumer not found: {stream}/consumer/absent:1"),
         (dict(EventSourceArn=stream),
          "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member must not be null."),
         (dict(EventSourceArn=table, StartingPosition="AT_TIMESTAMP", StartingPositionTimestamp=1),
@@ -185,6 +187,17 @@ def test_what_cannot_be_is_refused_in_the_words_of_aws(functions, function, sour
         (dict(EventSourceArn=queue, ParallelizationFactor=2), unsupported("ParallelizationFactor")),
         (dict(EventSourceArn=queue, TumblingWindowInSeconds=2), unsupported("TumblingWindowInSeconds")),
         (dict(EventSourceArn=stream, StartingPosition="LATEST", ScalingConfig={"MaximumConcurrency": 2}), unsupported("ScalingConfig")),
+        (dict(EventSourceArn=stream, StartingPosition="LATEST", ProvisionedPollerConfig={"MinimumPollers": 2}),
+         unsupported("ProvisionedPollerConfig")),
+        (dict(EventSourceArn=queue, ProvisionedPollerConfig={"MinimumPollers": 1}),
+         "MinimumPollers must be between 2 and 200 for SQS event sources."),
+        (dict(EventSourceArn=queue, ProvisionedPollerConfig={"MaximumPollers": 2001}),
+         "MaximumPollers must be between 2 and 2000 for SQS event sources."),
+        (dict(EventSourceArn=queue, ProvisionedPollerConfig={"MinimumPollers": 4, "MaximumPollers": 3}),
+         "MinimumPollers must not be greater than MaximumPollers."),
+        (dict(EventSourceArn=queue, ProvisionedPollerConfig={"MinimumPollers": 2, "PollerGroupName": "g"}), unsupported("PollerGroupName")),
+        (dict(EventSourceArn=queue, ProvisionedPollerConfig={"MinimumPollers": 2}, ScalingConfig={"MaximumConcurrency": 2}),
+         "ProvisionedPollerConfig and ScalingConfig.MaximumConcurrency cannot be used together."),
         (dict(EventSourceArn=queue, BatchSize=11),
          "Maximum batch window in seconds must be greater than 0 if maximum batch size is greater than 10"),
         (dict(EventSourceArn=fifo, BatchSize=11, MaximumBatchingWindowInSeconds=1), "The maximum batch size of FIFO queues is 10."),
@@ -206,6 +219,25 @@ def test_what_cannot_be_is_refused_in_the_words_of_aws(functions, function, sour
     functions.get_waiter("function_updated_v2").wait(FunctionName=function, WaiterConfig={"Delay": 1})
 
 
+def test_provisioned_mode(functions, logs, fresh, server, sources):
+    url, arn = sources.queue(unnamed())
+    made = functions.create_event_source_mapping(
+        FunctionName=fresh, EventSourceArn=arn, ProvisionedPollerConfig={"MinimumPollers": 3})
+    of = made["UUID"]
+    assert made["ProvisionedPollerConfig"] == {"MinimumPollers": 3, "MaximumPollers": 200}
+    settled(functions, of)
+    sources.client("sqs").send_message(QueueUrl=url, MessageBody="hello")
+    until(lambda: bodies(logs, fresh) == ["hello"], "it came")
+    until(lambda: measured(server, "ProvisionedPollers", "Maximum", EventSourceMappingUUID=of) == 3, "it is measured")
+    functions.update_event_source_mapping(UUID=of, ProvisionedPollerConfig={"MaximumPollers": 5})
+    assert settled(functions, of)["ProvisionedPollerConfig"] == {"MinimumPollers": 3, "MaximumPollers": 5}
+    functions.update_event_source_mapping(UUID=of, ProvisionedPollerConfig={})
+    assert "ProvisionedPollerConfig" not in settled(functions, of)
+    functions.update_event_source_mapping(UUID=of, ScalingConfig={"MaximumConcurrency": 2})
+    settled(functions, of)
+    gone(functions, of)
+
+
 def test_what_is_not_built_says_so(functions, function, sources):
     _, queue = sources.queue(unnamed())
     endpoints = {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["localhost:9092"]}}
@@ -214,9 +246,7 @@ def test_what_is_not_built_says_so(functions, function, sources):
         dict(EventSourceArn=f"arn:aws:mq:us-east-1:{ACCOUNT}:broker:b", Queues=["queue"]),
         dict(EventSourceArn=f"arn:aws:rds:us-east-1:{ACCOUNT}:cluster:c"),
         dict(SelfManagedEventSource=endpoints),
-        dict(EventSourceArn=f"arn:aws:kinesis:us-east-1:{ACCOUNT}:stream/s/consumer/c:1"),
         dict(EventSourceArn=queue, KMSKeyArn=f"arn:aws:kms:us-east-1:{ACCOUNT}:key/k"),
-        dict(EventSourceArn=queue, ProvisionedPollerConfig={"MinimumPollers": 2}),
     ]:
         status, code, _ = refused(functions.create_event_source_mapping, FunctionName=function, **wrong)
         assert (status, code) == (501, "NotImplementedException"), wrong
@@ -347,6 +377,59 @@ def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh
     # Each call says how old its last record was; a minute or more is not what this takes.
     assert measured(server, "IteratorAge", "SampleCount", FunctionName=fresh) >= 3
     assert 0 <= measured(server, "IteratorAge", "Minimum", FunctionName=fresh) < 60_000
+    gone(functions, of)
+
+
+def test_a_consumer_is_pushed_to_in_order_through_a_kill(functions, logs, fresh, server, sources):
+    stream = unnamed()
+    arn, kinesis = sources.stream(stream, shards=2), sources.client("kinesis")
+    consumer = sources.consumer(arn)
+    sent = {key: [f"{key}-{n}" for n in range(60)] for key in "abc"}
+
+    def put(numbers):
+        kinesis.put_records(StreamName=stream, Records=[
+            {"Data": sent[key][n].encode(), "PartitionKey": key} for n in numbers for key in sent])
+
+    put(range(20))
+    of = functions.create_event_source_mapping(
+        FunctionName=fresh, EventSourceArn=consumer, StartingPosition="TRIM_HORIZON", BatchSize=4)["UUID"]
+    settled(functions, of)
+    put(range(20, 40))
+    until(lambda: records(logs, fresh), "some came")
+    server.kill()
+    put(range(40, 60))
+    server.start()
+
+    def came():
+        by_key = {key: [] for key in sent}
+        for record in records(logs, fresh):
+            text = base64.b64decode(record["kinesis"]["data"]).decode()
+            by_key[text[0]].append(text)
+        return by_key
+    # Lines of log may be lost with the server that is killed; what matters came before or comes again.
+    until(lambda: all(came()[key][-1:] == [sent[key][-1]] for key in sent), "the last ones came")
+    for key, texts in came().items():
+        # Some may come twice with the kill, none out of order.
+        firsts = list(dict.fromkeys(texts))
+        assert firsts == sorted(firsts, key=sent[key].index) and set(texts) >= set(sent[key][40:])
+    assert {record["eventSourceARN"] for record in records(logs, fresh)} == {consumer}
+    asked = [one for one in sources.fan_out.subscriptions if one["ConsumerARN"] == consumer]
+    # Subscriptions end, and the next begins where they did.
+    until(lambda: len(sources.fan_out.subscriptions) > len(asked), "another subscription")
+    assert {one["StartingPosition"]["Type"] for one in asked[2:]} <= {"TRIM_HORIZON", "AFTER_SEQUENCE_NUMBER"}
+    gone(functions, of)
+
+
+def test_a_consumer_that_begins_with_the_newest(functions, logs, fresh, sources):
+    stream = unnamed()
+    arn, kinesis = sources.stream(stream), sources.client("kinesis")
+    kinesis.put_record(StreamName=stream, Data=b"old", PartitionKey="k")
+    of = functions.create_event_source_mapping(
+        FunctionName=fresh, EventSourceArn=sources.consumer(arn), StartingPosition="LATEST")["UUID"]
+    settled(functions, of)
+    kinesis.put_record(StreamName=stream, Data=b"new", PartitionKey="k")
+    until(lambda: records(logs, fresh), "it came")
+    assert [record["kinesis"]["data"] for record in records(logs, fresh)] == [encoded("new")]
     gone(functions, of)
 
 

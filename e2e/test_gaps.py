@@ -30,8 +30,6 @@ ASKED = {
     ("MaximumEventAgeInSeconds", "of a durable function"): lambda w: {"FunctionName": w.durable, "MaximumEventAgeInSeconds": 60},
     ("DestinationConfig", "to a topic of Kafka"): lambda w: {"DestinationConfig": {"OnFailure": {"Destination": "kafka://topic"}}},
     ("EventSourceArn", "of Kafka, MQ or DocumentDB"): lambda w: {"EventSourceArn": KAFKA},
-    ("EventSourceArn", "of a stream's consumer"): lambda w: {
-        "EventSourceArn": "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1"},
 }
 # What a server without services refuses.
 ELSEWHERE = {

@@ -52,7 +52,6 @@ ASKS = {
     "KMSKeyArn": "arn:aws:kms:us-east-1:000000000000:key/k",
     "LoggingConfig": {"SystemLogLevel": "INFO"},
     "SourceAccessConfigurations": [{"Type": "BASIC_AUTH", "URI": "arn:aws:secretsmanager:us-east-1:000000000000:secret:s"}],
-    "ProvisionedPollerConfig": {"MinimumPollers": 2},
     "AmazonManagedKafkaEventSourceConfig": {"ConsumerGroupId": "g"},
     "SelfManagedKafkaEventSourceConfig": {"ConsumerGroupId": "g"},
     "DocumentDBEventSourceConfig": {"DatabaseName": "d"},

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use gatemill_wire::{Clock, Entropy, Signer};
 use http::{HeaderMap, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client as HttpClient, connect::HttpConnector},
@@ -26,9 +27,13 @@ use crate::{
     request::unsendable,
 };
 
+type Http = HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>;
+
 /// A client of the configured services.
 pub struct Client {
-    http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    http: Http,
+    /// For answers that go on and on, which AWS gives over HTTP/2 alone.
+    streams: Http,
     services: Services,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
@@ -55,6 +60,32 @@ impl Answer {
     }
 }
 
+/// The body of an answer, as it comes.
+pub struct Stream(Incoming);
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").finish_non_exhaustive()
+    }
+}
+
+impl Stream {
+    /// The next bytes; `None` at the end. May be dropped while it waits, and asked again.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`] when the connection breaks.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
+        while let Some(frame) = self.0.frame().await {
+            let frame = frame.map_err(|error| Error::Unreachable(chain(&error)))?;
+            // What is no data is trailers, which say nothing here.
+            if let Ok(data) = frame.into_data() {
+                return Ok(Some(data));
+            }
+        }
+        Ok(None)
+    }
+}
+
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("services", &self.services).finish_non_exhaustive()
@@ -76,19 +107,27 @@ impl Client {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_WAIT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_webpki_roots(provider)
-            .map_err(unsendable)?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        let http = HttpClient::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE_WAIT)
-            .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
-            .build(connector);
-        Ok(Self { http, services, clock, entropy })
+        let connector = || {
+            let builder = HttpsConnectorBuilder::new()
+                .with_provider_and_webpki_roots(provider.clone())
+                .map_err(unsendable)?;
+            Ok(builder.https_or_http().enable_http1())
+        };
+        let http = |connector| {
+            HttpClient::builder(TokioExecutor::new())
+                .pool_timer(TokioTimer::new())
+                .timer(TokioTimer::new())
+                .pool_idle_timeout(IDLE_WAIT)
+                .pool_max_idle_per_host(IDLE_PER_HOST_MAX)
+                .build(connector)
+        };
+        Ok(Self {
+            http: http(connector()?.wrap_connector(tcp.clone())),
+            streams: http(connector()?.enable_http2().wrap_connector(tcp)),
+            services,
+            clock,
+            entropy,
+        })
     }
 
     /// The services that are configured.
@@ -139,6 +178,25 @@ impl Client {
         }
     }
 
+    /// Makes a call once whose answer goes on for long; the time of the request is that until it begins.
+    ///
+    /// # Errors
+    /// When there is no answer, or it is a refusal.
+    pub async fn stream(&self, endpoint: &Endpoint, request: Request) -> Result<Stream, Error> {
+        let sent = self.signed(endpoint, &request)?;
+        let answering = async {
+            let answer = self.streams.request(sent).await;
+            let answer = answer.map_err(|error| Error::Unreachable(chain(&error)))?;
+            if answer.status().is_success() {
+                return Ok(Stream(answer.into_body()));
+            }
+            let (parts, body) = answer.into_parts();
+            let body = collect(body, request.answer_bytes_max).await?;
+            Err(refusal(parts.status, &parts.headers, &body))
+        };
+        timeout(request.wait, answering).await.unwrap_or(Err(Error::TimedOut))
+    }
+
     async fn attempt(&self, endpoint: &Endpoint, request: &Request) -> Result<Answer, Error> {
         let sent = self.signed(endpoint, request)?;
         match timeout(request.wait, self.exchange(sent, request.answer_bytes_max)).await {
@@ -181,11 +239,7 @@ impl Client {
     ) -> Result<Answer, Error> {
         let answer = self.http.request(request).await;
         let (parts, body) = answer.map_err(|error| Error::Unreachable(chain(&error)))?.into_parts();
-        let body = match Limited::new(body, answer_bytes_max).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) if error.is::<LengthLimitError>() => return Err(Error::AnswerTooLarge),
-            Err(error) => return Err(Error::Unreachable(chain(&*error))),
-        };
+        let body = collect(body, answer_bytes_max).await?;
         Ok(Answer { status: parts.status, headers: parts.headers, body })
     }
 
@@ -195,6 +249,15 @@ impl Client {
         let mut byte = [0];
         self.entropy.fill(&mut byte);
         bound.mul_f64(f64::from(byte[0]) / 255.0)
+    }
+}
+
+/// A whole body, if it is not too large.
+async fn collect(body: Incoming, bytes_max: usize) -> Result<Bytes, Error> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::AnswerTooLarge),
+        Err(error) => Err(Error::Unreachable(chain(&*error))),
     }
 }
 

@@ -31,7 +31,7 @@ pub mod limits;
 mod request;
 mod services;
 
-pub use client::{Answer, Client};
+pub use client::{Answer, Client, Stream};
 pub use error::Error;
 pub use request::Request;
 pub use services::{Credentials, Endpoint, Service, ServiceSettings, Services};

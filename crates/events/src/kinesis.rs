@@ -17,8 +17,8 @@ use crate::{
 
 /// A stream.
 pub(crate) struct Stream {
-    client: Arc<Client>,
-    endpoint: Endpoint,
+    pub(crate) client: Arc<Client>,
+    pub(crate) endpoint: Endpoint,
     arn: SourceArn,
     role: String,
 }
@@ -85,7 +85,7 @@ struct Records<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct StreamRecord<'a> {
+pub(crate) struct StreamRecord<'a> {
     sequence_number: String,
     partition_key: String,
     data: String,
@@ -138,7 +138,7 @@ impl Stream {
         Self { client, endpoint, arn: arn.clone(), role: role.to_owned() }
     }
 
-    async fn call(&self, operation: &str, body: &Value) -> Result<Answer, AwsError> {
+    pub(crate) async fn call(&self, operation: &str, body: &Value) -> Result<Answer, AwsError> {
         let target = format!("Kinesis_20131202.{operation}");
         self.client.call(&self.endpoint, Request::json_1_1(&target, body)?).await
     }
@@ -178,7 +178,7 @@ impl Stream {
         found.cursor(None)
     }
 
-    fn record(&self, shard: &str, found: &StreamRecord<'_>) -> Record {
+    pub(crate) fn record(&self, shard: &str, found: &StreamRecord<'_>) -> Record {
         let seconds = found.approximate_arrival_timestamp;
         let seconds: Option<f64> = seconds.and_then(|seconds| seconds.get().parse().ok());
         let event = EventRecord {

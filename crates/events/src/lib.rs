@@ -33,6 +33,7 @@ mod counts;
 mod deliver;
 mod dynamodb;
 mod error;
+mod fan_out;
 mod filter;
 mod given_up;
 mod kinesis;
@@ -40,6 +41,7 @@ pub mod limits;
 mod queue;
 mod response;
 mod run;
+mod scale;
 mod services;
 mod shard;
 mod source;
@@ -128,7 +130,8 @@ impl Events {
             clock: parts.clock,
             entropy: parts.entropy,
             meters: parts.meters,
-            polls: Arc::new(Semaphore::new(limits::POLLS_AT_ONCE)),
+            polls: Semaphore::new(limits::POLLS_AT_ONCE),
+            provisioned_polls: Semaphore::new(limits::PROVISIONED_POLLS_AT_ONCE),
             readers: AtomicUsize::new(0),
             resets: watch::Sender::new(0),
             totals: Counts::default(),

@@ -9,6 +9,9 @@ pub const EVENT_FRAME_BYTES: usize = 1_024;
 
 /// Requests for records that wait for their answer, of all mappings together. Each holds a connection.
 pub const POLLS_AT_ONCE: usize = 512;
+/// The same of mappings in provisioned mode, which do not wait for others. Where they ask for more event pollers than this
+/// together, these take turns.
+pub const PROVISIONED_POLLS_AT_ONCE: usize = 2_000;
 /// The longest poll of a queue, which is SQS's.
 pub const LONG_POLL: Duration = Duration::from_secs(20);
 /// How long after an answer without messages a queue is asked again that does not wait for any, or is not to, since
@@ -22,6 +25,10 @@ pub const POLLERS_PER_QUEUE: usize = 5;
 pub const QUEUE_CALLS_FIRST: usize = 5;
 /// The most of them, unless the mapping says less.
 pub const QUEUE_CALLS_MAX: usize = 1_250;
+/// Calls at one time of an event poller in provisioned mode.
+pub const CALLS_PER_POLLER: usize = 10;
+/// How many more of them there may be every second while all are used: 1,000 a minute.
+pub const POLLER_CALLS_GROWTH: usize = 17;
 /// How many more there may be every second while all are used: 300 a minute.
 pub const QUEUE_CALLS_GROWTH: usize = 5;
 /// How often that is looked at.
@@ -31,6 +38,12 @@ pub const QUEUE_GROWTH_PERIOD: Duration = Duration::from_secs(1);
 pub const SHARD_POLL_IDLE: Duration = Duration::from_secs(1);
 /// How often at most a busy one is: five times a second, as Kinesis allows.
 pub const SHARD_POLL_BUSY: Duration = Duration::from_millis(200);
+/// How long it is waited for records that are pushed, before it is looked after everything else.
+pub const SHARD_PUSH_WAIT: Duration = Duration::from_secs(1);
+/// After this time, in milliseconds, no record comes any more that is older: Kinesis pushes within some 70 ms.
+pub const SHARD_PUSH_LAG_MS: i64 = 1_000;
+/// One message of a subscription: records of 10 MB and what is around them.
+pub const PUSHED_MESSAGE_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Requests a second for all idle shards together; with more shards than this, each is asked less often.
 pub const IDLE_POLLS_PER_SECOND: usize = 200;
 /// Records of one request of Kinesis.

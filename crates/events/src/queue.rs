@@ -15,12 +15,12 @@ use crate::{
     CallError, SourceError,
     backoff::Backoff,
     limits::{
-        EVENT_BYTES_MAX, EVENT_FRAME_BYTES, FUNCTION_RETRY_MAX, MESSAGES_AT_ONCE,
-        POLLERS_PER_QUEUE, QUEUE_CALLS_FIRST, QUEUE_CALLS_GROWTH, QUEUE_CALLS_MAX,
-        QUEUE_GROWTH_PERIOD, QUEUE_POLL_EMPTY, SERVICE_RETRY_MAX,
+        EVENT_BYTES_MAX, EVENT_FRAME_BYTES, FUNCTION_RETRY_MAX, MESSAGES_AT_ONCE, QUEUE_POLL_EMPTY,
+        SERVICE_RETRY_MAX,
     },
     response::{self, Failures},
     run::{Run, event},
+    scale::{PROVISIONED_POLLERS, Scale},
     source::{Cursor, Polled, Record, Settle},
 };
 
@@ -62,15 +62,11 @@ struct Queue {
     /// When the oldest message of the buffer came.
     first_at: Option<Instant>,
     receiving: JoinSet<Received>,
-    /// Requests that may run at one time: more than one while the queue is full.
-    receivers: usize,
     /// No request before this.
     not_before: Option<Instant>,
     backoff: Backoff,
     calls: JoinSet<Handled>,
-    /// Calls that may run at one time.
-    allowed: usize,
-    looked_at: Instant,
+    scale: Scale,
 }
 
 /// How a batch went.
@@ -89,12 +85,10 @@ impl Queue {
             buffer_bytes: 0,
             first_at: None,
             receiving: JoinSet::new(),
-            receivers: 1,
             not_before: None,
             backoff: run.backoff(SERVICE_RETRY_MAX),
             calls: JoinSet::new(),
-            allowed: QUEUE_CALLS_FIRST,
-            looked_at: Instant::now(),
+            scale: Scale::new(&run.mapping.settings),
             run,
         }
     }
@@ -102,7 +96,7 @@ impl Queue {
     async fn work(mut self) {
         let run = Arc::clone(&self.run);
         while !run.is_stopped() {
-            self.grow();
+            self.scale();
             self.start_calls();
             self.start_receiving();
             let wake = self.wake();
@@ -110,7 +104,7 @@ impl Queue {
                 () = run.stopped() => break,
                 Some(handled) = self.calls.join_next() => {
                     if matches!(handled, Ok(Handled::Throttled)) {
-                        self.allowed = (self.allowed / 2).max(1);
+                        self.scale.throttled();
                     }
                 }
                 Some(received) = self.receiving.join_next() => {
@@ -124,12 +118,6 @@ impl Queue {
         self.stop().await;
     }
 
-    /// The most calls at one time.
-    fn most(&self) -> usize {
-        let wanted = self.run.mapping.settings.maximum_concurrency;
-        wanted.and_then(|most| usize::try_from(most).ok()).unwrap_or(QUEUE_CALLS_MAX)
-    }
-
     fn batch_size(&self) -> usize {
         usize::try_from(self.run.mapping.settings.batch_size).unwrap_or(MESSAGES_AT_ONCE).max(1)
     }
@@ -138,19 +126,16 @@ impl Queue {
         Duration::from_secs(self.run.mapping.settings.window_s.into())
     }
 
-    /// Lets more calls run while all that may do.
-    fn grow(&mut self) {
-        if self.looked_at.elapsed() >= QUEUE_GROWTH_PERIOD {
-            self.looked_at = Instant::now();
-            if self.calls.len() >= self.allowed {
-                self.allowed += QUEUE_CALLS_GROWTH;
-            }
+    fn scale(&mut self) {
+        if self.scale.look(self.calls.len())
+            && let Some(pollers) = self.scale.pollers()
+        {
+            self.run.measure(&PROVISIONED_POLLERS, pollers);
         }
-        self.allowed = self.allowed.min(self.most());
     }
 
     fn has_room(&self) -> bool {
-        self.calls.len() < self.allowed
+        self.calls.len() < self.scale.calls()
     }
 
     /// Whether the messages of the buffer are to be delivered now.
@@ -190,7 +175,7 @@ impl Queue {
     fn wants_messages(&self) -> bool {
         self.has_room()
             && self.buffer.len() < self.batch_size()
-            && self.receiving.len() < self.receivers
+            && self.receiving.len() < self.scale.requests()
     }
 
     fn start_receiving(&mut self) {
@@ -201,13 +186,13 @@ impl Queue {
         while self.wants_messages() {
             let room = self.batch_size() - self.buffer.len();
             let asked = room.min(MESSAGES_AT_ONCE);
-            // Only one request waits, and not longer than the messages that are here may.
+            // Not all requests wait, and none longer than the messages that are here may.
             let left = self.first_at.map(|first| self.window().saturating_sub(first.elapsed()));
-            let is_first = self.receiving.is_empty();
+            let waits = self.receiving.len() < self.scale.waiting();
             let run = Arc::clone(&self.run);
             self.receiving.spawn(async move {
-                let permit = run.shared.polls.acquire().await;
-                let long = if is_first { run.shared.long_poll() } else { Duration::ZERO };
+                let permit = run.polls().acquire().await;
+                let long = if waits { run.long_poll() } else { Duration::ZERO };
                 let wait = left.map_or(long, |left| left.min(long));
                 let asked_at = Instant::now();
                 let polled = run.source.poll(&Cursor::default(), asked, wait).await;
@@ -222,7 +207,7 @@ impl Queue {
             Ok(polled) => polled.records,
             Err(error) => {
                 self.run.report_source(&error).await;
-                self.receivers = 1;
+                self.scale.failed();
                 self.not_before = Some(Instant::now() + self.backoff.pause());
                 return;
             }
@@ -230,11 +215,7 @@ impl Queue {
         self.backoff.reset();
         let is_quick = received.at - received.asked_at < QUEUE_POLL_EMPTY;
         self.not_before = (records.is_empty() && is_quick).then(|| received.at + QUEUE_POLL_EMPTY);
-        self.receivers = if records.len() == received.asked {
-            (self.receivers * 2).min(POLLERS_PER_QUEUE)
-        } else {
-            1
-        };
+        self.scale.answered(records.len() == received.asked);
         self.run.count(|counts| &counts.polled, records.len());
         let (wanted, unwanted): (Vec<Record>, Vec<Record>) =
             records.into_iter().partition(|record| self.run.filters.passes(record));
@@ -252,7 +233,7 @@ impl Queue {
     /// When something is to be done without anything happening.
     fn wake(&self) -> Option<Instant> {
         let window = self.first_at.filter(|_| self.has_room()).map(|first| first + self.window());
-        let growth = (!self.has_room()).then(|| self.looked_at + QUEUE_GROWTH_PERIOD);
+        let growth = (!self.has_room()).then(|| self.scale.next_look());
         // Only where something comes of it: else the time stays past, and the engine never rests.
         let retry = self.not_before.filter(|_| self.wants_messages());
         [window, growth, retry].into_iter().flatten().min()

@@ -14,7 +14,7 @@ use gatemill_lambda::{
     FunctionTarget, Outcome,
     mapping::{self, MAPPING_RESULTS, Mapping, MappingKey, MappingResult, SourceArn},
 };
-use gatemill_meter::{Meters, Subject};
+use gatemill_meter::{Meters, Metric, Subject};
 use gatemill_store::Store;
 use gatemill_wire::{Clock, Entropy, RequestId};
 use tokio::sync::{Semaphore, watch};
@@ -37,7 +37,9 @@ pub(crate) struct Shared {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) meters: Arc<Meters>,
     /// Requests for records that may wait for their answer.
-    pub(crate) polls: Arc<Semaphore>,
+    pub(crate) polls: Semaphore,
+    /// The same of mappings in provisioned mode.
+    pub(crate) provisioned_polls: Semaphore,
     /// Queues and shards that are read.
     pub(crate) readers: AtomicUsize,
     pub(crate) totals: Counts,
@@ -91,8 +93,10 @@ pub(crate) struct Run {
     pub(crate) source: Arc<dyn Source>,
     pub(crate) filters: Filters,
     pub(crate) shared: Arc<Shared>,
-    /// Of a mapping that asked for its own, and as what they are measured.
-    counts: Option<(Arc<Counts>, Arc<Subject>)>,
+    /// As what the mapping is measured.
+    subject: Arc<Subject>,
+    /// Of a mapping that asked for its own.
+    counts: Option<Arc<Counts>>,
     stop: watch::Receiver<bool>,
     /// What was written last as the mapping's result.
     result: Mutex<Option<String>>,
@@ -123,8 +127,7 @@ impl Run {
             Arc::clone(all.entry(key.clone()).or_default())
         });
         let target = mapping.target().ok_or_else(unreadable)?;
-        let subject = || Arc::new(counts::subject(&target.account, &target.region, &key.uuid));
-        let counts = counts.map(|counts| (counts, subject()));
+        let subject = counts::subject(&target.account, &target.region, &key.uuid);
         let role = shared.store.read(|tx| mapping::role_of(tx, &target));
         let role = role.map_err(|error| SourceError::Unreachable(error.to_string()))?;
         Ok(Self {
@@ -135,6 +138,7 @@ impl Run {
             mapping: mapping.clone(),
             arn,
             shared: Arc::clone(shared),
+            subject: Arc::new(subject),
             counts,
             stop,
             result: Mutex::default(),
@@ -165,10 +169,28 @@ impl Run {
 
     pub(crate) fn count(&self, which: fn(&Counts) -> &Count, number: usize) {
         let metric = which(&self.shared.totals).add(number);
-        let Some((counts, subject)) = &self.counts else { return };
+        let Some(counts) = &self.counts else { return };
         which(counts).add(number);
+        self.measure(metric, number);
+    }
+
+    pub(crate) fn measure(&self, metric: &'static Metric, number: usize) {
         let at_ms = self.shared.now_ms();
-        self.shared.meters.record(subject, at_ms, &[(metric, number as f64)]);
+        self.shared.meters.record(&self.subject, at_ms, &[(metric, number as f64)]);
+    }
+
+    fn is_provisioned(&self) -> bool {
+        self.mapping.settings.pollers.is_some()
+    }
+
+    /// Of which a request for records needs one.
+    pub(crate) fn polls(&self) -> &Semaphore {
+        if self.is_provisioned() { &self.shared.provisioned_polls } else { &self.shared.polls }
+    }
+
+    /// How long a queue is asked to wait for messages.
+    pub(crate) fn long_poll(&self) -> Duration {
+        if self.is_provisioned() { LONG_POLL } else { self.shared.long_poll() }
     }
 
     /// Calls the function with an event of this many records.

@@ -10,8 +10,8 @@ use gatemill_lambda::{
 use gatemill_wire::{Arn, routes::BoxFuture};
 
 use crate::{
-    FailureMessage, Source, SourceError, Sources, dynamodb::TableStream, kinesis::Stream,
-    sqs::Queue,
+    FailureMessage, Source, SourceError, Sources, dynamodb::TableStream, fan_out::Consumer,
+    kinesis::Stream, sqs::Queue,
 };
 
 /// Queues and streams at the endpoints that the operator configured.
@@ -40,6 +40,9 @@ impl Sources for AwsSources {
         let endpoint = client.endpoint(service_of(source), Some(&source.region))?;
         Ok(match source.service {
             Service::Sqs => Arc::new(Queue::new(client, endpoint, source)),
+            Service::Kinesis if source.is_consumer => {
+                Arc::new(Consumer::new(client, endpoint, source, role))
+            }
             Service::Kinesis => Arc::new(Stream::new(client, endpoint, source, role)),
             Service::DynamoDb => Arc::new(TableStream::new(client, endpoint, source)),
         })
@@ -94,6 +97,12 @@ impl EventSources for AwsSources {
                 Service::Sqs => opened.hidden_for().await.map(|hidden| SourceFacts {
                     visibility_timeout_s: u32::try_from(hidden.as_secs()).ok(),
                 }),
+                Service::Kinesis if source.is_consumer => {
+                    let endpoint = self.0.endpoint(service, Some(&source.region));
+                    let endpoint = endpoint.map_err(|error| problem(source, &error.into()))?;
+                    let consumer = Consumer::new(Arc::clone(&self.0), endpoint, source, "");
+                    consumer.find().await.map(|()| SourceFacts::default())
+                }
                 Service::Kinesis | Service::DynamoDb => {
                     opened.shards().await.map(|_| SourceFacts::default())
                 }
@@ -120,6 +129,9 @@ fn problem(source: &SourceArn, error: &SourceError) -> SourceProblem {
              Message: The specified queue does not exist."
                 .to_owned(),
         ),
+        (SourceError::Missing, Service::Kinesis) if source.is_consumer => {
+            SourceProblem::Refused(format!("Stream consumer not found: {}", source.text))
+        }
         (SourceError::Missing, Service::Kinesis | Service::DynamoDb) => {
             SourceProblem::Refused(format!("Stream not found: {}", source.text))
         }

@@ -20,8 +20,8 @@ use crate::{
     deliver::{self, Numbered, Step, Work},
     limits::{
         CHECKPOINT_PERIOD, EVENT_BYTES_MAX, EVENT_FRAME_BYTES, KINESIS_RECORDS_AT_ONCE,
-        SERVICE_RETRY_MAX, SHARD_BYTES_MAX, SHARD_POLL_BUSY, SHARD_RECORDS_AT_ONCE,
-        WINDOW_STATE_BYTES_MAX,
+        SERVICE_RETRY_MAX, SHARD_BYTES_MAX, SHARD_POLL_BUSY, SHARD_PUSH_LAG_MS, SHARD_PUSH_WAIT,
+        SHARD_RECORDS_AT_ONCE, WINDOW_STATE_BYTES_MAX,
     },
     run::Run,
     source::{Cursor, Polled, Position, Record, is_after},
@@ -224,9 +224,14 @@ impl Worker {
         let (shard, cursor, read) =
             (Arc::clone(&self.shard), self.cursor.clone(), self.read.clone());
         self.polling = Some(Box::pin(async move {
+            // A subscription has a connection already.
+            if run.source.pushes() {
+                let polled = poll(&run, &shard, cursor, &read, most, SHARD_PUSH_WAIT).await;
+                return (polled, run.shared.now_ms() - SHARD_PUSH_LAG_MS);
+            }
             let permit = run.shared.polls.acquire().await;
             let began_ms = run.shared.now_ms();
-            let polled = poll(&run, &shard, cursor, &read, most).await;
+            let polled = poll(&run, &shard, cursor, &read, most, Duration::ZERO).await;
             drop(permit);
             (polled, began_ms)
         }));
@@ -261,7 +266,12 @@ impl Worker {
             self.read_until_ms = began_ms;
         }
         let is_busy = !polled.records.is_empty() || polled.is_behind;
-        self.poll_at = now + if is_busy { SHARD_POLL_BUSY } else { self.run.shared.idle_pause() };
+        self.poll_at = now
+            + match (self.run.source.pushes(), is_busy) {
+                (true, _) => Duration::ZERO,
+                (false, true) => SHARD_POLL_BUSY,
+                (false, false) => self.run.shared.idle_pause(),
+            };
         self.run.count(|counts| &counts.polled, polled.records.len());
         for record in polled.records {
             self.take(record, now);
@@ -463,12 +473,13 @@ async fn poll(
     cursor: Option<Cursor>,
     read: &Position,
     most: usize,
+    wait: Duration,
 ) -> Result<Polled, SourceError> {
     let cursor = match cursor {
         Some(cursor) => cursor,
         None => run.source.seek(shard, read).await?,
     };
-    run.source.poll(&cursor, most, Duration::ZERO).await
+    run.source.poll(&cursor, most, wait).await
 }
 
 /// The lane of a key: by its FNV-1a hash, since checkpoints outlive the program that wrote them.

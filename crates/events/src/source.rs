@@ -30,6 +30,12 @@ pub trait Source: Send + Sync {
         wait: Duration,
     ) -> BoxFuture<'a, Result<Polled, SourceError>>;
 
+    /// Whether records come without being asked for: polls then wait for them, and cost the source nothing. A cursor at the
+    /// newest records is no place there that stays.
+    fn pushes(&self) -> bool {
+        false
+    }
+
     /// Says what becomes of records that were taken from a queue; streams have nothing to do.
     fn settle<'a>(
         &'a self,

@@ -41,8 +41,10 @@ pub(crate) async fn starting(run: &Run) -> Result<(Vec<(String, Position)>, Curs
                     positions.push((shard.id, Position::End));
                     continue;
                 }
-                let cursor = run.source.seek(&shard.id, &Position::Latest).await?;
-                cursors.insert(shard.id.clone(), cursor);
+                if !run.source.pushes() {
+                    let cursor = run.source.seek(&shard.id, &Position::Latest).await?;
+                    cursors.insert(shard.id.clone(), cursor);
+                }
                 positions.push((shard.id, Position::Since(now_ms)));
             }
         }

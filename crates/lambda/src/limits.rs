@@ -46,6 +46,14 @@ pub const MAPPING_FILTERS_MAX: usize = 10;
 pub const MAPPING_BATCH_WITHOUT_WINDOW_MAX: u32 = 10;
 /// The least `MaximumRecordAgeInSeconds` but for -1.
 pub const MAPPING_RECORD_AGE_S_MIN: u32 = 60;
+/// Event pollers that a mapping of a queue always has in provisioned mode, unless it says how many; also the least of both.
+pub const MAPPING_POLLERS_MIN: u32 = 2;
+/// The most of those.
+pub const MAPPING_POLLERS_MINIMUM_MAX: u32 = 200;
+/// The most event pollers, unless it says how many.
+pub const MAPPING_POLLERS_MAXIMUM_DEFAULT: u32 = 200;
+/// The most of those.
+pub const MAPPING_POLLERS_MAX: u32 = 2_000;
 /// A resource policy as a document: 20 KB.
 pub const POLICY_BYTES_MAX: usize = 20_480;
 

@@ -3,7 +3,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -43,6 +46,24 @@ pub(crate) struct Faulty {
     messages: Mutex<Vec<Message>>,
     pub(crate) given_up: Mutex<Vec<FailureMessage>>,
     pub(crate) polls: Mutex<usize>,
+    /// Requests that wait for messages.
+    waiting: AtomicUsize,
+}
+
+/// One of [`Faulty::waiting`].
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn new(waiting: &'a AtomicUsize) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl FaultySources {
@@ -54,6 +75,7 @@ impl FaultySources {
             messages: Mutex::default(),
             given_up: Mutex::default(),
             polls: Mutex::default(),
+            waiting: AtomicUsize::new(0),
         }))
     }
 }
@@ -119,6 +141,10 @@ impl Faulty {
         let now = Instant::now();
         let messages = self.messages.lock().unwrap();
         messages.iter().filter(|one| one.hidden_until.is_none_or(|until| until <= now)).count()
+    }
+
+    pub(crate) fn polls_waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
     }
 
     fn fault(&self) -> Result<(), SourceError> {
@@ -217,6 +243,7 @@ impl Source for Faulty {
             if !cursor.token.is_empty() {
                 return self.read(cursor, most);
             }
+            let _waiting = (!wait.is_zero()).then(|| Waiting::new(&self.waiting));
             let end = Instant::now() + wait;
             loop {
                 let records = self.receive(most)?;

@@ -253,6 +253,12 @@ impl World {
         sums.get(metric).copied().unwrap_or_default()
     }
 
+    /// The greatest value of a metric of the mapping since it was asked for last.
+    fn most(&self, metric: &str) -> f64 {
+        let measured = self.meters.collect().into_iter().flat_map(|measured| measured.statistics);
+        measured.filter(|(one, _)| one.name == metric).map(|(_, it)| it.max).fold(0.0, f64::max)
+    }
+
     fn calls(&self) -> MutexGuard<'_, Vec<Call>> {
         self.functions.calls.lock().unwrap()
     }
@@ -308,6 +314,7 @@ fn mapping(source_arn: &str, stream: Option<StreamSettings>) -> Mapping {
             filters: Vec::new(),
             reports_item_failures: false,
             maximum_concurrency: None,
+            pollers: None,
             stream,
             counts_events: true,
             kms_key_arn: None,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use gatemill_lambda::mapping::State;
+use gatemill_lambda::mapping::{Pollers, State};
 
 use super::{CallError, World, function_failure, queue_mapping, success, tally};
 
@@ -168,4 +168,46 @@ async fn throttled_calls_are_tried_while_the_messages_are_ours() {
     assert!(world.clock.0.elapsed() < super::faulty::HIDDEN);
     assert_eq!(world.calls().len(), 4);
     world.until("all is well", |world| world.result().is_none()).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn provisioned_pollers_wait_and_carry_ten_calls_each() {
+    let mut world = World::new(7, |_| success());
+    Arc::get_mut(&mut world.functions).unwrap().takes = Duration::from_secs(2);
+    let mut mapping = queue_mapping();
+    mapping.settings.batch_size = 1;
+    mapping.settings.pollers = Some(Pollers { minimum: 3, maximum: 4 });
+    world.put(mapping).await;
+    world.start();
+    world.until("all wait", |world| world.sources.polls_waiting() == 3).await;
+    let began = world.clock.0.elapsed();
+    (0..400).for_each(|id| world.sources.send(&id.to_string()));
+    world.until("400 are done", |world| world.calls().len() == 400).await;
+    // 30 at a time at first and 40 soon, of 2 seconds each.
+    let took = world.clock.0.elapsed() - began;
+    assert!((Duration::from_secs(20)..Duration::from_secs(27)).contains(&took), "{took:?}");
+    assert_eq!(world.most("ProvisionedPollers"), 4.0);
+    world.rest(Duration::from_secs(60)).await;
+    assert_eq!(world.sources.polls_waiting(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn provisioned_pollers_lose_nothing() {
+    for seed in 0..super::seeds() {
+        let chance = super::Chance::new(seed);
+        let mut world = World::new(seed, move |_| {
+            if chance.percent(10) { Err(CallError::Throttled) } else { success() }
+        });
+        *world.sources.faults.lock().unwrap() = 20;
+        (0..200).for_each(|id| world.sources.send(&id.to_string()));
+        let mut mapping = queue_mapping();
+        mapping.settings.pollers = Some(Pollers { minimum: 2, maximum: 5 });
+        world.put(mapping).await;
+        world.start();
+        world.rest(Duration::from_millis(700)).await;
+        world.kill().await;
+        world.start();
+        world.until("the queue is empty", |world| world.sources.messages_left() == 0).await;
+        world.kill().await;
+    }
 }

@@ -438,6 +438,11 @@ fn view(
         scaling_config: settings
             .maximum_concurrency
             .map(|most| api::ScalingConfig { maximum_concurrency: Some(number(most)) }),
+        provisioned_poller_config: settings.pollers.map(|pollers| api::ProvisionedPollerConfig {
+            minimum_pollers: Some(number(pollers.minimum)),
+            maximum_pollers: Some(number(pollers.maximum)),
+            poller_group_name: None,
+        }),
         function_arn: Some(mapping.function_arn.clone()),
         last_modified: Some(EpochSeconds(Timestamp(mapping.last_modified_ms))),
         last_processing_result: result.or_else(|| stream.map(|_| NOTHING_PROCESSED.to_owned())),

@@ -58,8 +58,6 @@ gaps! {
 
     MAPPING_SOURCE: [api::CreateEventSourceMapping] "EventSourceArn", "of Kafka, MQ or DocumentDB", Refused,
         "queues of SQS and streams of Kinesis and DynamoDB are built";
-    MAPPING_CONSUMER: [api::CreateEventSourceMapping] "EventSourceArn", "of a stream's consumer", Refused,
-        "streams are polled; name the stream itself";
     MAPPING_SOURCE_ELSEWHERE: [api::CreateEventSourceMapping] "EventSourceArn",
         "of a service without an endpoint in the server's configuration", Refused, "there is nothing to read from";
     MAPPING_DESTINATION_ELSEWHERE: [api::CreateEventSourceMapping, api::UpdateEventSourceMapping] "DestinationConfig",
@@ -70,8 +68,6 @@ gaps! {
         "AWS has logs of mappings of Kafka alone";
     MAPPING_ACCESS: [api::CreateEventSourceMapping, api::UpdateEventSourceMapping] "SourceAccessConfigurations", "", Refused,
         "they are of Kafka, MQ and DocumentDB";
-    MAPPING_POLLERS: [api::CreateEventSourceMapping, api::UpdateEventSourceMapping] "ProvisionedPollerConfig", "", Refused,
-        "a mapping has as many pollers as it needs";
     MAPPING_MANAGED_KAFKA: [api::CreateEventSourceMapping, api::UpdateEventSourceMapping]
         "AmazonManagedKafkaEventSourceConfig", "", Refused, "no client of Kafka is built";
     MAPPING_OWN_KAFKA: [api::CreateEventSourceMapping, api::UpdateEventSourceMapping]

@@ -10,8 +10,12 @@ use gatemill_wire::{Cx, Gap};
 use super::gaps;
 use crate::{
     Error, Lambda,
-    limits::{MAPPING_BATCH_WITHOUT_WINDOW_MAX, MAPPING_FILTERS_MAX, MAPPING_RECORD_AGE_S_MIN},
-    mapping::{Service, Settings, SourceArn, StartingPosition, StreamSettings},
+    limits::{
+        MAPPING_BATCH_WITHOUT_WINDOW_MAX, MAPPING_FILTERS_MAX, MAPPING_POLLERS_MAX,
+        MAPPING_POLLERS_MAXIMUM_DEFAULT, MAPPING_POLLERS_MIN, MAPPING_POLLERS_MINIMUM_MAX,
+        MAPPING_RECORD_AGE_S_MIN,
+    },
+    mapping::{Pollers, Service, Settings, SourceArn, StartingPosition, StreamSettings},
 };
 
 fn invalid<T>(text: impl Into<String>) -> Result<T, Error> {
@@ -35,7 +39,6 @@ macro_rules! unbuilt {
             ),
             (&gaps::MAPPING_OWN_KAFKA, $request.self_managed_kafka_event_source_config.is_some()),
             (&gaps::MAPPING_DOCUMENT_DB, $request.document_db_event_source_config.is_some()),
-            (&gaps::MAPPING_POLLERS, $request.provisioned_poller_config.is_some()),
         ]
     };
 }
@@ -85,9 +88,6 @@ pub(super) fn source(
             Some("kafka" | "mq" | "rds" | "docdb" | "docdb-elastic") => {
                 Err(Error::NotBuilt(&gaps::MAPPING_SOURCE))
             }
-            Some("kinesis") if text.contains("/consumer/") => {
-                Err(Error::NotBuilt(&gaps::MAPPING_CONSUMER))
-            }
             _ => invalid("Unrecognized event source."),
         };
     };
@@ -114,6 +114,7 @@ pub(super) fn of_create(
         filters: Vec::new(),
         reports_item_failures: false,
         maximum_concurrency: None,
+        pollers: None,
         stream: starting.map(|starting| StreamSettings {
             starting,
             parallelization: 1,
@@ -176,6 +177,7 @@ pub(super) struct Changes {
     responses: Option<Vec<String>>,
     metrics: Option<Vec<String>>,
     scaling: Option<Option<u32>>,
+    pollers: Option<api::ProvisionedPollerConfig>,
     parallelization: Option<u32>,
     destinations: Option<api::DestinationConfig>,
     record_age_s: Option<i32>,
@@ -212,6 +214,7 @@ macro_rules! changes {
             responses: $request.function_response_types.clone(),
             metrics: metrics(&$request.metrics_config),
             scaling: scaling(&$request.scaling_config),
+            pollers: $request.provisioned_poller_config.clone(),
             parallelization: number($request.parallelization_factor),
             destinations: $request.destination_config.clone(),
             record_age_s: $request.maximum_record_age_in_seconds,
@@ -253,6 +256,10 @@ impl Changes {
                 Some(types) => !types.is_empty(),
             },
             maximum_concurrency: self.scaling.unwrap_or(old.maximum_concurrency),
+            pollers: match &self.pollers {
+                None => old.pollers,
+                Some(config) => pollers(config, old.pollers)?,
+            },
             stream: None,
             counts_events,
             kms_key_arn: match &self.kms_key {
@@ -287,6 +294,12 @@ impl Changes {
                 return unsupported(member);
             }
         }
+        // Ours; that it is one or the other is AWS's rule.
+        if settings.pollers.is_some() && settings.maximum_concurrency.is_some() {
+            return invalid(
+                "ProvisionedPollerConfig and ScalingConfig.MaximumConcurrency cannot be used together.",
+            );
+        }
         // The two texts about FIFO queues are ours.
         if source.is_fifo() && settings.batch_size > MAPPING_BATCH_WITHOUT_WINDOW_MAX {
             return invalid("The maximum batch size of FIFO queues is 10.");
@@ -309,6 +322,9 @@ impl Changes {
     ) -> Result<StreamSettings, Error> {
         if settings.maximum_concurrency.is_some() {
             return unsupported("ScalingConfig");
+        }
+        if settings.pollers.is_some() {
+            return unsupported("ProvisionedPollerConfig");
         }
         let on_failure = match &self.destinations {
             None => old.on_failure,
@@ -344,6 +360,39 @@ impl Changes {
         }
         Ok(stream)
     }
+}
+
+/// The event pollers of a mapping; an empty config is none, and ends provisioned mode. The texts are ours.
+fn pollers(
+    config: &api::ProvisionedPollerConfig,
+    old: Option<Pollers>,
+) -> Result<Option<Pollers>, Error> {
+    if config.poller_group_name.as_ref().is_some_and(|name| !name.is_empty()) {
+        return unsupported("PollerGroupName");
+    }
+    if config.minimum_pollers.is_none() && config.maximum_pollers.is_none() {
+        return Ok(None);
+    }
+    let fresh = Pollers { minimum: MAPPING_POLLERS_MIN, maximum: MAPPING_POLLERS_MAXIMUM_DEFAULT };
+    let old = old.unwrap_or(fresh);
+    let pollers = Pollers {
+        minimum: number(config.minimum_pollers).unwrap_or(old.minimum),
+        maximum: number(config.maximum_pollers).unwrap_or(old.maximum),
+    };
+    for (member, value, most) in [
+        ("MinimumPollers", pollers.minimum, MAPPING_POLLERS_MINIMUM_MAX),
+        ("MaximumPollers", pollers.maximum, MAPPING_POLLERS_MAX),
+    ] {
+        if !(MAPPING_POLLERS_MIN..=most).contains(&value) {
+            return invalid(format!(
+                "{member} must be between {MAPPING_POLLERS_MIN} and {most} for SQS event sources."
+            ));
+        }
+    }
+    if pollers.minimum > pollers.maximum {
+        return invalid("MinimumPollers must not be greater than MaximumPollers.");
+    }
+    Ok(Some(pollers))
 }
 
 /// The destination of what is given up; an empty one is none.

@@ -13,7 +13,7 @@ mod tests;
 use gatemill_store::{Key, Reader, Write};
 
 pub use record::{
-    MAPPING_RESULTS, MAPPING_WORK, MAPPINGS, Mapping, MappingKey, MappingResult, Settings,
+    MAPPING_RESULTS, MAPPING_WORK, MAPPINGS, Mapping, MappingKey, MappingResult, Pollers, Settings,
     StartingPosition, State, StreamSettings, Work,
 };
 pub(crate) use record::{MAPPINGS_BY_FUNCTION, MAPPINGS_BY_SOURCE, by_function, by_source};

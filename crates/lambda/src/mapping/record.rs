@@ -116,6 +116,9 @@ pub struct Settings {
     /// Calls at one time, of a queue; `None` is AWS's own limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub maximum_concurrency: Option<u32>,
+    /// Event pollers of its own, of a queue in provisioned mode.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pollers: Option<Pollers>,
     /// What streams have besides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream: Option<StreamSettings>,
@@ -125,6 +128,15 @@ pub struct Settings {
     /// Taken without effect, where the operator wants such settings taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kms_key_arn: Option<String>,
+}
+
+/// How many event pollers a mapping in provisioned mode has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pollers {
+    /// Always.
+    pub minimum: u32,
+    /// While there is much to do.
+    pub maximum: u32,
 }
 
 /// How a stream is read.

@@ -5,7 +5,7 @@ use gatemill_store::{decode, encode};
 use super::*;
 
 const QUEUE_V1: &str = r#"{"function_arn":"arn:aws:lambda:us-east-1:000000000000:function:f","source_arn":"arn:aws:sqs:us-east-1:000000000000:q","state":"Enabled","revision":3,"last_modified_ms":1795379214123,"settings":{"batch_size":10,"window_s":0}}"#;
-const STREAM_V1: &str = r#"{"function_arn":"arn:aws:lambda:us-east-1:000000000000:function:f:live","source_arn":"arn:aws:kinesis:us-east-1:000000000000:stream/s","state":{"Creating":{"enabled":true}},"revision":1,"last_modified_ms":1795379214123,"settings":{"batch_size":100,"window_s":1,"filters":["{}"],"reports_item_failures":true,"maximum_concurrency":2,"stream":{"starting":{"AtTimestamp":5},"parallelization":10,"on_failure":"arn:aws:sqs:us-east-1:000000000000:d","record_age_s":60,"bisects":true,"retries":2,"tumbling_s":30},"counts_events":true},"tags":{"k":"v"}}"#;
+const STREAM_V1: &str = r#"{"function_arn":"arn:aws:lambda:us-east-1:000000000000:function:f:live","source_arn":"arn:aws:kinesis:us-east-1:000000000000:stream/s","state":{"Creating":{"enabled":true}},"revision":1,"last_modified_ms":1795379214123,"settings":{"batch_size":100,"window_s":1,"filters":["{}"],"reports_item_failures":true,"maximum_concurrency":2,"pollers":{"minimum":3,"maximum":40},"stream":{"starting":{"AtTimestamp":5},"parallelization":10,"on_failure":"arn:aws:sqs:us-east-1:000000000000:d","record_age_s":60,"bisects":true,"retries":2,"tumbling_s":30},"counts_events":true},"tags":{"k":"v"}}"#;
 
 fn queue() -> Mapping {
     Mapping {
@@ -20,6 +20,7 @@ fn queue() -> Mapping {
             filters: Vec::new(),
             reports_item_failures: false,
             maximum_concurrency: None,
+            pollers: None,
             stream: None,
             counts_events: false,
             kms_key_arn: None,
@@ -41,6 +42,7 @@ fn stream() -> Mapping {
             filters: vec!["{}".into()],
             reports_item_failures: true,
             maximum_concurrency: Some(2),
+            pollers: Some(Pollers { minimum: 3, maximum: 40 }),
             stream: Some(StreamSettings {
                 starting: StartingPosition::AtTimestamp(5),
                 parallelization: 10,
@@ -78,6 +80,9 @@ fn sources() {
         source("arn:aws:kinesis:us-east-1:000000000000:stream/s"),
         is(Service::Kinesis, "s")
     );
+    let consumer = "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1795379214";
+    assert_eq!(source(consumer), is(Service::Kinesis, "s"));
+    assert!(SourceArn::parse(consumer).unwrap().is_consumer);
     let table = "arn:aws:dynamodb:us-east-1:000000000000:table/t/stream/2026-01-01T00:00:00.000";
     assert_eq!(source(table), is(Service::DynamoDb, "t"));
     for other in [
@@ -85,7 +90,8 @@ fn sources() {
         "arn:aws:sqs:us-east-1:000000000000:",
         "arn:aws:sqs:us-east-1::q",
         "arn:aws:kinesis:us-east-1:000000000000:s",
-        "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:1",
+        "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/c:x",
+        "arn:aws:kinesis:us-east-1:000000000000:stream/s/consumer/:1",
         "arn:aws:dynamodb:us-east-1:000000000000:table/t",
         "arn:aws:s3:::b",
     ] {

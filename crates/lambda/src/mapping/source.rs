@@ -26,15 +26,26 @@ pub struct SourceArn {
     pub account: String,
     /// The name of the queue or stream; of a DynamoDB stream, of the table.
     pub name: String,
+    /// Whether it is a consumer of a stream of Kinesis, to which records are pushed.
+    pub is_consumer: bool,
 }
 
 impl SourceArn {
-    /// Reads the ARN of a queue, a stream or a table's stream; `None` for any other text.
+    /// Reads the ARN of a queue, a stream, a stream's consumer or a table's stream; `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let arn: Arn = text.parse().ok()?;
+        let mut consumer = None;
         let (service, name) = match arn.service.as_str() {
             "sqs" => (Service::Sqs, arn.resource.as_str()),
-            "kinesis" => (Service::Kinesis, arn.resource.strip_prefix("stream/")?),
+            "kinesis" => {
+                let stream = arn.resource.strip_prefix("stream/")?;
+                let (stream, of) = match stream.split_once("/consumer/") {
+                    Some((stream, consumer)) => (stream, Some(consumer)),
+                    None => (stream, None),
+                };
+                consumer = of;
+                (Service::Kinesis, stream)
+            }
             "dynamodb" => {
                 let (table, label) = arn.resource.strip_prefix("table/")?.split_once("/stream/")?;
                 (Service::DynamoDb, Some(table).filter(|_| !label.is_empty())?)
@@ -42,15 +53,21 @@ impl SourceArn {
             _ => return None,
         };
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        // `stream/s/consumer/c:1795379214`: with the time when it was registered, which not every server has.
+        let is_whole = consumer.is_none_or(|consumer| {
+            let (name, at) = consumer.split_once(':').unwrap_or((consumer, "0"));
+            !name.is_empty() && name.bytes().all(legal) && at.parse::<u64>().is_ok()
+        });
         if name.is_empty()
+            || !is_whole
             || !name.bytes().all(legal)
             || !gatemill_wire::arn::is_account(&arn.account)
         {
             return None;
         }
-        let name = name.to_owned();
+        let (name, is_consumer) = (name.to_owned(), consumer.is_some());
         let Arn { region, account, .. } = arn;
-        Some(Self { text: text.to_owned(), service, region, account, name })
+        Some(Self { text: text.to_owned(), service, region, account, name, is_consumer })
     }
 
     /// Whether it is a queue that keeps the order of its groups.
