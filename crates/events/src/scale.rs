@@ -85,15 +85,15 @@ impl Scale {
 
     /// Lets more calls run while all that may do, and fewer while less than half of them do. Whether it was time to look.
     pub(crate) fn look(&mut self, running: usize) -> bool {
-        let periods = self.looked_at.elapsed().div_duration_f64(QUEUE_GROWTH_PERIOD);
-        if periods < 1.0 {
+        let periods = self.looked_at.elapsed().as_millis() / QUEUE_GROWTH_PERIOD.as_millis();
+        if periods == 0 {
             return false;
         }
         self.looked_at = Instant::now();
         if running >= self.allowed {
             self.allowed = (self.allowed + self.growth).min(self.most);
         } else if running < self.allowed / 2 && self.allowed > self.fewest {
-            let less = self.growth.saturating_mul(periods as usize);
+            let less = self.growth.saturating_mul(usize::try_from(periods).unwrap_or(usize::MAX));
             self.allowed = self.allowed.saturating_sub(less).max(self.fewest);
         }
         true
