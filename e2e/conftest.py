@@ -7,6 +7,16 @@ import pytest
 from server import Server, runtimes
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """What the server logged is shown with a test that fails."""
+    report = yield
+    server = getattr(item, "funcargs", {}).get("server")
+    if report.failed and isinstance(server, Server):
+        report.sections.append(("log of the server, its end", "\n".join(server.log().splitlines()[-40:])))
+    return report
+
+
 @pytest.fixture(scope="module")
 def server():
     server = Server().start()

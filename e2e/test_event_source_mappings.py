@@ -339,24 +339,32 @@ def test_messages_of_a_function_that_fails_come_to_their_dead_letter_queue(funct
     gone(functions, of)
 
 
-def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh, server, sources):
-    stream = unnamed()
-    arn, kinesis = sources.stream(stream, shards=2), sources.client("kinesis")
-    sent = {key: [f"{key}-{n}" for n in range(60)] for key in "abc"}
+SENT = {key: [f"{key}-{n}" for n in range(60)] for key in "abc"}
+
+
+def through_a_kill(functions, logs, server, sources, function, source, **settings):
+    """Puts all that is sent into a stream while a mapping reads it, and kills the server in between; the mapping's UUID."""
+    stream, kinesis = source.split("/")[1], sources.client("kinesis")
 
     def put(numbers):
         kinesis.put_records(StreamName=stream, Records=[
-            {"Data": sent[key][n].encode(), "PartitionKey": key} for n in numbers for key in sent])
+            {"Data": SENT[key][n].encode(), "PartitionKey": key} for n in numbers for key in SENT])
 
     put(range(20))
     of = functions.create_event_source_mapping(
-        FunctionName=fresh, EventSourceArn=arn, StartingPosition="TRIM_HORIZON", BatchSize=7, ParallelizationFactor=2)["UUID"]
+        FunctionName=function, EventSourceArn=source, StartingPosition="TRIM_HORIZON", **settings)["UUID"]
     settled(functions, of)
     put(range(20, 40))
-    until(lambda: records(logs, fresh), "some came")
+    until(lambda: records(logs, function), "some came")
     server.kill()
     put(range(40, 60))
     server.start()
+    return of
+
+
+def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh, server, sources):
+    of = through_a_kill(functions, logs, server, sources, fresh, sources.stream(unnamed(), shards=2),
+                        BatchSize=7, ParallelizationFactor=2)
 
     def came():
         by_key = {}
@@ -365,7 +373,7 @@ def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh
         return by_key
     # Lines of log may be lost with the server that is killed; what matters came before or comes again.
     until(lambda: len(came().get("a", [])) >= 20 and all(
-        any(record["kinesis"]["data"] == encoded(sent[key][-1]) for record in records(logs, fresh)) for key in sent), "the last ones came")
+        any(record["kinesis"]["data"] == encoded(SENT[key][-1]) for record in records(logs, fresh)) for key in SENT), "the last ones came")
     for record in records(logs, fresh)[:1]:
         assert set(record) == {"kinesis", "eventSource", "eventVersion", "eventID", "eventName", "invokeIdentityArn",
                                "awsRegion", "eventSourceARN"}
@@ -381,37 +389,21 @@ def test_a_kinesis_stream_is_read_in_order_through_a_kill(functions, logs, fresh
 
 
 def test_a_consumer_is_pushed_to_in_order_through_a_kill(functions, logs, fresh, server, sources):
-    stream = unnamed()
-    arn, kinesis = sources.stream(stream, shards=2), sources.client("kinesis")
-    consumer = sources.consumer(arn)
-    sent = {key: [f"{key}-{n}" for n in range(60)] for key in "abc"}
-
-    def put(numbers):
-        kinesis.put_records(StreamName=stream, Records=[
-            {"Data": sent[key][n].encode(), "PartitionKey": key} for n in numbers for key in sent])
-
-    put(range(20))
-    of = functions.create_event_source_mapping(
-        FunctionName=fresh, EventSourceArn=consumer, StartingPosition="TRIM_HORIZON", BatchSize=4)["UUID"]
-    settled(functions, of)
-    put(range(20, 40))
-    until(lambda: records(logs, fresh), "some came")
-    server.kill()
-    put(range(40, 60))
-    server.start()
+    consumer = sources.consumer(sources.stream(unnamed(), shards=2))
+    of = through_a_kill(functions, logs, server, sources, fresh, consumer, BatchSize=4)
 
     def came():
-        by_key = {key: [] for key in sent}
+        by_key = {key: [] for key in SENT}
         for record in records(logs, fresh):
             text = base64.b64decode(record["kinesis"]["data"]).decode()
             by_key[text[0]].append(text)
         return by_key
     # Lines of log may be lost with the server that is killed; what matters came before or comes again.
-    until(lambda: all(came()[key][-1:] == [sent[key][-1]] for key in sent), "the last ones came")
+    until(lambda: all(came()[key][-1:] == [SENT[key][-1]] for key in SENT), "the last ones came")
     for key, texts in came().items():
         # Some may come twice with the kill, none out of order.
         firsts = list(dict.fromkeys(texts))
-        assert firsts == sorted(firsts, key=sent[key].index) and set(texts) >= set(sent[key][40:])
+        assert firsts == sorted(firsts, key=SENT[key].index) and set(texts) >= set(SENT[key][40:])
     assert {record["eventSourceARN"] for record in records(logs, fresh)} == {consumer}
     asked = [one for one in sources.fan_out.subscriptions if one["ConsumerARN"] == consumer]
     # Subscriptions end, and the next begins where they did.

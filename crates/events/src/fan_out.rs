@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::{
     SourceError,
-    kinesis::{Stream, StreamRecord},
+    kinesis::{Starting, Stream, StreamRecord},
     limits::PUSHED_MESSAGE_BYTES_MAX,
     source::{Cursor, Polled, Position, Record, Shard, Source},
 };
@@ -68,18 +68,14 @@ fn malformed(error: impl std::fmt::Display) -> SourceError {
 
 /// A cursor: the shard, and the starting position of a subscription as JSON.
 fn cursor(shard: &str, position: &Position) -> String {
-    let position = match position {
-        Position::TrimHorizon => json!({ "Type": "TRIM_HORIZON" }),
-        Position::Latest | Position::End => json!({ "Type": "LATEST" }),
-        Position::Since(ms) => {
-            #[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
-            let seconds = *ms as f64 / 1000.0;
-            json!({ "Type": "AT_TIMESTAMP", "Timestamp": seconds })
-        }
-        Position::After(number) => {
-            json!({ "Type": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": number })
-        }
-    };
+    let starting = Starting::from(position);
+    let mut position = json!({ "Type": starting.kind });
+    if let Some(seconds) = starting.seconds {
+        position["Timestamp"] = seconds.into();
+    }
+    if let Some(number) = starting.number {
+        position["SequenceNumber"] = number.into();
+    }
     format!("{shard} {position}")
 }
 
@@ -95,15 +91,6 @@ impl Consumer {
             arn: source.text.clone(),
             subscriptions: Mutex::default(),
         }
-    }
-
-    /// Whether there is such a consumer.
-    ///
-    /// # Errors
-    /// [`SourceError::Missing`] when there is none.
-    pub(crate) async fn find(&self) -> Result<(), SourceError> {
-        self.stream.call("DescribeStreamConsumer", &json!({ "ConsumerARN": self.arn })).await?;
-        Ok(())
     }
 
     async fn subscribe(&self, shard: &str, cursor: &str) -> Result<Subscription, SourceError> {
@@ -175,10 +162,10 @@ impl Consumer {
         if message.header(":message-type") != Some("event") {
             return Err(problem(message));
         }
-        subscription.has_spoken = true;
         if message.header(":event-type") != Some("SubscribeToShardEvent") {
             return Ok(());
         }
+        subscription.has_spoken = true;
         let pushed: Pushed<'_> = serde_json::from_slice(&message.payload).map_err(malformed)?;
         let records = pushed.records.iter().map(|record| self.stream.record(shard, record));
         subscription.waiting.extend(records);
@@ -268,6 +255,13 @@ impl Source for Consumer {
         wait: Duration,
     ) -> BoxFuture<'a, Result<Polled, SourceError>> {
         Box::pin(self.read(cursor, most, wait))
+    }
+
+    fn find(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async {
+            self.stream.call("DescribeStreamConsumer", &json!({ "ConsumerARN": self.arn })).await?;
+            Ok(())
+        })
     }
 
     fn pushes(&self) -> bool {

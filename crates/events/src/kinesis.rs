@@ -128,6 +128,29 @@ pub(crate) fn millis(seconds: f64) -> i64 {
     millis
 }
 
+/// A position as Kinesis says it: its type, and the time in seconds or the sequence number that goes with it.
+pub(crate) struct Starting<'a> {
+    pub(crate) kind: &'static str,
+    pub(crate) seconds: Option<f64>,
+    pub(crate) number: Option<&'a str>,
+}
+
+impl<'a> From<&'a Position> for Starting<'a> {
+    fn from(position: &'a Position) -> Self {
+        let of = |kind| Self { kind, seconds: None, number: None };
+        match position {
+            Position::TrimHorizon => of("TRIM_HORIZON"),
+            Position::Latest | Position::End => of("LATEST"),
+            Position::Since(ms) => {
+                #[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
+                let seconds = *ms as f64 / 1000.0;
+                Self { seconds: Some(seconds), ..of("AT_TIMESTAMP") }
+            }
+            Position::After(number) => Self { number: Some(number), ..of("AFTER_SEQUENCE_NUMBER") },
+        }
+    }
+}
+
 impl Stream {
     pub(crate) fn new(
         client: Arc<Client>,
@@ -159,21 +182,14 @@ impl Stream {
 
     async fn find(&self, shard: &str, position: &Position) -> Result<Cursor, SourceError> {
         let mut body = json!({ "StreamName": self.arn.name, "ShardId": shard });
-        let kind = match position {
-            Position::TrimHorizon => "TRIM_HORIZON",
-            Position::Latest | Position::End => "LATEST",
-            Position::Since(ms) => {
-                #[expect(clippy::cast_precision_loss, reason = "exact for 285,000 years")]
-                let seconds = *ms as f64 / 1000.0;
-                body["Timestamp"] = seconds.into();
-                "AT_TIMESTAMP"
-            }
-            Position::After(number) => {
-                body["StartingSequenceNumber"] = number.as_str().into();
-                "AFTER_SEQUENCE_NUMBER"
-            }
-        };
-        body["ShardIteratorType"] = kind.into();
+        let starting = Starting::from(position);
+        body["ShardIteratorType"] = starting.kind.into();
+        if let Some(seconds) = starting.seconds {
+            body["Timestamp"] = seconds.into();
+        }
+        if let Some(number) = starting.number {
+            body["StartingSequenceNumber"] = number.into();
+        }
         let found: Found = self.call("GetShardIterator", &body).await?.json()?;
         found.cursor(None)
     }

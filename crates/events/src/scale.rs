@@ -107,8 +107,7 @@ impl Scale {
     /// A request had as many messages as it asked for, or less.
     pub(crate) fn answered(&mut self, was_full: bool) {
         let most = self.pollers().unwrap_or(POLLERS_PER_QUEUE);
-        self.requests =
-            if was_full { (self.requests * 2).min(most) } else { self.waiting() }.max(1);
+        self.requests = if was_full { (self.requests * 2).min(most) } else { self.waiting() };
     }
 
     /// A request failed: the next one is alone.

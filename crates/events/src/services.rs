@@ -97,14 +97,8 @@ impl EventSources for AwsSources {
                 Service::Sqs => opened.hidden_for().await.map(|hidden| SourceFacts {
                     visibility_timeout_s: u32::try_from(hidden.as_secs()).ok(),
                 }),
-                Service::Kinesis if source.is_consumer => {
-                    let endpoint = self.0.endpoint(service, Some(&source.region));
-                    let endpoint = endpoint.map_err(|error| problem(source, &error.into()))?;
-                    let consumer = Consumer::new(Arc::clone(&self.0), endpoint, source, "");
-                    consumer.find().await.map(|()| SourceFacts::default())
-                }
                 Service::Kinesis | Service::DynamoDb => {
-                    opened.shards().await.map(|_| SourceFacts::default())
+                    opened.find().await.map(|()| SourceFacts::default())
                 }
             };
             checked.map_err(|error| problem(source, &error))

@@ -15,6 +15,11 @@ pub trait Source: Send + Sync {
     /// Its shards, those that take no more records among them. A queue has one.
     fn shards(&self) -> BoxFuture<'_, Result<Vec<Shard>, SourceError>>;
 
+    /// Asks whether it is there.
+    fn find(&self) -> BoxFuture<'_, Result<(), SourceError>> {
+        Box::pin(async { self.shards().await.map(drop) })
+    }
+
     /// A cursor at a position.
     fn seek<'a>(
         &'a self,

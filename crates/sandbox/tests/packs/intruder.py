@@ -48,7 +48,7 @@ seen["top"] = sorted(os.listdir("/"))
 seen["tmp"] = os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_bsize
 
 attempt("shadow", read, "/etc/shadow")
-attempt("root_home", read, "/root/.profile")
+attempt("root_home", os.listdir, "/root")
 attempt("init_environ", read, "/proc/1/environ")
 attempt("init_memory", read, "/proc/1/mem")
 attempt("code", write, "/var/task/new")
