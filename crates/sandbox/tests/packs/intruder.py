@@ -2,6 +2,8 @@
 import ctypes, errno, json, os, socket
 
 libc = ctypes.CDLL(None, use_errno=True)
+# Root's home on any Linux; a pack may make the folder, and nothing of the host's may be in it.
+ROOT_HOME = "/root"
 seen = {}
 
 
@@ -48,7 +50,7 @@ seen["top"] = sorted(os.listdir("/"))
 seen["tmp"] = os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_bsize
 
 attempt("shadow", read, "/etc/shadow")
-attempt("root_home", os.listdir, "/root")
+attempt("root_home", read, f"{ROOT_HOME}/.profile")
 attempt("init_environ", read, "/proc/1/environ")
 attempt("init_memory", read, "/proc/1/mem")
 attempt("code", write, "/var/task/new")
