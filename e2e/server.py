@@ -18,7 +18,7 @@ from botocore.config import Config
 import response_validation
 
 REPOSITORY = pathlib.Path(__file__).resolve().parent.parent
-BINARY = pathlib.Path(os.environ.get("GATEMILL_BINARY", REPOSITORY / "target/release/gatemill"))
+BINARY = pathlib.Path(os.environ.get("GATEMILL_BINARY", REPOSITORY / "target/debug/gatemill"))
 READY_LINE = "Gatemill is ready at "
 
 

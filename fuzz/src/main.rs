@@ -17,6 +17,7 @@ type Target = fn(&[u8]);
 const TARGETS: &[(&str, Target)] = &[
     ("arn", open::references),
     ("definition", gateway::definition),
+    ("event-stream", open::event_stream),
     ("frame", lambda::frame),
     ("http1", lambda::http1),
     ("manifest", image::manifest),

@@ -3,7 +3,14 @@
 use std::collections::HashMap;
 
 use gatemill_iam::{Document, pattern};
-use gatemill_wire::{arn::Arn, function_ref::FunctionRef, pagination, percent, sigv4::Claim, time::Timestamp};
+use gatemill_wire::{
+    arn::Arn,
+    event_stream::{Decoder, Malformed, Message},
+    function_ref::FunctionRef,
+    pagination, percent,
+    sigv4::Claim,
+    time::Timestamp,
+};
 
 /// Text there and back again.
 pub(crate) fn percent(data: &[u8]) {
@@ -49,4 +56,45 @@ pub(crate) fn sigv4(data: &[u8]) {
     let Ok(claim) = Claim::read(&parts) else { return };
     let _ = claim.check_time(claim.signed_at);
     assert!(claim.verify(&parts, body.as_bytes(), "nobody knows it").is_err());
+}
+
+/// Messages of an event stream: the bytes as they are, and as headers and payload of a message whose lengths and checksums
+/// are right. What is read does not depend on the pieces that the bytes come in.
+pub(crate) fn event_stream(data: &[u8]) {
+    let (cut, data) = data.split_first().map_or((0, data), |(cut, data)| (usize::from(*cut), data));
+    let framed = framed(data, cut);
+    for bytes in [data, &framed] {
+        let (first, second) = bytes.split_at(cut.min(bytes.len()));
+        assert_eq!(messages(&[bytes]), messages(&[first, second]));
+    }
+}
+
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+
+fn messages(pieces: &[&[u8]]) -> (Vec<Message>, Option<Malformed>) {
+    let mut decoder = Decoder::new(MESSAGE_BYTES_MAX);
+    let mut read = Vec::new();
+    for piece in pieces {
+        decoder.push(piece);
+        loop {
+            match decoder.next_message() {
+                Ok(Some(message)) => read.push(message),
+                Ok(None) => break,
+                Err(malformed) => return (read, Some(malformed)),
+            }
+        }
+    }
+    (read, None)
+}
+
+/// A message with `data` in it, of which this many bytes are headers.
+fn framed(data: &[u8], headers: usize) -> Vec<u8> {
+    let number = |value: usize| u32::try_from(value).expect("inputs are short").to_be_bytes();
+    let mut message = Vec::new();
+    message.extend(number(data.len() + 16));
+    message.extend(number(headers.min(data.len())));
+    message.extend(crc32fast::hash(&message).to_be_bytes());
+    message.extend(data);
+    message.extend(crc32fast::hash(&message).to_be_bytes());
+    message
 }

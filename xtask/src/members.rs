@@ -52,7 +52,7 @@ struct Types {
 
 /// Finds members that are neither read nor listed, and listed ones that do not exist.
 pub(crate) fn run(repository: &Path, arguments: &[String]) -> Result<()> {
-    let [binary] = arguments else { return Err("name the binary: target/release/gatemill".into()) };
+    let [binary] = arguments else { return Err("name the binary: target/debug/gatemill".into()) };
     let listed = Command::new(binary).args(["operations", "--format", "json"]).output()?;
     let operations: Vec<Operation> = serde_json::from_slice(&listed.stdout)?;
     let read = read_fields(repository)?;

@@ -29,7 +29,7 @@ mod domain;
 mod error;
 mod expression;
 pub mod functions;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod limits;
 mod live;

@@ -8,7 +8,7 @@ mod credentials;
 mod decompress;
 mod digest;
 mod error;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod images;
 mod layout;

@@ -50,7 +50,7 @@ mod external;
 mod failure;
 mod flights;
 mod frame;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod governor;
 mod image_start;

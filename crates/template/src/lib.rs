@@ -32,7 +32,7 @@
 mod encode;
 mod evaluate;
 mod expression;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 pub mod limits;
 mod method;

@@ -22,7 +22,7 @@ mod yaml;
 
 pub(crate) use export::{Content, Export, export};
 pub(crate) use import::{Basepath, Definition, Guard, Integration, Route, read};
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 pub(crate) use yaml::read as from_yaml;
 pub(crate) use yaml::write as to_yaml;
 
