@@ -19,6 +19,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("definition", gateway::definition),
     ("frame", lambda::frame),
     ("http1", lambda::http1),
+    ("keys", gateway::keys),
     ("manifest", image::manifest),
     ("percent", open::percent),
     ("policy", open::policy),
