@@ -320,3 +320,106 @@ impl LiveRing {
         Some(Arc::clone(&compiled.ring))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{
+        record::{
+            API_KEYS, KEY_PLANS, KeyRecord, PLAN_KEYS, Period, PlanRecord, PlanStage, USAGE_PLANS,
+        },
+        *,
+    };
+    use crate::record::IdRecord;
+
+    const VALUE: &str = "a value of twenty and more";
+    const NOW: Timestamp = Timestamp(1_800_000_000_000);
+
+    fn place() -> Place {
+        Place { account: "1".to_owned(), region: "r".to_owned() }
+    }
+
+    /// Over a store with one key in one plan.
+    async fn plans(store: &Store, limit: i32) -> Arc<UsagePlans> {
+        let plans = Arc::new(UsagePlans::new(store.clone(), &[7; 32]));
+        let digest = plans.vault.digest(&place(), VALUE);
+        let key = KeyRecord {
+            id: "k".to_owned(),
+            name: None,
+            description: None,
+            customer_id: None,
+            enabled: true,
+            sealed: String::new(),
+            digest,
+            created: NOW,
+            updated: NOW,
+            tags: BTreeMap::new(),
+        };
+        let stage =
+            PlanStage { api: "a".to_owned(), stage: "s".to_owned(), routes: BTreeMap::new() };
+        let plan = PlanRecord {
+            id: "p".to_owned(),
+            name: "p".to_owned(),
+            description: None,
+            stages: vec![stage],
+            throttle: None,
+            quota: Some(Quota { limit, offset: 0, period: Period::Day }),
+            tags: BTreeMap::new(),
+        };
+        let noting = Arc::clone(&plans);
+        let written = store.write(move |tx| {
+            let id = |id: &str| IdRecord { id: id.to_owned() };
+            API_KEYS.put(tx, &place().of("k"), &key)?;
+            USAGE_PLANS.put(tx, &place().of("p"), &plan)?;
+            PLAN_KEYS.put(tx, &place().of("p").and("k"), &id("k"))?;
+            KEY_PLANS.put(tx, &place().of("k").and("p"), &id("p"))?;
+            noting.note_change(tx, &place());
+            Ok::<_, crate::Error>(())
+        });
+        written.await.unwrap();
+        plans
+    }
+
+    async fn admitted(plans: &Arc<UsagePlans>, tries: usize) -> usize {
+        let calls = (0..tries).map(|_| {
+            let plans = Arc::clone(plans);
+            tokio::spawn(async move {
+                let calling =
+                    Calling { account: "1", region: "r", api: "a", stage: "s", route: "x" };
+                plans.admit(calling, Some(VALUE), NOW).await.is_ok()
+            })
+        });
+        let mut admitted = 0;
+        for call in calls.collect::<Vec<_>>() {
+            admitted += usize::from(call.await.unwrap());
+        }
+        admitted
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn many_at_once_take_the_quota_and_no_more() {
+        for limit in [1, 7, 100, 3_000] {
+            let store = Store::memory();
+            let plans = plans(&store, limit).await;
+            let limit = usize::try_from(limit).unwrap();
+            assert_eq!(admitted(&plans, limit + 50).await, limit);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn kills_give_nothing_back_and_stops_lose_nothing() {
+        let store = Store::memory();
+        let first = plans(&store, 100).await;
+        assert_eq!(admitted(&first, 30).await, 30);
+        first.flush().await.unwrap();
+        let stopped = plans(&store, 100).await;
+        assert_eq!(admitted(&stopped, 30).await, 30);
+        // Without a flush, as a kill leaves it.
+        let killed = plans(&store, 100).await;
+        let rest = admitted(&killed, 100).await;
+        assert!((35..=40).contains(&rest), "{rest}");
+        let calls = store.read(|tx| KEY_USAGE.scan(tx, &place().key(), None, 9)).unwrap();
+        assert!(calls[0].1.calls <= 100, "{calls:?}");
+    }
+}

@@ -451,7 +451,9 @@ async fn ask(
             known = Peer { authorizer: entered.context.clone(), ..peer.clone() };
             happening.peer = &known;
             let reply = integration_of(gateway, stage, route, &happening).await;
-            passing.end("integrate");
+            if route.integration.is_some() {
+                passing.end("integrate");
+            }
             reply.map(|reply| (reply, entered))
         }
         Err(refused) => Err(refused),
