@@ -55,6 +55,7 @@ VOLATILE = [
     (re.compile(r'(Timestamp":)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
     # Zeros at the end of a fraction are not written.
     (re.compile(r'("LastModified":)1[789]\d{8}(\.\d+)?\b'), r"\g<1>0000000000.000"),
+    (re.compile(r'("(?:start|end)Date": ?")\d{4}-\d\d-\d\d"'), r'\g<1>0000-00-00"'),
     (re.compile(r"\b1[789]\d{8}(\.\d+)?\b"), None),
     (re.compile(r"\b1[789]\d{11}\b"), None),
     (re.compile(r"\bcsc-[0-9a-f]{17}\b|(?<=3A)csc-[0-9a-f]{17}\b"), "csc-<id>"),
@@ -99,7 +100,7 @@ class Recorder:
 
     def send(self, request, event_name, **_):
         _, service_id, operation = event_name.split(".")
-        service = {"cloudwatch-logs": "logs"}.get(service_id, service_id)
+        service = {"cloudwatch-logs": "logs", "api-gateway": "apigateway"}.get(service_id, service_id)
         url = urllib.parse.urlsplit(request.url)
         target = url.path + (f"?{url.query}" if url.query else "")
         body = request.body or b""
@@ -170,6 +171,7 @@ def exchanges(python):
     durable_exchanges(recorder.client("lambda"), aside)
     gateway_exchanges(recorder.client("apigatewayv2"))
     recorder.made_up |= websocket_exchanges(recorder.client("apigatewayv2"))
+    recorder.made_up |= key_exchanges(recorder.client("apigateway"))
     connection_exchanges(server, recorder)
     logs_exchanges(recorder.client("logs"))
     metrics_exchanges(recorder.client("cloudwatch"))
@@ -540,6 +542,44 @@ def websocket_exchanges(apis):
     apis.delete_api(ApiId=api)
     # What made them is kept of HTTP APIs.
     return {api: "apiId", mock: "integrationId", route: "routeId", connect: "routeId"}
+
+
+def key_exchanges(rest):
+    rest.get_account()
+    made = rest.create_api_key(name="golden", description="d", enabled=True, tags={"team": "blue"})
+    key, value = made["id"], made["value"]
+    refused(rest.create_api_key, name="golden", value=value)
+    refused(rest.create_api_key, name="golden", value="short")
+    rest.get_api_key(apiKey=key, includeValue=True)
+    refused(rest.get_api_key, apiKey="absent")
+    rest.get_api_keys(nameQuery="golden", limit=1)
+    rest.update_api_key(apiKey=key, patchOperations=[{"op": "replace", "path": "/enabled", "value": "false"}])
+    refused(rest.update_api_key, apiKey=key, patchOperations=[{"op": "replace", "path": "/none", "value": "x"}])
+    lines = f"Name,Key,Enabled\ngolden-2,{'g' * 20},true\ngolden-3,short,\n"
+    imported, = rest.import_api_keys(body=lines.encode(), format="csv")["ids"]
+    plan = rest.create_usage_plan(name="golden", throttle={"burstLimit": 1, "rateLimit": 2.5},
+                                  quota={"limit": 10, "offset": 0, "period": "DAY"}, tags={"team": "blue"})["id"]
+    rest.get_usage_plan(usagePlanId=plan)
+    refused(rest.get_usage_plan, usagePlanId="absent")
+    rest.get_usage_plans()
+    rest.update_usage_plan(usagePlanId=plan, patchOperations=[{"op": "replace", "path": "/quota/limit", "value": "20"}])
+    refused(rest.update_usage_plan, usagePlanId=plan, patchOperations=[{"op": "add", "path": "/apiStages", "value": "absent:prod"}])
+    rest.create_usage_plan_key(usagePlanId=plan, keyId=key, keyType="API_KEY")
+    refused(rest.create_usage_plan_key, usagePlanId=plan, keyId=key, keyType="API_KEY")
+    rest.get_usage_plan_key(usagePlanId=plan, keyId=key)
+    rest.get_usage_plan_keys(usagePlanId=plan)
+    rest.get_usage(usagePlanId=plan, startDate="2026-01-01", endDate="2026-01-02")
+    rest.update_usage(usagePlanId=plan, keyId=key, patchOperations=[{"op": "replace", "path": "/remaining", "value": "5"}])
+    arn = f"arn:aws:apigateway:us-east-1::/apikeys/{key}"
+    rest.tag_resource(resourceArn=arn, tags={"a": "b"})
+    rest.get_tags(resourceArn=arn)
+    rest.untag_resource(resourceArn=arn, tagKeys=["a"])
+    rest.delete_usage_plan_key(usagePlanId=plan, keyId=key)
+    rest.delete_usage_plan(usagePlanId=plan)
+    rest.delete_api_key(apiKey=key)
+    rest.delete_api_key(apiKey=imported)
+    refused(rest.get_rest_apis)
+    return {key: "keyId", value: "value", plan: "usagePlanId", imported: "importedId"}
 
 
 def connection_exchanges(server, recorder):

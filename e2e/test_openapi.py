@@ -119,7 +119,9 @@ def content(apis, api):
 
 
 def export(apis, api, kind, **more):
-    return apis.export_api(ApiId=api, Specification="OAS30", OutputType=kind, **more)["body"].read().decode()
+    exported = apis.export_api(ApiId=api, Specification="OAS30", OutputType=kind, **more)
+    assert exported["ResponseMetadata"]["HTTPHeaders"]["content-type"] == f"application/{kind.lower()}"
+    return exported["body"].read().decode()
 
 
 def test_a_definition_is_imported_served_and_exported(server, apis, arn):

@@ -159,6 +159,6 @@ def test_handshakes_and_messages_are_spans(world):
     (shaken,), (said, forbidden) = named(spans, "handshake", **of), named(spans, "message", **of)
     assert shaken["traceId"] == "5759e988bd862e3fe1be46a994272793" and shaken["parentSpanId"] == "53995c3f42cd8ad8"
     assert attributes(shaken)["http.response.status_code"] == "101"
-    assert stages(spans, shaken) == ["check", "place", "throttle", "authorize", "integrate"]
-    assert stages(spans, said) == ["select", "throttle", "validate", "integrate", "answer"]
+    assert stages(spans, shaken) == ["check", "place", "throttle", "authorize", "admit", "integrate"]
+    assert stages(spans, said) == ["select", "throttle", "admit", "validate", "integrate", "answer"]
     assert attributes(said)["http.route"] == "say" and stages(spans, forbidden) == ["select"]

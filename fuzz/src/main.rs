@@ -20,6 +20,7 @@ const TARGETS: &[(&str, Target)] = &[
     ("event-stream", open::event_stream),
     ("frame", lambda::frame),
     ("http1", lambda::http1),
+    ("keys", gateway::keys),
     ("manifest", image::manifest),
     ("percent", open::percent),
     ("policy", open::policy),

@@ -4,7 +4,10 @@
 //! found. The proxy path has no errors of this kind: it answers requests of strangers with a status and a fixed body
 //! (see `proxy::response`).
 
-use gatemill_api::{apigatewaymanagementapi::errors as management, apigatewayv2::errors as aws};
+use gatemill_api::{
+    apigateway::errors as rest, apigatewaymanagementapi::errors as management,
+    apigatewayv2::errors as aws,
+};
 use gatemill_wire::{ApiError, Gap, error::common};
 
 /// The result of a control-plane call.
@@ -110,6 +113,59 @@ pub enum Error {
     /// Stages point at the deployment. *Seen* of REST APIs.
     #[error("Active stages pointing to this deployment must be moved or deleted")]
     DeploymentInUse,
+    /// No API key of this id. *Seen.*
+    #[error("Invalid API Key identifier specified")]
+    NoSuchApiKey,
+    /// An API key with this value is there. *Seen.*
+    #[error("API Key already exists")]
+    ApiKeyExists,
+    /// No usage plan of this id. *Seen.*
+    #[error("Invalid Usage Plan ID specified")]
+    NoSuchPlan,
+    /// A usage plan is to be for a stage that is not there, or to be so no longer and is not. *Seen.*
+    #[error("Invalid API Stage {{api: {api}, stage: {stage}}} specified for usageplan {plan}")]
+    NoSuchPlanStage {
+        /// The API.
+        api: String,
+        /// The stage.
+        stage: String,
+        /// The plan.
+        plan: String,
+    },
+    /// A usage plan is for stages. *Seen.*
+    #[error(
+        "Cannot delete Usage Plan {plan} because there are API Stages associated with it, including {stage}"
+    )]
+    PlanHasStages {
+        /// The plan.
+        plan: String,
+        /// One of the stages, behind its API.
+        stage: String,
+    },
+    /// The key is in the usage plan.
+    #[error("Usage Plan Key already exists")]
+    KeyInPlan,
+    /// The key is in another usage plan for the same stage.
+    #[error("API Key {key} is already in Usage Plan {plan} for API Stage {stage}")]
+    KeyInOtherPlan {
+        /// The key.
+        key: String,
+        /// The other plan.
+        plan: String,
+        /// The stage, behind its API.
+        stage: String,
+    },
+    /// A patch removes from a map what is not in it. *Seen* of other resources.
+    #[error("Invalid parameter name specified")]
+    NoSuchParameter,
+    /// A quota of an account is used up.
+    #[error(
+        "Maximum number of {0} for this account has been reached. Please contact AWS if you need additional {0}."
+    )]
+    TooManyOf(&'static str),
+    /// The value of an API key cannot be sealed or opened.
+    #[error("the value of an API key cannot be sealed or opened")]
+    Sealing,
     /// The request contradicts itself or the API.
     #[error("{0}")]
     Invalid(String),
@@ -178,24 +234,34 @@ impl From<Error> for ApiError {
             | Error::NoSuchIntegrationResponse(_)
             | Error::NoSuchModel(_)
             | Error::NoSuchRequestParameter(_)
+            | Error::NoSuchApiKey
+            | Error::NoSuchPlan
+            | Error::NoSuchPlanStage { .. }
+            | Error::NoSuchParameter
             | Error::NoSuchResource(_) => &aws::NOT_FOUND_EXCEPTION,
             Error::RouteExists(_)
             | Error::StageExists
             | Error::ResponseExists { .. }
             | Error::ModelExists
             | Error::IntegrationInUse(_)
+            | Error::ApiKeyExists
+            | Error::KeyInPlan
+            | Error::KeyInOtherPlan { .. }
             | Error::DomainExists
             | Error::MappingExists
             | Error::RulePriorityTaken
             | Error::AuthorizerInUse { .. } => &aws::CONFLICT_EXCEPTION,
-            Error::Invalid(_) | Error::DeploymentInUse => &aws::BAD_REQUEST_EXCEPTION,
+            Error::Invalid(_) | Error::DeploymentInUse | Error::PlanHasStages { .. } => {
+                &aws::BAD_REQUEST_EXCEPTION
+            }
             Error::TooMany(_) => &aws::TOO_MANY_REQUESTS_EXCEPTION,
+            Error::TooManyOf(_) => &rest::LIMIT_EXCEEDED_EXCEPTION,
             Error::NotBuilt(_) | Error::NotConfigured { .. } => &common::NOT_IMPLEMENTED,
             Error::Gone => &management::GONE_EXCEPTION,
             Error::ClientBufferFull => &management::LIMIT_EXCEEDED_EXCEPTION,
             Error::PayloadTooLarge => &management::PAYLOAD_TOO_LARGE_EXCEPTION,
             Error::NotYours => &management::FORBIDDEN_EXCEPTION,
-            Error::Store(_) | Error::Tls(_) | Error::Roots(_) => {
+            Error::Store(_) | Error::Tls(_) | Error::Roots(_) | Error::Sealing => {
                 return Self::internal(&common::INTERNAL_FAILURE, chain(&error));
             }
         };

@@ -1,10 +1,12 @@
-//! What `cargo xtask fuzz` feeds with bytes: route keys, the trie of routes, URIs of integrations, and definitions of APIs.
+//! What `cargo xtask fuzz` feeds with bytes: route keys, the trie of routes, URIs of integrations, definitions of APIs, and
+//! files of API keys.
 //!
 //! Each function panics when something is wrong. In an ordinary build none of this is there.
 
 use gatemill_wire::percent;
 
 use crate::{
+    control::rest::csv,
     openapi::{self, Basepath},
     trie::{RouteKey, Segment, Trie, verb},
     uri::UriTemplate,
@@ -65,6 +67,15 @@ pub fn definition(data: &[u8]) {
     if !written.contains("<<") {
         assert_eq!(openapi::from_yaml(&written), Ok(value), "{written}");
     }
+}
+
+/// Files of API keys: a value that is put between quotes is read as it was.
+pub fn keys(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let _ = csv::read(text);
+    let quoted = format!("key,name\n\"{}\",n", text.replace('"', "\"\""));
+    let rows = csv::read(&quoted).expect("the columns are there");
+    assert_eq!(rows[0].value, text.trim(), "{quoted:?}");
 }
 
 /// URIs of integrations: whatever a client puts into the parameters, the host stays.

@@ -2,10 +2,11 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `control` | the operations of `apigatewayv2`, one file per family, and their table |
+//! | `control` | the operations of `apigatewayv2` and some of `apigateway`, one file per family, and their tables |
 //! | `record` | what is stored, and under which keys |
 //! | `snapshot`, `live` | the immutable view that requests are served from, and the one of now |
 //! | [`access_log`], [`usage`], `measure` | the lines, the counts and the measurements that requests leave behind |
+//! | `usage_plans` | API keys, and the plans that say what a key may do |
 //! | `domain` | which API a domain leads to |
 //! | `schema` | models: the JSON schemas that messages are checked by |
 //! | `trust`, `client_cert` | mutual TLS: whom the clients of a domain have to be known to, and who they are |
@@ -18,7 +19,7 @@
 //! | [`functions`], [`callers`] | what the gateway asks of functions, and about those who sign |
 //!
 //! It opens no listener (the server does, and asks [`Gateway::claims`] whose a request is) and knows no REST APIs yet:
-//! their operations answer 501.
+//! their operations answer 501, but for those of API keys and usage plans.
 
 pub mod access_log;
 mod authorizer;
@@ -45,6 +46,7 @@ mod trie;
 mod trust;
 mod uri;
 pub mod usage;
+mod usage_plans;
 mod websocket;
 
 use std::{
@@ -58,7 +60,7 @@ use gatemill_wire::{Clock, Entropy, Served};
 
 pub use access_log::AccessLogs;
 pub use callers::Callers;
-pub use control::{gaps::GAPS, routes::table};
+pub use control::{gaps::GAPS, rest::table as rest_table, routes::table};
 pub use error::Error;
 pub use functions::Functions;
 pub use proxy::{
@@ -84,6 +86,7 @@ pub struct Gateway {
     upstream: proxy::upstream::Upstream,
     records: Arc<proxy::record::Records>,
     usage: Arc<usage::Usage>,
+    usage_plans: Arc<usage_plans::UsagePlans>,
     access_logs: Arc<dyn AccessLogs>,
     callers: OnceLock<Arc<dyn Callers>>,
     issuers: authorizer::issuers::Issuers,
@@ -104,6 +107,8 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
     /// The time, for what no request brings it to.
     pub clock: Arc<dyn Clock>,
+    /// What values of API keys are sealed with; it has to be the same at every start.
+    pub api_key_key: [u8; 32],
     /// What the operator chose.
     pub settings: Settings,
 }
@@ -147,6 +152,7 @@ impl Gateway {
             parts.settings.roots.as_deref(),
         )?;
         let usage = Arc::new(usage::Usage::new(parts.store.clone(), Arc::clone(&parts.clock)));
+        let plans = usage_plans::UsagePlans::new(parts.store.clone(), &parts.api_key_key);
         let Settings { account_rate, account_burst, .. } = parts.settings;
         let accounts = proxy::throttle::AccountBuckets::new(account_rate, account_burst);
         let shared = Arc::new(snapshot::Shared { usage: Arc::clone(&usage), accounts });
@@ -167,6 +173,7 @@ impl Gateway {
                 measure: measure::Measure::default(),
             }),
             usage,
+            usage_plans: Arc::new(plans),
             access_logs: parts.access_logs,
             callers: OnceLock::new(),
             issuers: authorizer::issuers::Issuers::default(),
@@ -199,10 +206,15 @@ impl Gateway {
         Box::new(control::routes::table().serve(Arc::clone(self)))
     }
 
+    /// The operations of `apigateway`.
+    pub fn rest_routes(self: &Arc<Self>) -> Box<dyn Served> {
+        Box::new(control::rest::table().serve(Arc::clone(self)))
+    }
+
     /// What has to run in the background.
     pub fn workers(self: &Arc<Self>) -> Vec<Worker> {
         let live = Arc::clone(&self.live);
-        let usage = Arc::clone(&self.usage);
+        let (usage, plans) = (Arc::clone(&self.usage), Arc::clone(&self.usage_plans));
         let (log, sink) = (Arc::clone(&self.records.log), Arc::clone(&self.access_logs));
         let mut workers = vec![
             Worker {
@@ -217,17 +229,23 @@ impl Gateway {
                 name: "gateway-usage",
                 run: Box::new(move || Box::pin(Arc::clone(&usage).run())),
             },
+            Worker {
+                name: "gateway-usage-plans",
+                run: Box::new(move || Box::pin(Arc::clone(&plans).run())),
+            },
         ];
         workers.extend(self.websocket_workers());
         workers
     }
 
-    /// Returns when the lines of access logs are with their sink and usage is stored.
+    /// Returns when the lines of access logs are with their sink, usage is stored, and what keys did not use of the calls that
+    /// were reserved for them is given back.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn flush(&self) -> Result<(), Error> {
         self.records.log.flush().await;
+        self.usage_plans.flush().await?;
         self.usage.store().await
     }
 
@@ -255,6 +273,7 @@ impl Gateway {
     /// Forgets what is in memory; to be called after the store was emptied.
     pub async fn reset(&self) {
         self.usage.clear();
+        self.usage_plans.clear();
         self.live.clear();
         self.domains.changed();
         // Their APIs are gone, too.

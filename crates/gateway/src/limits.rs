@@ -28,6 +28,24 @@ pub const STAGE_NAME_MAX: usize = 128;
 pub const ROUTE_KEY_MAX: usize = 1_600;
 /// Entries on a page when the caller asks for no number.
 pub const PAGE_DEFAULT: usize = 100;
+/// Entries on a page of `apigateway` when the caller asks for no number: AWS's 25.
+pub const REST_PAGE_DEFAULT: usize = 25;
+/// API keys of an account in a region: AWS's 10,000.
+pub const API_KEYS_MAX: usize = 10_000;
+/// Usage plans of an account in a region: AWS's 300.
+pub const USAGE_PLANS_MAX: usize = 300;
+/// Usage plans that one API key is in: AWS's 10.
+pub const PLANS_PER_KEY_MAX: usize = 10;
+/// Routes of one stage that a usage plan has limits of their own for: AWS's 20.
+pub const PLAN_ROUTES_PER_STAGE_MAX: usize = 20;
+/// Characters of an API key's value: AWS's 128. What is longer is none, and is not kept of a connection.
+pub const API_KEY_VALUE_MAX: usize = 128;
+/// Days of usage that are told at once: a year.
+pub const USAGE_DAYS_MAX: u64 = 366;
+/// In how many blocks a quota is reserved: after a kill a key has lost one of them at most.
+pub const QUOTA_BLOCKS: i32 = 20;
+/// Calls of a quota that are reserved at once, however large it is.
+pub const QUOTA_BLOCK_MAX: i64 = 1_000;
 /// Entries on a page at most.
 pub const PAGE_MAX: usize = 500;
 /// Shortest time-out of an integration: AWS's 50 ms.

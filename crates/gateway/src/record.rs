@@ -492,6 +492,9 @@ pub(crate) struct WebSocketRoute {
     /// From `route.request.{header,querystring}.name` to whether a handshake needs it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) request_parameters: BTreeMap<String, bool>,
+    /// Whether only a client with an API key may use it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) api_key_required: bool,
 }
 
 /// What makes a route answer.

@@ -302,6 +302,11 @@ fn what_websocket_apis_have() {
     let route = RouteRecord { websocket: Some(own), ..route() };
     let ending = r#","websocket":{"response_selection":"$default","responses":[{"id":"x","key":"$default","model_selection":null,"models":null}]}}"#;
     check(&route, &format!("{}{ending}", ROUTE.trim_end_matches('}')));
+    let own = WebSocketRoute { api_key_required: true, ..WebSocketRoute::default() };
+    let route = RouteRecord { websocket: Some(own), ..route };
+    let ending =
+        r#","websocket":{"response_selection":null,"responses":[],"api_key_required":true}}"#;
+    check(&route, &format!("{}{ending}", ROUTE.trim_end_matches('}')));
     let map = || BTreeMap::from([(text("a"), text("b"))]);
     let response = IntegrationResponseRecord {
         id: text("x"),

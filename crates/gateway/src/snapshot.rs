@@ -32,6 +32,7 @@ use crate::{
     uri::{UriTemplate, substitute},
     usage::{Counters, Metered, Usage},
     websocket::{
+        key::KeySource,
         snapshot::{self as websocket, Surroundings, WebSocketStage},
         validate,
     },
@@ -138,6 +139,13 @@ pub(crate) struct HttpTarget {
     pub(crate) private: bool,
     /// The name that its certificate has to be for, where that is not the host's.
     pub(crate) server_name: Option<Arc<str>>,
+}
+
+impl StageSnapshot {
+    /// Where the keys of its clients come from.
+    pub(crate) fn key_source(&self) -> KeySource {
+        self.websocket.as_ref().map(|websocket| websocket.key_source).unwrap_or_default()
+    }
 }
 
 impl ApiSnapshot {

@@ -202,6 +202,7 @@ impl Running {
             access_logs: Arc::new(GatewayLogs(Arc::clone(&logs))),
             entropy: Arc::clone(&entropy),
             clock: Arc::clone(&clock),
+            api_key_key: identity.derive_key("values of API keys"),
             settings: gateway_settings(&configuration),
         });
         let gateway = gateway.map_err(|source| Error::Gateway { source })?;
@@ -232,6 +233,7 @@ impl Running {
             services: with_unbuilt(vec![
                 lambda.routes(),
                 gateway.routes(),
+                gateway.rest_routes(),
                 gateway.management_routes(),
                 logs.routes(),
                 metrics.routes(),
@@ -401,6 +403,7 @@ pub(crate) fn operations() -> Vec<(&'static OperationInfo, bool)> {
     for table in [
         gatemill_lambda::table().operations(),
         gatemill_gateway::table().operations(),
+        gatemill_gateway::rest_table().operations(),
         gatemill_gateway::management_table().operations(),
         gatemill_logs::table().operations(),
         gatemill_metrics::table().operations(),

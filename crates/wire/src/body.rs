@@ -41,6 +41,15 @@ pub struct Streamed<O> {
     pub events: Option<Box<dyn Pieces>>,
 }
 
+/// An output whose payload is of a media type of its own, where the model leaves that open.
+#[derive(Debug)]
+pub struct Typed<O> {
+    /// The output, with its payload.
+    pub output: O,
+    /// The payload's media type.
+    pub content_type: &'static str,
+}
+
 impl Body {
     /// The bytes of a body that is whole; `None` of one in pieces.
     pub fn into_whole(self) -> Option<Bytes> {

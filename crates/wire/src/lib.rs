@@ -49,7 +49,7 @@ pub mod validate;
 
 pub use arn::Arn;
 pub use blob::Blob;
-pub use body::{Body, BrokenOff, Pieces, Streamed};
+pub use body::{Body, BrokenOff, Pieces, Streamed, Typed};
 pub use cx::{Caller, Clock, Cx, Entropy, RequestId};
 pub use error::{ApiError, ErrorShape, Fault};
 pub use function_ref::{FunctionRef, Qualifier};

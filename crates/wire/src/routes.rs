@@ -14,11 +14,11 @@
 use std::{collections::HashMap, fmt, future::Future, marker::PhantomData, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http::{Method, Response, request::Parts};
+use http::{HeaderValue, Method, Response, header, request::Parts};
 use serde_json::Value;
 
 use crate::{
-    ApiError, Body, Cx, Operation, OperationInfo, Protocol, Service, Streamed,
+    ApiError, Body, Cx, Operation, OperationInfo, Protocol, Service, Streamed, Typed,
     error::common,
     operation::Input as _,
     percent,
@@ -132,6 +132,33 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
                 let input = decode_input::<O>(bound)?;
                 let output = handler.call(state, cx, input).await.map_err(Into::into)?;
                 protocol::encode_streamed(O::INFO, encoding, cx.request_id, output)
+            })
+        });
+        self.bind(O::INFO, call);
+        self
+    }
+
+    /// As [`Self::on`], for an operation whose handler says of what media type its payload is.
+    ///
+    /// # Panics
+    /// As [`Self::on`].
+    #[must_use]
+    pub fn on_typed<O: Operation>(
+        mut self,
+        handler: impl for<'a> Handler<'a, S, O::Input, Typed<O::Output>, E> + 'static,
+    ) -> Self {
+        let handler = Arc::new(handler);
+        let call: Call<S> = Box::new(move |state, cx, bound| {
+            let handler = Arc::clone(&handler);
+            Box::pin(async move {
+                let encoding = bound.encoding;
+                let input = decode_input::<O>(bound)?;
+                let answer = handler.call(state, cx, input).await.map_err(Into::into)?;
+                let Typed { output, content_type } = answer;
+                let mut response = protocol::encode(O::INFO, encoding, cx.request_id, output)?;
+                let content_type = HeaderValue::from_static(content_type);
+                response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+                Ok(response.map(Body::Whole))
             })
         });
         self.bind(O::INFO, call);

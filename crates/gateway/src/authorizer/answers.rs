@@ -22,6 +22,8 @@ pub(crate) struct Verdict {
     allows: Allows,
     /// Whom it recognised; only policies name one.
     pub(crate) principal: Option<String>,
+    /// The value of an API key that is the caller's; only policies come with one.
+    pub(crate) usage_key: Option<String>,
     /// What it wants the integration to know.
     pub(crate) context: Option<Map<String, Value>>,
 }
@@ -158,7 +160,8 @@ impl Verdict {
         if simple {
             let allowed = answer.get("isAuthorized").and_then(Value::as_bool);
             let allowed = allowed.ok_or_else(|| wrong("no isAuthorized"))?;
-            return Ok(Self { allows: Allows::Simply(allowed), principal: None, context });
+            let (principal, usage_key) = (None, None);
+            return Ok(Self { allows: Allows::Simply(allowed), principal, usage_key, context });
         }
         let principal = answer.get("principalId").and_then(Value::as_str);
         let principal = principal.ok_or_else(|| wrong("no principalId"))?.to_owned();
@@ -169,7 +172,9 @@ impl Verdict {
             // It is about the principal that the answer names.
             statement.principal = Some(iam::document::Principals::Everyone);
         }
-        Ok(Self { allows: Allows::By(policy), principal: Some(principal), context })
+        let usage_key = answer.get("usageIdentifierKey").and_then(Value::as_str);
+        let usage_key = usage_key.map(str::to_owned);
+        Ok(Self { allows: Allows::By(policy), principal: Some(principal), usage_key, context })
     }
 
     /// Whether it lets a request through that is for this ARN.

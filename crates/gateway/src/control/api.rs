@@ -16,7 +16,7 @@ use crate::{
         endpoint::api_endpoint,
         gaps, integration, length,
         page::page,
-        route, says, stage, tag, unbuilt, websocket,
+        rest, route, says, stage, tag, unbuilt, websocket,
     },
     error::{Error, Result},
     record::{
@@ -24,6 +24,7 @@ use crate::{
         MODELS, OWNERS, OwnerRecord, QuickCreate, ROUTE_AUTHORIZERS, ROUTE_KEYS, ROUTE_TARGETS,
         ROUTES, STAGES, Settings, VERSIONS,
     },
+    usage_plans::record::Place,
 };
 
 /// What AWS answers for an HTTP API, and takes as long as nothing else is asked for.
@@ -187,9 +188,12 @@ pub(crate) fn reimported(gateway: &Gateway, cx: &Cx, api: &ApiRecord) -> Reimpor
 
 /// `DeleteApi`, with everything in it.
 pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteApiRequest) -> Result<()> {
+    let plans = std::sync::Arc::clone(&gateway.usage_plans);
     gateway
-        .write(ApiKey::new(cx, &req.api_id), |tx, at| {
+        .write(ApiKey::new(cx, &req.api_id), move |tx, at| {
             super::edition::api(tx, at)?;
+            rest::forget_api(tx, at)?;
+            plans.note_change(tx, &Place::of_api(at));
             let key = at.key();
             APIS.delete(tx, &key)?;
             OWNERS.delete(tx, &Key::new([&at.id]))?;

@@ -1,10 +1,10 @@
 //! Members of requests that are not honoured, each with why. A handler refuses one with its entry here.
 
-use gatemill_api::apigatewayv2 as api;
+use gatemill_api::{apigateway as rest, apigatewayv2 as api};
 use gatemill_wire::gaps;
 
 gaps! {
-    /// Every member of an operation of HTTP and WebSocket APIs that is not honoured.
+    /// Every member of an operation of API Gateway that is not honoured.
     pub GAPS;
 
     DOMAIN_ENDPOINT_TYPE: [api::CreateDomainName, api::UpdateDomainName]
@@ -79,9 +79,6 @@ gaps! {
     ADDRESSES: [api::CreateApi, api::UpdateApi]
         "ipAddressType", "dualstack", Refused,
         "the operator says which addresses are listened on";
-    AUTHORIZER_KEY: [api::CreateApi, api::UpdateApi]
-        "apiKeySelectionExpression", "of an authorizer", Refused,
-        "keys of APIs are not built";
     WS_CONNECTION_ID: [api::CreateIntegration, api::UpdateIntegration]
         "connectionId", "of a WebSocket API", Refused,
         "VPC links are of HTTP APIs";
@@ -100,12 +97,30 @@ gaps! {
     WS_TLS: [api::CreateIntegration, api::UpdateIntegration]
         "tlsConfig", "of a WebSocket API", Refused,
         "AWS has it for HTTP APIs";
-    WS_API_KEY: [api::CreateRoute, api::UpdateRoute]
-        "apiKeyRequired", "true, of a WebSocket API", Refused,
-        "keys of APIs are not built";
+    DISCONNECT_API_KEY: [api::CreateRoute, api::UpdateRoute]
+        "apiKeyRequired", "true, of the route $disconnect", Refused,
+        "the end of a connection cannot be refused";
+    STAGE_KEYS: [rest::CreateApiKey]
+        "stageKeys", "", Refused,
+        "keys are for stages through usage plans";
+    KEY_PATCH: [rest::UpdateApiKey]
+        "patchOperations.path", "/labels or /stages", Refused,
+        "keys are for stages through usage plans";
+    PRODUCT_CODE: [rest::UpdateUsagePlan]
+        "patchOperations.path", "/productCode", Refused,
+        "nothing is sold here";
     SERVICE_ELSEWHERE: [api::CreateIntegration, api::UpdateIntegration]
         "integrationSubtype", "of a service without an endpoint in the server's configuration", Refused,
         "nothing would be called";
+    DISTINCT_ID: [rest::CreateApiKey]
+        "generateDistinctId", "", WithoutEffect,
+        "the id of a key is never its value, as in AWS";
+    TAGS_PAGE: [rest::GetTags]
+        "limit", "", WithoutEffect,
+        "AWS takes it without effect";
+    TAGS_POSITION: [rest::GetTags]
+        "position", "", WithoutEffect,
+        "AWS takes it without effect";
     CERTIFICATE_NAME: [api::CreateDomainName, api::UpdateDomainName]
         "domainNameConfigurations.certificateName", "", WithoutEffect,
         "a certificate is found by its ARN or by the host";

@@ -1,5 +1,7 @@
 //! The control plane: one file per family of operations, and the table that binds them.
 //!
+//! Most operations are of `apigatewayv2`; those of `apigateway` that are built are in `rest`.
+//!
 //! A handler changes records in one store transaction and returns; the proxy path sees the change from the commit on.
 //! What HTTP APIs have in AWS and this version does not enforce is refused with a 501 that names the member, never
 //! stored.
@@ -17,6 +19,7 @@ pub(crate) mod integration;
 mod lead;
 pub(crate) mod openapi;
 mod page;
+pub(crate) mod rest;
 pub(crate) mod route;
 pub(crate) mod routes;
 pub(crate) mod routing_rule;
@@ -27,7 +30,7 @@ mod truststore;
 pub(crate) mod vpc_link;
 pub(crate) mod websocket;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use gatemill_store::{Read, Write};
 use gatemill_wire::{Cx, Gap};
@@ -37,6 +40,7 @@ use crate::{
     control::edition::{Edition, Stamp},
     error::{Error, Result},
     record::{ApiKey, ApiRecord},
+    usage_plans::record::Place,
 };
 
 impl Gateway {
@@ -63,12 +67,28 @@ impl Gateway {
         at: ApiKey,
         change: impl Fn(&mut Write, &ApiKey) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let live = std::sync::Arc::clone(&self.live);
+        let live = Arc::clone(&self.live);
         self.store
             .write(move |tx| {
                 let value = change(tx, &at)?;
-                let (live, id) = (std::sync::Arc::clone(&live), at.id.clone());
+                let (live, id) = (Arc::clone(&live), at.id.clone());
                 tx.on_commit(move || live.changed(&id));
+                Ok(value)
+            })
+            .await
+    }
+
+    /// Writes keys or plans of a place, and tells the proxy path once that is durable.
+    async fn change_plans<T: Send + 'static>(
+        &self,
+        place: &Place,
+        change: impl Fn(&mut Write, &Place) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (plans, place) = (Arc::clone(&self.usage_plans), place.clone());
+        self.store
+            .write(move |tx| {
+                let value = change(tx, &place)?;
+                plans.note_change(tx, &place);
                 Ok(value)
             })
             .await

@@ -11,7 +11,7 @@ use gatemill_api::apigatewayv2::{
     ReimportApiResponse,
 };
 use gatemill_store::{Key, Reader, Record, Table};
-use gatemill_wire::Cx;
+use gatemill_wire::{Cx, Typed};
 
 use crate::{
     Gateway,
@@ -147,12 +147,12 @@ pub(crate) async fn reimport(
     })
 }
 
-/// `ExportApi`: the API as it is, or as one of its stages shows it.
+/// `ExportApi`: the API as it is, or as one of its stages shows it, under the media type of what was asked for.
 pub(crate) async fn export(
     gateway: &Gateway,
     cx: &Cx,
     req: ExportApiRequest,
-) -> Result<ExportApiResponse> {
+) -> Result<Typed<ExportApiResponse>> {
     if req.specification != "OAS30" {
         return Err(Error::invalid("Invalid specification specified. Must be one of [OAS30]"));
     }
@@ -184,8 +184,11 @@ pub(crate) async fn export(
         base_path: stage_name.filter(|name| *name != "$default").unwrap_or_default(),
         with_extensions: req.include_extensions.unwrap_or(true),
     });
-    let text = if as_yaml { openapi::to_yaml(&written) } else { format!("{written:#}") };
-    Ok(ExportApiResponse { body: text.into() })
+    let (text, content_type) = match as_yaml {
+        true => (openapi::to_yaml(&written), "application/yaml"),
+        false => (format!("{written:#}"), "application/json"),
+    };
+    Ok(Typed { output: ExportApiResponse { body: text.into() }, content_type })
 }
 
 fn only_http(gateway: &Gateway, cx: &Cx, api_id: &str, done: &str) -> Result<()> {

@@ -34,7 +34,9 @@ macro_rules! members {
         let record: &RouteRecord = $record;
         $answer {
             api_gateway_managed: record.managed.then_some(true),
-            api_key_required: Some(false),
+            api_key_required: Some(
+                record.websocket.as_ref().is_some_and(|own| own.api_key_required),
+            ),
             authorization_scopes: Some(record.authorization.scopes.clone())
                 .filter(|scopes| !scopes.is_empty()),
             authorization_type: Some(authorizer::kind_text(record.authorization.kind).to_owned()),

@@ -23,7 +23,7 @@ pub fn table() -> Table<Gateway, Error> {
         .on::<aws::DeleteCorsConfiguration>(cors::delete)
         .on::<aws::ImportApi>(openapi::import)
         .on::<aws::ReimportApi>(openapi::reimport)
-        .on::<aws::ExportApi>(openapi::export)
+        .on_typed::<aws::ExportApi>(openapi::export)
         .on::<aws::CreateRoute>(route::create)
         .on::<aws::GetRoute>(route::get)
         .on::<aws::GetRoutes>(route::list)

@@ -1,6 +1,6 @@
 //! The family of stages.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use gatemill_api::apigatewayv2::{
     AccessLogSettings, CreateStageRequest, CreateStageResponse, DeleteAccessLogSettingsRequest,
@@ -14,13 +14,14 @@ use gatemill_wire::{Cx, Iso8601, Timestamp};
 use crate::{
     Gateway,
     access_log::{is_format, log_group},
-    control::{edition::Edition, gaps, length, page::page, says, tag, unbuilt},
+    control::{edition::Edition, gaps, length, page::page, rest, says, tag, unbuilt},
     error::{Error, Result},
     limits::{
         ACCESS_LOG_FORMAT_BYTES_MAX, STAGE_NAME_MAX, STAGE_VARIABLE_NAME_MAX,
         STAGE_VARIABLE_VALUE_MAX, STAGE_VARIABLES_MAX, STAGES_PER_API_MAX,
     },
     record::{AccessLog, ApiKey, DEPLOYMENTS, ROUTE_KEYS, RouteSettings, STAGES, StageRecord},
+    usage_plans::record::Place,
 };
 
 /// The members of a stage in an answer; the answers of four operations have the same.
@@ -140,10 +141,13 @@ pub(crate) async fn update(
 
 /// `DeleteStage`.
 pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteStageRequest) -> Result<()> {
+    let plans = Arc::clone(&gateway.usage_plans);
     gateway
         .edit(cx, &req.api_id.clone(), move |edition| {
             let stage = find(edition.tx, edition.at, &req.stage_name)?;
             STAGES.delete(edition.tx, &edition.at.of(&stage.name))?;
+            rest::forget_stage(edition.tx, edition.at, &stage.name)?;
+            plans.note_change(edition.tx, &Place::of_api(edition.at));
             match &stage.deployment {
                 Some(deployment) => edition.let_go(deployment),
                 None => Ok(()),

@@ -1,4 +1,4 @@
-//! Tags of APIs, stages, VPC links and domains.
+//! Tags of APIs, stages, VPC links, domains, API keys and usage plans.
 
 use std::collections::BTreeMap;
 
@@ -12,11 +12,13 @@ use crate::{
     control::{
         domain::{self, DomainPlace},
         edition::Edition,
+        rest::{api_key, usage_plan},
         stage, vpc_link,
     },
     error::{Error, Result},
     limits::TAGS_MAX,
     record::{DOMAINS, VPC_LINKS},
+    usage_plans::record::{API_KEYS, Place, USAGE_PLANS},
 };
 
 type Tags = BTreeMap<String, String>;
@@ -65,6 +67,12 @@ pub(crate) async fn get(
         Resource::Domain(name) => {
             gateway.store.read(|tx| Ok(domain::find(tx, &DomainPlace::new(cx), name)?.tags))
         }
+        Resource::Key(id) => {
+            gateway.store.read(|tx| Ok(api_key::find(tx, &Place::new(cx), id)?.tags))
+        }
+        Resource::Plan(id) => {
+            gateway.store.read(|tx| Ok(usage_plan::find(tx, &Place::new(cx), id)?.tags))
+        }
     }?;
     Ok(GetTagsResponse { tags: Some(tags) })
 }
@@ -90,11 +98,13 @@ enum Resource {
     Api { id: String, stage: Option<String> },
     VpcLink(String),
     Domain(String),
+    Key(String),
+    Plan(String),
 }
 
 impl Resource {
-    /// `arn:aws:apigateway:{region}::/apis/{id}`, `…/apis/{id}/stages/{name}`, `…/vpclinks/{id}` or
-    /// `…/domainnames/{name}`.
+    /// `arn:aws:apigateway:{region}::/apis/{id}`, `…/apis/{id}/stages/{name}`, `…/vpclinks/{id}`,
+    /// `…/domainnames/{name}`, `…/apikeys/{id}` or `…/usageplans/{id}`.
     fn parse(cx: &Cx, text: &str) -> Result<Self> {
         let strange = || Error::NoSuchResource(text.to_owned());
         let arn: Arn = text.parse().map_err(|_| strange())?;
@@ -112,6 +122,8 @@ impl Resource {
             }
             ["", "vpclinks", id] => Ok(Self::VpcLink((*id).to_owned())),
             ["", "domainnames", name] => Ok(Self::Domain((*name).to_owned())),
+            ["", "apikeys", id] => Ok(Self::Key((*id).to_owned())),
+            ["", "usageplans", id] => Ok(Self::Plan((*id).to_owned())),
             _ => Err(strange()),
         }
     }
@@ -152,6 +164,24 @@ async fn change(
                 let mut domain = domain::find(tx, &place, &name)?;
                 change(&mut domain.tags)?;
                 Ok(DOMAINS.put(tx, &place.of(&domain.name), &domain)?)
+            });
+            write.await
+        }
+        Resource::Key(id) => {
+            let place = Place::new(cx);
+            let write = gateway.store.write(move |tx| {
+                let mut key = api_key::find(tx, &place, &id)?;
+                change(&mut key.tags)?;
+                Ok(API_KEYS.put(tx, &place.of(&key.id), &key)?)
+            });
+            write.await
+        }
+        Resource::Plan(id) => {
+            let place = Place::new(cx);
+            let write = gateway.store.write(move |tx| {
+                let mut plan = usage_plan::find(tx, &place, &id)?;
+                change(&mut plan.tags)?;
+                Ok(USAGE_PLANS.put(tx, &place.of(&plan.id), &plan)?)
             });
             write.await
         }

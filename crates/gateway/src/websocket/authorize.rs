@@ -21,7 +21,14 @@ use crate::{
     snapshot::Access,
 };
 
-type Known = Option<Map<String, Value>>;
+/// What an authorizer said of a client.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// What stands in the events of the connection.
+    pub(super) context: Option<Map<String, Value>>,
+    /// The value of an API key that is the client's.
+    pub(super) usage_key: Option<String>,
+}
 
 fn unauthorized(why: &str) -> Refused {
     refused(StatusCode::UNAUTHORIZED, "Unauthorized", why)
@@ -43,8 +50,8 @@ pub(super) async fn authorize(
     happening: &Happening<'_>,
 ) -> Result<Known, Refused> {
     match &route.access {
-        Access::Open => Ok(None),
-        Access::Iam => signer(gateway, route, head, happening).map(|()| None),
+        Access::Open => Ok(Known::default()),
+        Access::Iam => signer(gateway, route, head, happening).map(|()| Known::default()),
         Access::By { authorizer, .. } => by_function(gateway, route, authorizer, happening).await,
         Access::Broken => Err(broken("the route's authorizer is gone")),
     }
@@ -90,7 +97,7 @@ async fn by_function(
     for (name, value) in verdict.context.iter().flatten() {
         known.insert(name.clone(), text_of(Some(value)).into());
     }
-    Ok(Some(known))
+    Ok(Known { context: Some(known), usage_key: verdict.usage_key })
 }
 
 async fn ask(

@@ -38,6 +38,8 @@ pub(crate) struct Peer {
     pub(crate) connected: Timestamp,
     /// What the authorizer of `$connect` said.
     pub(crate) authorizer: Option<Map<String, Value>>,
+    /// The API key that its handshake presented, whether or not anybody asked for one.
+    pub(crate) api_key: Option<super::key::Value>,
 }
 
 /// A connection that is open.
@@ -372,6 +374,7 @@ mod tests {
             user_agent: None,
             connected: Timestamp(1_000),
             authorizer: None,
+            api_key: None,
         }))
     }
 

@@ -17,7 +17,7 @@ use super::{
     frame::code,
     happening::{Happening, What},
     id::ConnectionId,
-    integrate,
+    integrate, log,
 };
 use crate::{
     Gateway,
@@ -67,7 +67,10 @@ async fn tell(gateway: &Gateway, peer: &Peer, end: &End) {
         let trace_id = new_trace_id(&*gateway.entropy, now);
         let what = What::Disconnect { code: end.code, reason: &end.reason };
         let happening = Happening::new(peer, (&id, &trace_id), now, &stage.variables, what);
-        match integrate::integrate(gateway, &stage, route, &happening).await {
+        let told = integrate::integrate(gateway, &stage, route, &happening).await;
+        let status = told.as_ref().map_or_else(|failed| failed.status, |reply| reply.status);
+        log::write(gateway, &stage, &happening, status, None);
+        match told {
             Err(failed) if failed.is_throttled && attempt < DISCONNECT_TRIES_MAX => {
                 tokio::time::sleep(wait).await;
                 wait *= 2;
@@ -141,6 +144,7 @@ async fn left_behind(gateway: &Gateway, id: String, record: ConnectionRecord) {
         user_agent: record.user_agent,
         connected: record.connected,
         authorizer: record.authorizer,
+        api_key: None,
     };
     let reason = "Connection closed abnormally".to_owned();
     deliver(gateway, &peer, &End { code: code::ABNORMAL, reason }, true).await;

@@ -60,6 +60,7 @@ fn pair(early: &[u8]) -> Pair {
         user_agent: None,
         connected: Timestamp(1_000),
         authorizer: None,
+        api_key: None,
     }));
     let (client, server) = duplex(64 * 1024);
     let kept = Kept::default();

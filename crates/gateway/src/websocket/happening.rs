@@ -16,6 +16,8 @@ use serde_json::{Map, Value};
 
 use super::{
     connection::{Peer, context_text, shown_variables},
+    key::Used,
+    log::Asked,
     select::{at_path, text_of},
 };
 
@@ -30,6 +32,10 @@ pub(crate) struct Happening<'a> {
     pub(crate) now: Timestamp,
     pub(crate) variables: &'a BTreeMap<String, String>,
     pub(crate) what: What<'a>,
+    /// The API key that let it in, where its route needs one.
+    pub(crate) api_key: Option<Used>,
+    /// How its integration did, once it was asked.
+    pub(super) asked: OnceLock<Asked>,
     /// The body as JSON, read when it is first asked for.
     json: OnceLock<Option<Value>>,
 }
@@ -74,7 +80,8 @@ impl<'a> Happening<'a> {
             What::Disconnect { .. } => "$disconnect",
         };
         let (id, trace_id) = ids;
-        Self { peer, route_key, id, trace_id, now, variables, what, json: OnceLock::new() }
+        let (asked, json) = (OnceLock::new(), OnceLock::new());
+        Self { peer, route_key, id, trace_id, now, variables, what, api_key: None, asked, json }
     }
 
     /// The body of a message.
@@ -123,8 +130,11 @@ impl<'a> Happening<'a> {
         }
     }
 
-    fn context(&self, name: &str) -> Option<String> {
+    /// What the variable `$context.` with this name holds.
+    pub(super) fn context(&self, name: &str) -> Option<String> {
         Some(match name {
+            "identity.apiKey" => self.api_key.as_ref()?.value.0.to_string(),
+            "identity.apiKeyId" => self.api_key.as_ref()?.id.clone(),
             "routeKey" => self.route_key.to_owned(),
             "requestId" | "extendedRequestId" => self.id.to_owned(),
             "requestTime" => self.now.common_log(),
@@ -264,6 +274,8 @@ impl<'a> Happening<'a> {
             connected_at: peer.connected.millis(),
             request_time_epoch: self.now.millis(),
             identity: Identity {
+                api_key: self.api_key.as_ref().map(|key| &*key.value.0),
+                api_key_id: self.api_key.as_ref().map(|key| key.id.as_str()),
                 user_agent: peer.user_agent.as_deref(),
                 source_ip: &peer.source_ip,
             },
@@ -380,6 +392,10 @@ struct Context<'e> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Identity<'e> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<&'e str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_id: Option<&'e str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user_agent: Option<&'e str>,
     source_ip: &'e str,

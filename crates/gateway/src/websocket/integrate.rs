@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::{
     happening::{Answered, Happening, What},
+    log::Asked,
     request::{self, Outgoing, http_request, outgoing},
     respond::respond,
     snapshot::{Integration, Route, To},
@@ -60,6 +61,11 @@ pub(super) async fn integrate(
         Err(failed) => (None, Some(failed.status)),
     };
     gateway.records.measure.asked(stage, route, at, (status, failed), begun.elapsed());
+    let _ = happening.asked.set(Asked {
+        status,
+        error: reply.as_ref().err().map(|failed| failed.why.clone()),
+        latency_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
+    });
     reply
 }
 

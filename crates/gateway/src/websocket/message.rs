@@ -1,4 +1,4 @@
-//! The path of a message: select → throttle → validate → integrate → answer.
+//! The path of a message: select → throttle → admit → validate → integrate → answer.
 //!
 //! Each runs in a task of its own, so that messages of one connection are handled side by side, within a limit. It reads
 //! the snapshot of the stage as it is now: a deployment holds for the connections that are open.
@@ -13,7 +13,7 @@ use super::{
     drive::Inbox,
     frame,
     happening::{Happening, What},
-    integrate,
+    integrate, key, log,
     snapshot::Route,
     validate::Invalid,
 };
@@ -22,6 +22,7 @@ use crate::{
     limits::MESSAGE_BYTES_MAX,
     measure::{CLIENT_ERROR, EXECUTION_ERROR, MESSAGES, Passing},
     snapshot::StageSnapshot,
+    usage_plans::NotAdmitted,
 };
 
 /// The gateway as a connection's task sees it.
@@ -47,8 +48,31 @@ impl Inbox for Messages {
 enum Told {
     Forbidden,
     TooManyRequests,
+    LimitExceeded,
     InvalidBody,
     Internal,
+}
+
+impl Told {
+    fn message(self) -> &'static str {
+        match self {
+            Self::Forbidden => "Forbidden",
+            Self::TooManyRequests => "Too Many Requests",
+            Self::LimitExceeded => "Limit Exceeded",
+            Self::InvalidBody => "Invalid request body",
+            Self::Internal => "Internal server error",
+        }
+    }
+
+    /// As the access log has it; a message has no status of its own.
+    fn status(self) -> u16 {
+        match self {
+            Self::Forbidden => 403,
+            Self::TooManyRequests | Self::LimitExceeded => 429,
+            Self::InvalidBody => 400,
+            Self::Internal => 500,
+        }
+    }
 }
 
 /// A message on its way.
@@ -100,15 +124,32 @@ async fn pass(
             return Err(Told::Internal);
         }
     };
-    let (id, message_id) = arrived.ids;
-    let what = What::Message { id: message_id, text: arrived.text };
-    let ids = (id, arrived.trace_id);
+    let what = What::Message { id: arrived.ids.1, text: arrived.text };
+    let ids = (arrived.ids.0, arrived.trace_id);
     let mut happening = Happening::new(peer, ids, now, &stage.variables, what);
+    let passed = handle_one(gateway, connection, &stage, &mut happening, passing).await;
+    let (status, message) = match &passed {
+        Ok(()) => (200, None),
+        Err(told) => (told.status(), Some(told.message())),
+    };
+    log::write(gateway, &stage, &happening, status, message);
+    passed
+}
+
+/// The path from the choice of a route on.
+async fn handle_one<'a>(
+    gateway: &Gateway,
+    connection: &Connection,
+    stage: &'a StageSnapshot,
+    happening: &mut Happening<'a>,
+    passing: &mut Passing,
+) -> Result<(), Told> {
+    let (peer, now, id) = (&connection.peer, happening.now, happening.id);
     let measure = &gateway.records.measure;
-    let route = select(&stage, &happening);
-    measure.websocket(&stage, route, now, &[(&MESSAGES, 1.0)]);
+    let route = select(stage, happening);
+    measure.websocket(stage, route, now, &[(&MESSAGES, 1.0)]);
     passing.end("select");
-    let client_error = |route| measure.websocket(&stage, route, now, &[(&CLIENT_ERROR, 1.0)]);
+    let client_error = |route| measure.websocket(stage, route, now, &[(&CLIENT_ERROR, 1.0)]);
     let Some(route) = route else {
         client_error(None);
         return Err(Told::Forbidden);
@@ -120,7 +161,16 @@ async fn pass(
         return Err(Told::TooManyRequests);
     }
     passing.end("throttle");
-    match route.validation.check(&happening) {
+    let admitted = key::admit(gateway, stage, route, peer.api_key.as_ref(), now).await;
+    happening.api_key = admitted.map_err(|refused| {
+        let told = told(refused);
+        if !matches!(told, Told::Internal) {
+            client_error(Some(route));
+        }
+        told
+    })?;
+    passing.end("admit");
+    match route.validation.check(happening) {
         Ok(()) => {}
         Err(Invalid::Body(why)) => {
             tracing::debug!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why, "message");
@@ -129,12 +179,12 @@ async fn pass(
         }
         Err(Invalid::Model(why)) => {
             tracing::warn!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why, "message");
-            measure.websocket(&stage, Some(route), now, &[(&EXECUTION_ERROR, 1.0)]);
+            measure.websocket(stage, Some(route), now, &[(&EXECUTION_ERROR, 1.0)]);
             return Err(Told::Internal);
         }
     }
     passing.end("validate");
-    let reply = integrate::integrate(gateway, &stage, route, &happening).await;
+    let reply = integrate::integrate(gateway, stage, route, happening).await;
     passing.end("integrate");
     let reply = reply.map_err(|failed| {
         tracing::warn!(api = %peer.api, stage = %peer.stage, route = %route.key, %id, why = %failed.why, "message");
@@ -146,11 +196,23 @@ async fn pass(
     }
     if route.answers && !reply.body.is_empty() {
         connection.count_sent(reply.body.len());
-        measure.websocket(&stage, Some(route), now, &[(&MESSAGES, 1.0)]);
+        measure.websocket(stage, Some(route), now, &[(&MESSAGES, 1.0)]);
         connection.answer(frame::text(&as_text(&reply.body)), gateway.clock.now());
         passing.end("answer");
     }
     Ok(())
+}
+
+fn told(refused: NotAdmitted) -> Told {
+    match refused {
+        NotAdmitted::Forbidden(_) => Told::Forbidden,
+        NotAdmitted::TooManyRequests => Told::TooManyRequests,
+        NotAdmitted::LimitExceeded => Told::LimitExceeded,
+        NotAdmitted::Broken(error) => {
+            tracing::error!(%error, "an API key cannot be looked up");
+            Told::Internal
+        }
+    }
 }
 
 /// The route that the API's expression names; `$default` for everything else.
@@ -165,13 +227,7 @@ fn select<'s>(stage: &'s StageSnapshot, happening: &Happening<'_>) -> Option<&'s
 
 /// Sends an error to the client.
 fn tell(gateway: &Gateway, connection: &Connection, request_id: &str, told: Told) {
-    let message = match told {
-        Told::Forbidden => "Forbidden",
-        Told::TooManyRequests => "Too Many Requests",
-        Told::InvalidBody => "Invalid request body",
-        Told::Internal => "Internal server error",
-    };
-    let text = error_text(message, &connection.peer.id.to_string(), request_id);
+    let text = error_text(told.message(), &connection.peer.id.to_string(), request_id);
     connection.answer(frame::text(text.as_bytes()), gateway.clock.now());
 }
 

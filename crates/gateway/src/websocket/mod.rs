@@ -5,9 +5,11 @@
 //! | `handshake` | what a client has to ask for, and the answer that switches protocols |
 //! | `frame` | RFC 6455: frames and messages, from bytes and to bytes |
 //! | `authorize` | who opens a connection, and whether they may |
+//! | `key` | the API key that a handshake presents, and what it lets in |
+//! | `log` | the lines of the access log |
 //! | `connection`, `id` | a connection as others see it: its outbox, its end, its name |
 //! | `drive`, `socket` | the task that owns a socket, and the socket that others may write to |
-//! | `message` | the path of a message: select → throttle → validate → integrate → answer |
+//! | `message` | the path of a message: select → throttle → admit → validate → integrate → answer |
 //! | `disconnect` | the end of a connection, delivered also after a kill |
 //! | `manage` | the `@connections` API |
 //! | `select`, `template`, `mapping`, `sample` | expressions, templates, request parameters, and templates of models |
@@ -16,7 +18,7 @@
 //! | `request`, `respond` | what an integration is asked, and what becomes of its answer |
 //! | `snapshot` | what of a stage is compiled |
 //!
-//! The path of a handshake is [`Gateway::connect`]: check → place → throttle → authorize → integrate → remember → switch. The answer
+//! The path of a handshake is [`Gateway::connect`]: check → place → throttle → authorize → admit → integrate → remember → switch. The answer
 //! to the client waits for the integration of `$connect`, whose status it gets; until then nobody can post to the
 //! connection. Everything from here runs in a task of its own, so that a client that leaves in the middle still has its
 //! `$disconnect`.
@@ -30,6 +32,8 @@ mod handshake;
 mod happening;
 mod id;
 mod integrate;
+pub(crate) mod key;
+mod log;
 pub(crate) mod manage;
 pub(crate) mod mapping;
 mod message;
@@ -63,6 +67,7 @@ use crate::{
     measure::{CLIENT_ERROR, CONNECTS, Passing},
     proxy::{Arrival, ProxyBody, Target, record::count_status},
     snapshot::StageSnapshot,
+    usage_plans::NotAdmitted,
 };
 use connection::{Connection, Peer};
 use drive::End;
@@ -344,19 +349,21 @@ async fn accept(
         user_agent: user_agent.and_then(|value| value.to_str().ok()).map(str::to_owned),
         connected: arrival.now,
         authorizer: None,
+        // Without a route for the handshake, its messages may need a key all the same.
+        api_key: stage.key_source().presented(&head.headers, None),
     };
     let route = stage.websocket.as_ref().and_then(|it| it.routes.get("$connect"));
     let mut reply = integrate::Reply { status: 200, ..integrate::Reply::default() };
     if let Some(route) = route {
-        let known;
+        let entered;
         gateway.records.measure.websocket(&stage, Some(route), arrival.now, &[(&CONNECTS, 1.0)]);
         let answered = ask(gateway, &stage, &peer, route, asked, passing).await;
         if answered.as_ref().is_err_and(|refused| refused.status.is_client_error()) {
             let values = [(&CLIENT_ERROR, 1.0)];
             gateway.records.measure.websocket(&stage, Some(route), arrival.now, &values);
         }
-        (reply, known) = answered?;
-        peer.authorizer = known;
+        (reply, entered) = answered?;
+        (peer.authorizer, peer.api_key) = (entered.context, entered.api_key);
         if !(200..300).contains(&reply.status) {
             return Ok(Err(reply));
         }
@@ -406,8 +413,16 @@ struct Handshake<'a> {
     trace_id: &'a str,
 }
 
-/// Asks the authorizer of `$connect`, then its integration; a route without either says yes. Gives as well what the
-/// authorizer knows of the client, which its integration hears, too.
+/// What is known of a client whose handshake may be.
+struct Entered {
+    /// What the authorizer said.
+    context: Option<Map<String, Value>>,
+    /// The API key that it presented.
+    api_key: Option<key::Value>,
+}
+
+/// Asks the authorizer of `$connect`, then its integration; a route without either says yes. Gives as well what is known of
+/// the client, which its integration hears, too.
 async fn ask(
     gateway: &Gateway,
     stage: &StageSnapshot,
@@ -415,13 +430,8 @@ async fn ask(
     route: &Route,
     asked: &Handshake<'_>,
     passing: &mut Passing,
-) -> std::result::Result<(integrate::Reply, Option<Map<String, Value>>), Refused> {
+) -> std::result::Result<(integrate::Reply, Entered), Refused> {
     let Handshake { head, arrival, request_id, trace_id } = *asked;
-    if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(arrival.now)) {
-        let why = "the route's rate limit is reached";
-        return Err(refused(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests", why));
-    }
-    passing.end("throttle");
     let origin = Origin {
         authority: authority(head).unwrap_or_default(),
         source_ip: &arrival.source_ip,
@@ -434,28 +444,83 @@ async fn ask(
         query: head.uri.query().unwrap_or_default(),
     };
     let ids = (request_id, trace_id);
+    let known;
     let mut happening = Happening::new(peer, ids, arrival.now, &stage.variables, what);
-    let known = authorize::authorize(gateway, route, head, &happening).await?;
+    let answered = match enter(gateway, stage, route, head, &mut happening, passing).await {
+        Ok(entered) => {
+            known = Peer { authorizer: entered.context.clone(), ..peer.clone() };
+            happening.peer = &known;
+            let reply = integration_of(gateway, stage, route, &happening).await;
+            if route.integration.is_some() {
+                passing.end("integrate");
+            }
+            reply.map(|reply| (reply, entered))
+        }
+        Err(refused) => Err(refused),
+    };
+    let (status, message) = match &answered {
+        Ok((reply, _)) => (reply.status, None),
+        Err(refused) => (refused.status.as_u16(), Some(&*refused.message)),
+    };
+    log::write(gateway, stage, &happening, status, message);
+    answered
+}
+
+/// What the integration of `$connect` says, if there is one.
+async fn integration_of(
+    gateway: &Gateway,
+    stage: &StageSnapshot,
+    route: &Route,
+    happening: &Happening<'_>,
+) -> std::result::Result<integrate::Reply, Refused> {
+    if route.integration.is_none() {
+        return Ok(integrate::Reply { status: 200, ..integrate::Reply::default() });
+    }
+    integrate::integrate(gateway, stage, route, happening).await.map_err(|failed| {
+        let (Peer { api, stage, .. }, why) = (happening.peer, &failed.why);
+        tracing::warn!(%api, %stage, id = %happening.id, %why, "$connect");
+        let status = StatusCode::from_u16(failed.status);
+        refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
+    })
+}
+
+/// Whether a handshake may come in at all: its route's rate, its authorizer, its API key, and what it has to bring along.
+async fn enter(
+    gateway: &Gateway,
+    stage: &StageSnapshot,
+    route: &Route,
+    head: &Parts,
+    happening: &mut Happening<'_>,
+    passing: &mut Passing,
+) -> std::result::Result<Entered, Refused> {
+    if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(happening.now)) {
+        return Err(too_many("Too Many Requests", "the route's rate limit is reached"));
+    }
+    passing.end("throttle");
+    let known = authorize::authorize(gateway, route, head, happening).await?;
     passing.end("authorize");
-    let missing = route.validation.missing(&happening);
+    let api_key = stage.key_source().presented(&head.headers, known.usage_key);
+    let admitted = key::admit(gateway, stage, route, api_key.as_ref(), happening.now).await;
+    happening.api_key = admitted.map_err(|not| match not {
+        NotAdmitted::Forbidden(why) => refused(StatusCode::FORBIDDEN, "Forbidden", why),
+        NotAdmitted::TooManyRequests => too_many("Too Many Requests", "the plan's rate is reached"),
+        NotAdmitted::LimitExceeded => too_many("Limit Exceeded", "the plan's quota is used up"),
+        NotAdmitted::Broken(error) => {
+            tracing::error!(%error, "an API key cannot be looked up");
+            refused(StatusCode::INTERNAL_SERVER_ERROR, INTERNAL, "the store failed")
+        }
+    })?;
+    passing.end("admit");
+    let missing = route.validation.missing(happening);
     if !missing.is_empty() {
         let message = format!("Missing required request parameters: [{}]", missing.join(", "));
         return Err(refused(StatusCode::BAD_REQUEST, message, "parameters are missing"));
     }
-    if route.integration.is_none() {
-        return Ok((integrate::Reply { status: 200, ..integrate::Reply::default() }, known));
-    }
-    let peer = Peer { authorizer: known.clone(), ..peer.clone() };
-    happening.peer = &peer;
-    let reply = integrate::integrate(gateway, stage, route, &happening).await;
-    passing.end("integrate");
-    let reply = reply.map_err(|failed| {
-        let (api, stage, why) = (&peer.api, &peer.stage, &failed.why);
-        tracing::warn!(%api, %stage, id = %request_id, %why, "$connect");
-        let status = StatusCode::from_u16(failed.status);
-        refused(status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), INTERNAL, failed.why)
-    })?;
-    Ok((reply, known))
+    Ok(Entered { context: known.context, api_key })
+}
+
+fn too_many(message: &'static str, why: &str) -> Refused {
+    refused(StatusCode::TOO_MANY_REQUESTS, message, why)
 }
 
 /// What the client gets where the integration of `$connect` says anything but yes: its status.

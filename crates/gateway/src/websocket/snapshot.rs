@@ -10,6 +10,7 @@ use gatemill_meter::Subject;
 use http::Method;
 
 use super::{
+    key::KeySource,
     mapping::Mapping,
     select::{KeyPattern, Selection},
     template::Templates,
@@ -32,6 +33,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct WebSocketStage {
     pub(crate) selection: Option<Selection>,
+    pub(crate) key_source: KeySource,
     pub(crate) routes: HashMap<String, Arc<Route>>,
 }
 
@@ -47,6 +49,8 @@ pub(crate) struct Route {
     pub(crate) bucket: Option<Arc<Bucket>>,
     /// Who may open a connection; asked of `$connect` alone.
     pub(crate) access: Access,
+    /// Whether only a client with an API key may use it.
+    pub(crate) api_key_required: bool,
     /// As what its messages are measured, where the stage asked for that.
     pub(crate) subject: Option<Arc<Subject>>,
     pub(crate) validation: Validation,
@@ -104,7 +108,11 @@ pub(crate) struct Surroundings<'a> {
 
 impl WebSocketStage {
     pub(crate) fn new(settings: &WebSocketSettings) -> Self {
-        Self { selection: Selection::parse(&settings.route_selection), routes: HashMap::new() }
+        Self {
+            selection: Selection::parse(&settings.route_selection),
+            key_source: KeySource::of(&settings.api_key_selection),
+            routes: HashMap::new(),
+        }
     }
 
     pub(crate) fn insert(&mut self, record: &RouteRecord, around: Surroundings<'_>) {
@@ -118,6 +126,7 @@ impl WebSocketStage {
             answers: own.is_some_and(|own| !own.responses.is_empty()),
             bucket: around.bucket,
             access: around.access,
+            api_key_required: own.is_some_and(|own| own.api_key_required),
             subject: around
                 .measured
                 .then(|| measure::of_websocket_route(around.at, stage, key, &record.id)),

@@ -204,6 +204,7 @@ impl World {
             access_logs: lines.clone(),
             entropy: entropy.clone(),
             clock: Arc::new(Clocked),
+            api_key_key: [7; 32],
             settings,
         })
         .unwrap();

@@ -3,15 +3,14 @@
 use gatemill_api::apigatewayv2::{CreateApiRequest, UpdateApiRequest};
 
 use crate::{
-    control::{gaps, says, unbuilt},
+    control::says,
     error::{Error, Result},
     record::WebSocketSettings,
-    websocket::select::Selection,
+    websocket::{key::BY_AUTHORIZER, select::Selection},
 };
 
 /// What AWS answers where nothing was asked for.
 const API_KEY_SELECTION: &str = "$request.header.x-api-key";
-const API_KEY_OF_AUTHORIZER: &str = "$context.authorizer.usageIdentifierKey";
 
 /// What a new API has.
 pub(crate) fn accept(req: &CreateApiRequest) -> Result<WebSocketSettings> {
@@ -61,10 +60,10 @@ fn check_route_selection(text: &str) -> Result<()> {
     }
 }
 
-/// There are two places that a key can stand in; the authorizer's is not looked at yet.
+/// There are two places that a key can come from.
 fn api_key_selection_of(text: &str) -> Result<&'static str> {
-    unbuilt(&gaps::AUTHORIZER_KEY, text == API_KEY_OF_AUTHORIZER)?;
     match text {
+        BY_AUTHORIZER => Ok(BY_AUTHORIZER),
         "" | API_KEY_SELECTION => Ok(API_KEY_SELECTION),
         _ => Err(Error::invalid("Invalid ApiKeySelectionExpression specified")),
     }

@@ -21,7 +21,7 @@ macro_rules! members {
         let (record, own): (&RouteRecord, &WebSocketRoute) = ($record, $own);
         $answer {
             api_gateway_managed: None,
-            api_key_required: Some(false),
+            api_key_required: Some(own.api_key_required),
             authorization_scopes: None,
             authorization_type: Some(authorizer::kind_text(record.authorization.kind).to_owned()),
             authorizer_id: record.authorization.authorizer.clone(),
@@ -37,11 +37,10 @@ macro_rules! members {
     }};
 }
 
-/// Refuses what create and update have in common and is not built.
-macro_rules! refuse_unbuilt {
+/// Refuses what neither create nor update takes.
+macro_rules! refuse_unsupported {
     ($req:expr) => {{
         let req = $req;
-        unbuilt(&gaps::WS_API_KEY, req.api_key_required == Some(true))?;
         if req.authorization_scopes.as_ref().is_some_and(|list| !list.is_empty()) {
             return Err(Error::invalid(
                 "Authorization scopes are not supported on protocolType WEBSOCKET",
@@ -50,12 +49,15 @@ macro_rules! refuse_unbuilt {
     }};
 }
 
-/// Sets what a request says of what a route asks of messages and handshakes. A model that is set to nothing is removed.
+/// Sets what a request says of what a route asks of messages and handshakes, keys among it. A model that is set to nothing is removed.
 macro_rules! take_validation {
     ($own:ident, $req:expr) => {{
         let req = $req;
         if let Some(text) = &req.model_selection_expression {
             $own.model_selection = Some(text.clone()).filter(|text| !text.is_empty());
+        }
+        if let Some(required) = req.api_key_required {
+            $own.api_key_required = required;
         }
         merge(&mut $own.request_models, req.request_models.as_ref());
         for (name, constraints) in req.request_parameters.iter().flatten() {
@@ -70,6 +72,7 @@ fn check_validation(edition: &Edition<'_>, route: &RouteRecord) -> Result<()> {
     if own.model_selection.as_deref().is_some_and(|text| Selection::parse(text).is_none()) {
         return Err(Error::invalid("Invalid ModelSelectionExpression specified"));
     }
+    unbuilt(&gaps::DISCONNECT_API_KEY, own.api_key_required && route.key == "$disconnect")?;
     let is_connect = route.key == "$connect";
     let has_models = !own.request_models.is_empty() || own.model_selection.is_some();
     if has_models && (is_connect || route.key == "$disconnect") {
@@ -140,7 +143,7 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateRouteRequest,
 ) -> Result<CreateRouteResult> {
-    refuse_unbuilt!(&req);
+    refuse_unsupported!(&req);
     check_key(&req.route_key)?;
     let mut own = WebSocketRoute {
         response_selection: selection(req.route_response_selection_expression.as_deref())?,
@@ -178,7 +181,7 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateRouteRequest,
 ) -> Result<UpdateRouteResult> {
-    refuse_unbuilt!(&req);
+    refuse_unsupported!(&req);
     if let Some(key) = &req.route_key {
         check_key(key)?;
     }
