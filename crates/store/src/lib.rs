@@ -25,6 +25,7 @@
 //! |---|---|
 //! | `store`, `table`, `transaction`, `watch` | the facade, typed tables, what a closure sees, being woken |
 //! | `record`, `key` | what is stored, how it outlives the code that wrote it, and where |
+//! | `seal` | secret parts of records, for those who have some |
 //! | `queue`, `blob`, `digest` | the durable queue; files named by their content |
 //! | `writer`, `engine`, `files` | group commit, and the engines below it |
 //! | `suite` | the proof that every engine passes |
@@ -32,7 +33,7 @@
 //! # What it does not do
 //!
 //! It reads no clock and no randomness: times and ids come from the caller. It does not open one
-//! directory from two processes. It does not encrypt. It does not know AWS: errors here are the
+//! directory from two processes. It encrypts nothing on its own. It does not know AWS: errors here are the
 //! server's own.
 //!
 //! # In use
@@ -61,7 +62,7 @@
 //! # Map
 //!
 //! `store` the facade · `writer` the thread, group commit · `transaction` what closures see · `table`,
-//! `record`, `key` typed records · `queue` · `blob`, `digest` · `watch` · `engine` the seam and the two
+//! `record`, `key` typed records · `seal` · `queue` · `blob`, `digest` · `watch` · `engine` the seam and the two
 //! engines · `limits` · `suite` the proof.
 
 mod blob;
@@ -73,6 +74,7 @@ mod key;
 pub mod limits;
 mod queue;
 mod record;
+mod seal;
 mod store;
 #[cfg(feature = "suite")]
 pub mod suite;
@@ -87,6 +89,7 @@ pub use error::Error;
 pub use key::{Key, Part};
 pub use queue::{Dead, JobId, Leased, Queue, QueueCounts, Settled};
 pub use record::{Record, decode, decode_as, encode};
+pub use seal::{Sealer, Unsealed};
 pub use store::{Store, Written};
 pub use table::Table;
 pub use transaction::{Read, Reader, Write};

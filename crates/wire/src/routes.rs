@@ -18,7 +18,7 @@ use http::{HeaderValue, Method, Response, header, request::Parts};
 use serde_json::Value;
 
 use crate::{
-    ApiError, Body, Cx, Operation, OperationInfo, Protocol, Service, Streamed, Typed,
+    ApiError, Body, Cx, Operation, OperationInfo, Protocol, RequestId, Service, Streamed, Typed,
     error::common,
     operation::Input as _,
     percent,
@@ -97,22 +97,13 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
     /// When the operation is bound twice or belongs to another service: the table itself is wrong then.
     #[must_use]
     pub fn on<O: Operation>(
-        mut self,
+        self,
         handler: impl for<'a> Handler<'a, S, O::Input, O::Output, E> + 'static,
     ) -> Self {
-        let handler = Arc::new(handler);
-        let call: Call<S> = Box::new(move |state, cx, bound| {
-            let handler = Arc::clone(&handler);
-            Box::pin(async move {
-                let encoding = bound.encoding;
-                let input = decode_input::<O>(bound)?;
-                let output = handler.call(state, cx, input).await.map_err(Into::into)?;
-                let response = protocol::encode(O::INFO, encoding, cx.request_id, output)?;
-                Ok(response.map(Body::Whole))
-            })
-        });
-        self.bind(O::INFO, call);
-        self
+        self.encoded::<O, O::Output>(handler, |encoding, request_id, output| {
+            let response = protocol::encode(O::INFO, encoding, request_id, output)?;
+            Ok(response.map(Body::Whole))
+        })
     }
 
     /// As [`Self::on`], for an operation whose output is followed by an event stream.
@@ -121,21 +112,12 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
     /// As [`Self::on`].
     #[must_use]
     pub fn on_streamed<O: Operation>(
-        mut self,
+        self,
         handler: impl for<'a> Handler<'a, S, O::Input, Streamed<O::Output>, E> + 'static,
     ) -> Self {
-        let handler = Arc::new(handler);
-        let call: Call<S> = Box::new(move |state, cx, bound| {
-            let handler = Arc::clone(&handler);
-            Box::pin(async move {
-                let encoding = bound.encoding;
-                let input = decode_input::<O>(bound)?;
-                let output = handler.call(state, cx, input).await.map_err(Into::into)?;
-                protocol::encode_streamed(O::INFO, encoding, cx.request_id, output)
-            })
-        });
-        self.bind(O::INFO, call);
-        self
+        self.encoded::<O, Streamed<O::Output>>(handler, |encoding, request_id, output| {
+            protocol::encode_streamed(O::INFO, encoding, request_id, output)
+        })
     }
 
     /// As [`Self::on`], for an operation whose handler says of what media type its payload is.
@@ -144,8 +126,22 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
     /// As [`Self::on`].
     #[must_use]
     pub fn on_typed<O: Operation>(
-        mut self,
+        self,
         handler: impl for<'a> Handler<'a, S, O::Input, Typed<O::Output>, E> + 'static,
+    ) -> Self {
+        self.encoded::<O, Typed<O::Output>>(handler, |encoding, request_id, answer| {
+            let mut response = protocol::encode(O::INFO, encoding, request_id, answer.output)?;
+            let content_type = HeaderValue::from_static(answer.content_type);
+            response.headers_mut().insert(header::CONTENT_TYPE, content_type);
+            Ok(response.map(Body::Whole))
+        })
+    }
+
+    /// Binds an operation to a handler whose answer is encoded like this.
+    fn encoded<O: Operation, A: 'static>(
+        mut self,
+        handler: impl for<'a> Handler<'a, S, O::Input, A, E> + 'static,
+        encode: fn(Encoding, RequestId, A) -> Result<Response<Body>, ApiError>,
     ) -> Self {
         let handler = Arc::new(handler);
         let call: Call<S> = Box::new(move |state, cx, bound| {
@@ -154,11 +150,7 @@ impl<S: Send + Sync + 'static, E: Into<ApiError> + 'static> Table<S, E> {
                 let encoding = bound.encoding;
                 let input = decode_input::<O>(bound)?;
                 let answer = handler.call(state, cx, input).await.map_err(Into::into)?;
-                let Typed { output, content_type } = answer;
-                let mut response = protocol::encode(O::INFO, encoding, cx.request_id, output)?;
-                let content_type = HeaderValue::from_static(content_type);
-                response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-                Ok(response.map(Body::Whole))
+                encode(encoding, cx.request_id, answer)
             })
         });
         self.bind(O::INFO, call);
