@@ -162,14 +162,15 @@ impl Launcher {
         Ok(Launched { pid, status, report, order_end, control: control.map(|(ours, _)| ours) })
     }
 
-    /// Starts the making of a sandbox that a snapshot's program will fork into; the pipe that tells how that ended.
+    /// Starts the making of a sandbox that a snapshot's program will fork into: the pid of its builder, and the pipe that
+    /// tells how that ended.
     pub(crate) fn build_nested(
         &self,
         snapshot: u32,
         spec: &Spec,
         cgroup: &Joined<'_>,
         network: &Connected<'_>,
-    ) -> Result<OwnedFd, Failure> {
+    ) -> Result<(u32, OwnedFd), Failure> {
         let (status, status_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
         let flags = fcntl_getfl(&status).at(Step::Prepare)?;
         fcntl_setfl(&status, flags | OFlags::NONBLOCK).at(Step::Prepare)?;
@@ -186,7 +187,7 @@ impl Launcher {
         let birthplace = cgroup.birthplace.as_ref().map(AsFd::as_fd);
         match sys::clone_into(0, birthplace).at(Step::Clone)? {
             Forked::Child => nested::run(&plan),
-            Forked::Parent(_) => Ok(status),
+            Forked::Parent(builder) => Ok((builder, status)),
         }
     }
 

@@ -79,6 +79,10 @@ struct Sandboxd {
     server: u32,
     living: HashMap<u64, Living>,
     by_pid: HashMap<u32, u64>,
+    /// The builders of restores, by their pids.
+    builders: HashMap<u32, u64>,
+    /// Restores whose builders were collected, and have not been looked at since.
+    built: Vec<u64>,
     /// Whose memory is to be looked at again.
     watched: HashSet<u64>,
     /// Cgroups of ended sandboxes that were still busy, and how often they were tried.
@@ -161,6 +165,8 @@ impl Sandboxd {
             server: std::os::unix::process::parent_id(),
             living: HashMap::new(),
             by_pid: HashMap::new(),
+            builders: HashMap::new(),
+            built: Vec::new(),
             watched: HashSet::new(),
             leftovers: Vec::new(),
             left: HashMap::new(),
@@ -489,6 +495,9 @@ impl Sandboxd {
         for reply in self.reap() {
             self.reply(&reply)?;
         }
+        for ticket in std::mem::take(&mut self.built) {
+            self.builder_ended(ticket)?;
+        }
         // The kernel sends SIGTERM when the thread that spawned us ends; that is the server's end
         // only if the server is gone. A stray SIGTERM is not for us.
         if std::os::unix::process::parent_id() == self.server { Ok(()) } else { Err(Ended) }
@@ -498,6 +507,10 @@ impl Sandboxd {
     fn reap(&mut self) -> Vec<Reply> {
         let mut replies = Vec::new();
         while let Some((pid, status)) = sys::reap_child() {
+            if let Some(ticket) = self.builders.remove(&pid) {
+                self.built.push(ticket);
+                continue;
+            }
             let Some(ticket) = self.ticket_of(pid, &mut replies) else { continue };
             if let Some(Living { origin: Origin::Fork(fork), .. }) = self.living.get_mut(&ticket)
                 && fork.program == Some(pid)

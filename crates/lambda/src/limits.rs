@@ -213,7 +213,7 @@ pub const SNAPSHOT_INIT: Duration = Duration::from_secs(130);
 pub const RESTORE: Duration = Duration::from_secs(10);
 /// Environments that are forked ahead from each snapshot.
 pub const SNAPSHOT_FORKS_AHEAD: usize = 2;
-/// How often a fork of a snapshot is tried before the call that wants it fails.
+/// How often a fork of a snapshot is tried before the function is initialised again instead.
 pub const SNAPSHOT_FORK_ATTEMPTS: u32 = 3;
 /// How long a snapshot that no environment stands on waits for a use of its version.
 pub const SNAPSHOT_KEEP: Duration = Duration::from_secs(3_600);

@@ -241,8 +241,10 @@ pub(crate) async fn make(
             }
             Found::Template(template) => {
                 let parked = park(lambda, pack, &parkable, Some(&template)).await;
-                if let Ok(parked) = parked {
-                    return assign(parked, pack, &spec).await;
+                if let Ok(parked) = parked
+                    && let Ok(made) = assign(parked, pack, &spec).await
+                {
+                    return Ok(made);
                 }
             }
             Found::Nothing => {}

@@ -30,8 +30,8 @@ use crate::{
     frame::{Body, Kind, Reader},
     invoke::resolve::{Initialization, Version},
     limits::{
-        INIT_ERROR_BYTES_MAX, PARKED_BOOT, SNAPSHOT_FORK_ATTEMPTS, SNAPSHOT_FORKS_AHEAD,
-        SNAPSHOT_INIT, SNAPSHOT_KEEP,
+        INIT_ERROR_BYTES_MAX, PARKED_BOOT, RESTORE, SNAPSHOT_FORK_ATTEMPTS,
+        SNAPSHOT_FORKS_AHEAD, SNAPSHOT_INIT, SNAPSHOT_KEEP,
     },
     parked::{self, Made},
     report,
@@ -86,6 +86,16 @@ impl SnapStarts {
             }
             Entry::Making | Entry::Impossible => true,
         });
+    }
+
+    /// Forgets one that cannot be forked any more, so that another is made; environments that stand on it keep it.
+    fn forget(&self, deployment: Uuid, snapshot: &Arc<Snapshot>) {
+        let mut entries = lock(&self.0);
+        if let Some(Entry::Taken(kept)) = entries.get(&deployment)
+            && Arc::ptr_eq(kept, snapshot)
+        {
+            entries.remove(&deployment);
+        }
     }
 
     /// Forgets everything; environments that stand on a snapshot keep it.
@@ -294,16 +304,14 @@ fn failed(end: &InitEnd, version: &Version) -> String {
     )
 }
 
-/// An environment of a snapshot, and what has to be said to it first.
-///
-/// # Errors
-/// Only faults of ours, and a snapshot that has died meanwhile.
+/// An environment of a snapshot, and what has to be said to it first; `None` when the snapshot cannot be forked: then the
+/// function has to be initialised again, and another snapshot is made for the next start.
 pub(crate) async fn restored(
     lambda: &Arc<Lambda>,
     version: &Arc<Version>,
     snapshot: &Arc<Snapshot>,
     spec: Spec,
-) -> Result<Made, Error> {
+) -> Option<Made> {
     let ahead = {
         let mut waiting = lock(&snapshot.waiting);
         waiting.retain(Sandbox::is_alive);
@@ -311,14 +319,37 @@ pub(crate) async fn restored(
     };
     let sandbox = match ahead {
         Some(sandbox) => sandbox,
-        None => fork(lambda, snapshot, spec.clone()).await?,
+        None => fork_in_time(lambda, version, snapshot, spec.clone()).await?,
     };
     refill(lambda, version, snapshot, spec);
-    Ok(Made {
+    Some(Made {
         sandbox,
         owner: Owner::Snapshot(Arc::clone(snapshot)),
         greeting: parked::assignment(std::iter::empty()),
     })
+}
+
+/// A fork, if one can be had in the time that a restore may take. A snapshot's process may have ended without our knowing
+/// yet, may be stopped, or be gone with sandboxd: no call has to fail for that.
+async fn fork_in_time(
+    lambda: &Lambda,
+    version: &Version,
+    snapshot: &Arc<Snapshot>,
+    spec: Spec,
+) -> Option<Sandbox> {
+    let forked = tokio::time::timeout(RESTORE, fork(lambda, snapshot, spec)).await;
+    let error = match forked {
+        Ok(Ok(sandbox)) => return Some(sandbox),
+        Ok(Err(error)) => error,
+        Err(_) => Error::Sandbox(gatemill_sandbox::Error::TimedOut),
+    };
+    tracing::warn!(function = %version.key, version = version.name(), error = error.chain(),
+        "a snapshot cannot be forked; the function is initialised again");
+    // Where no sandbox at all can be made now, the snapshot is as good as before.
+    if !matches!(error, Error::Sandbox(gatemill_sandbox::Error::Exhausted(_))) {
+        lambda.snap_starts.forget(version.deployment, snapshot);
+    }
+    None
 }
 
 /// Forks; tries again when a fork failed of a snapshot that lives.
