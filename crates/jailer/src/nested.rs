@@ -71,8 +71,7 @@ fn build(plan: &Plan<'_>) -> Result<u32, Failure> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     sys::drop_groups().at(Step::Identity)?;
     let outer = Outer::of(plan.snapshot).at(Step::Snapshot)?;
-    let (ours, theirs) = socket::pair().at(Step::Prepare)?;
-    sys::set_socket_option(ours.as_fd(), libc::SO_PASSCRED, 1).at(Step::Prepare)?;
+    let (ours, theirs) = socket::pair_with_senders().at(Step::Prepare)?;
     enter(&outer.processes, LinkNameSpaceType::ProcessID).at(Step::Clone)?;
     let between = match sys::clone_into(0, None).at(Step::Clone)? {
         Forked::Parent(pid) => pid,

@@ -77,9 +77,9 @@ pub(crate) struct Orphan {
 }
 
 impl Snapshot {
-    pub(crate) fn new(control: OwnedFd) -> io::Result<Self> {
-        sys::set_socket_option(control.as_fd(), libc::SO_PASSCRED, 1)?;
-        Ok(Self { control, program: None, current: None, waiting: VecDeque::new() })
+    /// `control` hears who sends ([`socket::pair_with_senders`]).
+    pub(crate) fn new(control: OwnedFd) -> Self {
+        Self { control, program: None, current: None, waiting: VecDeque::new() }
     }
 
     /// What the program says.
@@ -143,8 +143,7 @@ impl Snapshot {
         cgroup: &Cgroup,
         restored: &mut Restored,
     ) -> io::Result<()> {
-        let (ours, theirs) = socket::pair()?;
-        sys::set_socket_option(ours.as_fd(), libc::SO_PASSCRED, 1)?;
+        let (ours, theirs) = socket::pair_with_senders()?;
         let (channel, output) = restored.gifts.take().ok_or(io::ErrorKind::InvalidInput)?;
         let groups = cgroup.membership_files()?;
         let namespaces = NAMESPACES

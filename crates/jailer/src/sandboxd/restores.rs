@@ -41,7 +41,7 @@ impl Sandboxd {
     ) -> io::Result<Snapshot> {
         epoll::add(&self.epoll, &control, Token::Snapshot(ticket).data(), READABLE)?;
         epoll::add(&self.epoll, report, Token::Orphans(ticket).data(), READABLE)?;
-        Snapshot::new(control)
+        Ok(Snapshot::new(control))
     }
 
     /// Begins a restore.

@@ -98,8 +98,8 @@ exports.handler = async ({ calls }) => {
                 Frame::Response(body) => serde_json::from_slice::<Value>(&body).unwrap(),
                 other => panic!("{}: {other:?}", pack.name),
             };
-            assert_eq!(answer["seen"], json!([trace_id; 7]), "{}", pack.name);
-            assert_eq!(answer["is"], json!([true; 5]), "{}", pack.name);
+            assert_eq!(answer["seen"], json!(vec![trace_id; 7]), "{}", pack.name);
+            assert_eq!(answer["is"], json!(vec![true; 5]), "{}", pack.name);
             assert_eq!(answer["worker"], told, "{}", pack.name);
             assert_eq!(answer["own"], json!(["7", "7"]), "{}", pack.name);
             assert_eq!(answer["gone"], true, "{}", pack.name);
