@@ -22,10 +22,18 @@ def command_line(pid):
         return []
 
 
+def status(pid):
+    """What `/proc` says of a process; nothing when it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return ""
+
+
 def sandboxd(server):
     daemons = [pid for pid in children(server.process.pid) if b"__sandboxd" in command_line(pid)]
     # A sandbox's init is a copy of sandboxd; the daemon itself is the server's child.
-    mine = [pid for pid in daemons if f"PPid:\t{server.process.pid}\n" in pathlib.Path(f"/proc/{pid}/status").read_text()]
+    mine = [pid for pid in daemons if f"PPid:\t{server.process.pid}\n" in status(pid)]
     return mine[0] if mine else None
 
 
@@ -37,10 +45,7 @@ def inside(server):
 
 def depth(pid):
     """How many process namespaces a process is in; 0 when it is gone."""
-    try:
-        lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
+    lines = status(pid).splitlines()
     return next((len(line.split()) - 1 for line in lines if line.startswith("NSpid:")), 0)
 
 

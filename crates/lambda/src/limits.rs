@@ -245,7 +245,8 @@ pub const EXIT_GRACE: Duration = Duration::from_millis(500);
 pub const CALLBACK_RESULT_BYTES_MAX: usize = 1_048_576;
 /// Ended environments whose `/tmp` may be kept, at most. `sandboxd` has the same bound.
 pub const LEFT_MAX: usize = 1_000;
-/// How often a call that lost its environment before it was delivered is placed again.
+/// How often a call that lost its environment before it was delivered is placed again; environments that had served calls
+/// do not count, since many of them may have ended together.
 pub const REPLACEMENTS_MAX: usize = 3;
 /// How long the credentials of a function's role are good.
 pub const ROLE_CREDENTIALS_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
