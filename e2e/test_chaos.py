@@ -20,6 +20,7 @@ from collections import Counter
 import pytest
 
 from packages import create, package
+from processes import children, inside, sandboxd, snapshots, templates
 from server import Server
 
 ECHO = package(app__py="import time\n\ndef handler(event, context):\n    time.sleep(event.get('sleep', 0))\n    return event\n")
@@ -27,43 +28,19 @@ ECHO = package(app__py="import time\n\ndef handler(event, context):\n    time.sl
 SOAK_SECONDS = float(os.environ.get("GATEMILL_SOAK_SECONDS", "60"))
 
 
-def children(pid):
-    """The descendants of a process, as the kernel lists them."""
-    found = []
-    for task in pathlib.Path(f"/proc/{pid}/task").glob("*/children"):
-        try:
-            for child in map(int, task.read_text().split()):
-                found += [child, *children(child)]
-        except OSError:
-            pass
-    return found
-
-
-def command_line(pid):
-    try:
-        return pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except OSError:
-        return []
-
-
-def sandboxd(server):
-    daemons = [pid for pid in children(server.process.pid) if b"__sandboxd" in command_line(pid)]
-    # A sandbox's init is a copy of sandboxd; the daemon itself is the server's child.
-    mine = [pid for pid in daemons if f"PPid:\t{server.process.pid}\n" in pathlib.Path(f"/proc/{pid}/status").read_text()]
-    return mine[0] if mine else None
-
-
-def inside(server):
-    """The processes in sandboxes."""
-    daemon = sandboxd(server)
-    return children(daemon) if daemon else []
-
-
 def eventually(what, holds, seconds=20):
     end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end, f"not in time: {what}"
         time.sleep(0.05)
+
+
+def end(pids):
+    for pid in pids:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
 
 
 class Load:
@@ -144,6 +121,40 @@ def test_environments_killed_at_random(server, functions, python, name):
     allowed = {"function error: Runtime.ExitError", "function error: Runtime.Unknown"}
     assert load.others() <= allowed, load.outcomes
     assert functions.invoke(FunctionName=name, Payload=b"{}")["Payload"].read() == b"{}"
+
+
+@needs_root
+def test_templates_killed(server, functions, python, name):
+    """What environments are forked from before calls is nobody's call: no caller hears of its end."""
+    create(functions, name, ECHO, python)
+    with Load(server, name) as load:
+        for _ in range(8):
+            eventually("there is a template", lambda: templates(server))
+            end(templates(server))
+            before = load.count()
+            # Another code, so that its first call finds no environment of its own.
+            functions.update_function_code(FunctionName=name, ZipFile=ECHO)
+            eventually("calls go on", lambda: load.count() > before + 20)
+    assert load.others() == set(), load.outcomes
+
+
+@needs_root
+def test_snapshots_killed(server, functions, name):
+    for number in range(3):
+        one = f"{name}-{number}"
+        create(functions, one, ECHO, "python3.12", SnapStart={"ApplyOn": "PublishedVersions"})
+        functions.publish_version(FunctionName=one)
+        functions.get_waiter("published_version_active").wait(
+            FunctionName=one, Qualifier="1", WaiterConfig={"Delay": 1, "MaxAttempts": 60}
+        )
+        with Load(server, f"{one}:1") as load:
+            eventually("calls are answered", lambda: load.count() > 20)
+            end(snapshots(server))
+            before = load.count()
+            eventually("calls go on", lambda: load.count() > before + 50)
+        # The forks end with it, those in the middle of a call as well.
+        allowed = {"function error: Runtime.ExitError", "function error: Runtime.Unknown"}
+        assert load.others() <= allowed, load.outcomes
 
 
 @needs_root

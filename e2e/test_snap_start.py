@@ -3,14 +3,18 @@
 import base64
 import concurrent.futures
 import json
+import os
 import re
+import signal
 import time
 
 import pytest
 from botocore.exceptions import ClientError
 
 from packages import create, package
+from processes import sandboxd, snapshots
 from server import Server
+from waiting import until
 
 RUNTIME = "python3.12"
 
@@ -169,6 +173,25 @@ def test_a_version_outlives_its_snapshot(tmp_path, name):
     functions = server.client("lambda")
     second = call(functions, name)[0]["made"]
     assert second != first, "a process ends with its server"
+    assert server.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root nothing is forked")
+def test_no_call_fails_when_the_snapshot_has_died(tmp_path, name):
+    """Whether it is known already or, as here for all of the calls, not yet."""
+    server = Server(tmp_path).start()
+    functions = server.client("lambda")
+    published(functions, name)
+    daemon, (snapshot,), calls = sandboxd(server), snapshots(server), 6
+    os.kill(daemon, signal.SIGSTOP)
+    os.kill(snapshot, signal.SIGKILL)
+    with concurrent.futures.ThreadPoolExecutor(calls) as pool:
+        begun = [pool.submit(call, functions, name) for _ in range(calls)]
+        until(lambda: server.health()["functions"]["callsInFlight"] == calls, "all calls are under way")
+        os.kill(daemon, signal.SIGCONT)
+        answers = [one.result() for one in begun]
+    assert not any("FunctionError" in raw for _, _, raw in answers), answers
+    until(lambda: snapshots(server), "another snapshot is made")
     assert server.stop() == 0
 
 

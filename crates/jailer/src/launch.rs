@@ -7,7 +7,6 @@ use std::path::PathBuf;
 
 use libc::sock_filter;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
-use rustix::net::sockopt::set_socket_passcred;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::cgroup::MemoryEvent;
@@ -126,9 +125,7 @@ impl Launcher {
             }
             Start::Forked { .. } | Start::Restored { .. } => {
                 // Who says that it is confined is the process that will be looked at.
-                let (ours, theirs) = socket::pair().at(Step::Prepare)?;
-                set_socket_passcred(&ours, true).at(Step::Prepare)?;
-                (ours, theirs)
+                socket::pair_with_senders().at(Step::Prepare)?
             }
         };
         let (report, report_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
@@ -136,8 +133,9 @@ impl Launcher {
             let flags = fcntl_getfl(fd).at(Step::Prepare)?;
             fcntl_setfl(fd, flags | OFlags::NONBLOCK).at(Step::Prepare)?;
         }
-        let control =
-            (start == Start::Snapshot).then(socket::pair).transpose().at(Step::Prepare)?;
+        // By what it sends first, the program of a snapshot is known.
+        let control = (start == Start::Snapshot).then(socket::pair_with_senders);
+        let control = control.transpose().at(Step::Prepare)?;
         let fds = Descriptors {
             channel: gifts.channel.as_raw_fd(),
             output: gifts.output.as_raw_fd(),
@@ -162,14 +160,15 @@ impl Launcher {
         Ok(Launched { pid, status, report, order_end, control: control.map(|(ours, _)| ours) })
     }
 
-    /// Starts the making of a sandbox that a snapshot's program will fork into; the pipe that tells how that ended.
+    /// Starts the making of a sandbox that a snapshot's program will fork into: the pid of its builder, and the pipe that
+    /// tells how that ended.
     pub(crate) fn build_nested(
         &self,
         snapshot: u32,
         spec: &Spec,
         cgroup: &Joined<'_>,
         network: &Connected<'_>,
-    ) -> Result<OwnedFd, Failure> {
+    ) -> Result<(u32, OwnedFd), Failure> {
         let (status, status_end) = pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?;
         let flags = fcntl_getfl(&status).at(Step::Prepare)?;
         fcntl_setfl(&status, flags | OFlags::NONBLOCK).at(Step::Prepare)?;
@@ -186,7 +185,7 @@ impl Launcher {
         let birthplace = cgroup.birthplace.as_ref().map(AsFd::as_fd);
         match sys::clone_into(0, birthplace).at(Step::Clone)? {
             Forked::Child => nested::run(&plan),
-            Forked::Parent(_) => Ok(status),
+            Forked::Parent(builder) => Ok((builder, status)),
         }
     }
 

@@ -6,7 +6,7 @@
 //! a fork of it, and nobody else without privilege, the right to enter. It sees the mounts that the snapshot sees, with
 //! `/tmp`, `/dev/shm` and `/proc` of its own. Three processes make it:
 //!
-//! 1. the builder, root on the host, which reports and ends;
+//! 1. the builder, root on the host, which reports and ends as the last of its helpers: sandboxd waits for that;
 //! 2. the init, in the new namespaces, which lives as long as the sandbox;
 //! 3. the mounter, root in the init's mount, process and network namespaces: a user namespace alone may not mount a `/proc`
 //!    while parts of the one it sees are covered, nor reach the host's network.
@@ -70,18 +70,22 @@ fn build(plan: &Plan<'_>) -> Result<u32, Failure> {
     // When the machine runs out of memory, functions go before the server. Not everywhere allowed.
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     sys::drop_groups().at(Step::Identity)?;
-    let outer = Outer::of(plan.snapshot).at(Step::Prepare)?;
-    let (ours, theirs) = socket::pair().at(Step::Prepare)?;
-    sys::set_socket_option(ours.as_fd(), libc::SO_PASSCRED, 1).at(Step::Prepare)?;
+    let outer = Outer::of(plan.snapshot).at(Step::Snapshot)?;
+    let (ours, theirs) = socket::pair_with_senders().at(Step::Prepare)?;
     enter(&outer.processes, LinkNameSpaceType::ProcessID).at(Step::Clone)?;
-    if let Forked::Child = sys::clone_into(0, None).at(Step::Clone)? {
-        drop(ours);
-        let Err(failure) = become_init(plan, &outer, &theirs);
-        confine::report(plan.status, failure.step as u8, failure.errno);
-        sys::exit_now(1)
-    }
+    let between = match sys::clone_into(0, None).at(Step::Clone)? {
+        Forked::Parent(pid) => pid,
+        Forked::Child => {
+            drop(ours);
+            let Err(failure) = become_init(plan, &outer, &theirs);
+            confine::report(plan.status, failure.step as u8, failure.errno);
+            sys::exit_now(1)
+        }
+    };
     drop(theirs);
     let init = hear(&ours).at(Step::Died)?;
+    // So that the builder is the last of those who made the sandbox, and its end the sign that nobody else is in there.
+    sys::wait_for(between).at(Step::Died)?;
     furnish(init, plan)?;
     socket::send(&ours, &[0], &[], true).at(Step::Died)?;
     // Confined by now, and done.
@@ -198,9 +202,9 @@ fn write_map(host_proc: &OwnedFd) -> io::Result<()> {
 
 /// The mounter: what of the file system is this sandbox's own, and the way to the host's network.
 fn furnish(init: u32, plan: &Plan<'_>) -> Result<(), Failure> {
-    let mounts = namespace(init, "mnt").at(Step::Prepare)?;
-    let network = namespace(init, "net").at(Step::Prepare)?;
-    let processes = namespace(init, "pid").at(Step::Prepare)?;
+    let mounts = namespace(init, "mnt").at(Step::Nested)?;
+    let network = namespace(init, "net").at(Step::Nested)?;
+    let processes = namespace(init, "pid").at(Step::Nested)?;
     enter(&processes, LinkNameSpaceType::ProcessID).at(Step::Clone)?;
     match sys::clone_into(0, None).at(Step::Clone)? {
         Forked::Child => {

@@ -32,6 +32,7 @@ use std::net::Ipv4Addr;
 use crate::limits;
 use addresses::Addresses;
 use claim::Claim;
+use forwarding::Route;
 
 pub(crate) use link::Cable;
 pub use pool::{Pool, PoolError};
@@ -97,12 +98,35 @@ fn group(slot: u16) -> u32 {
     GROUP_PREFIX | u32::from(slot)
 }
 
+/// What is left to be done at the host before a program may run that is connected to it. Meanwhile no other server sets its
+/// network up.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    rules: String,
+    routes: Vec<Route>,
+    _only: Claim,
+}
+
+impl Setup {
+    /// Puts the rules in place, and has the host pass packets on. Takes some milliseconds.
+    ///
+    /// # Errors
+    /// A sentence for the operator. [`Uplink::end`] removes what is left then.
+    pub(crate) fn complete(self) -> Result<(), String> {
+        let closed = forwarding::closed(&self.routes);
+        // In one transaction: another one would start the program again.
+        firewall::nft(&(self.rules + &forwarding::rules(&closed)))?;
+        forwarding::open(&closed)
+    }
+}
+
 impl Uplink {
-    /// Prepares the host; `None` when programs reach nothing.
+    /// Looks for a place on the host, and takes it; `None` when programs reach nothing. Sandboxes can be made with it, but
+    /// no program may run in one before the setup is complete.
     ///
     /// # Errors
     /// A sentence for the operator; nothing is left then.
-    pub(crate) fn prepare(network: &Network) -> Result<Option<Self>, String> {
+    pub(crate) fn prepare(network: &Network) -> Result<Option<(Self, Setup)>, String> {
         if network.egress == Egress::None {
             return Ok(None);
         }
@@ -118,17 +142,14 @@ impl Uplink {
             claim::setup().ok_or("another server has been setting up its network too long")?;
         firewall::remove_orphans()?;
         let slot = Slot::take().ok_or("there are too many servers on this host")?;
-        firewall::install(&slot, network)?;
-        if let Err(reason) = forwarding::open(&routes) {
-            firewall::remove(slot.number);
-            return Err(reason);
-        }
-        Ok(Some(Self {
+        let rules = firewall::rules(slot.number, network);
+        let uplink = Self {
             addresses: Addresses::of(network.pool, slot.number),
             slot,
             mtu: forwarding::mtu(&routes),
             resolv_conf: resolv_conf(&network.resolvers),
-        }))
+        };
+        Ok(Some((uplink, Setup { rules, routes, _only })))
     }
 
     /// What `/etc/resolv.conf` says inside.

@@ -67,6 +67,12 @@ enum Token {
 /// The server is gone or asked for the end.
 struct Ended;
 
+/// A trial sandbox on its way.
+struct Trial {
+    /// Where its listener goes.
+    _listener: OwnedFd,
+}
+
 struct Sandboxd {
     control: OwnedFd,
     signals: OwnedFd,
@@ -79,6 +85,10 @@ struct Sandboxd {
     server: u32,
     living: HashMap<u64, Living>,
     by_pid: HashMap<u32, u64>,
+    /// The builders of restores, by their pids.
+    builders: HashMap<u32, u64>,
+    /// Restores whose builders were collected, and have not been looked at since.
+    built: Vec<u64>,
     /// Whose memory is to be looked at again.
     watched: HashSet<u64>,
     /// Cgroups of ended sandboxes that were still busy, and how often they were tried.
@@ -161,6 +171,8 @@ impl Sandboxd {
             server: std::os::unix::process::parent_id(),
             living: HashMap::new(),
             by_pid: HashMap::new(),
+            builders: HashMap::new(),
+            built: Vec::new(),
             watched: HashSet::new(),
             leftovers: Vec::new(),
             left: HashMap::new(),
@@ -175,22 +187,27 @@ impl Sandboxd {
             // Programs have the host's.
             return (String::new(), tried);
         }
-        let mut reason = match Uplink::prepare(network) {
-            Ok(uplink) => {
-                self.uplink = uplink;
-                String::new()
-            }
-            Err(reason) => reason,
-        };
-        if self.uplink.is_some() {
-            match self.try_out(state_dir) {
-                Ok(enforced) => tried = Some(enforced),
-                // Without it, what else may be wrong shows in the trial that follows.
-                Err(failure) => {
-                    reason = format!("a sandbox cannot be connected: {failure}");
+        let mut reason = String::new();
+        match Uplink::prepare(network) {
+            Ok(Some((uplink, setup))) => {
+                self.uplink = Some(uplink);
+                let begun = self.begin_trial(state_dir);
+                // Beside the trial, in which no program runs.
+                let connected = setup.complete();
+                match begun.and_then(|trial| self.end_trial(trial)) {
+                    Ok(enforced) => tried = Some(enforced),
+                    // Without it, what else may be wrong shows in the trial that follows.
+                    Err(failure) => reason = format!("a sandbox cannot be connected: {failure}"),
+                }
+                if let Err(said) = connected {
+                    reason = said;
+                }
+                if !reason.is_empty() {
                     self.disconnect();
                 }
             }
+            Ok(None) => {}
+            Err(said) => reason = said,
         }
         let mut end = reason.len().min(limits::MAX_REASON_BYTES);
         while !reason.is_char_boundary(end) {
@@ -202,6 +219,12 @@ impl Sandboxd {
 
     /// One sandbox through all steps but the `execve`, so that what is said to hold, holds.
     fn try_out(&mut self, state_dir: &Path) -> Result<Enforced, Failure> {
+        let trial = self.begin_trial(state_dir)?;
+        self.end_trial(trial)
+    }
+
+    /// Starts the trial sandbox, which makes itself.
+    fn begin_trial(&mut self, state_dir: &Path) -> Result<Trial, Failure> {
         let spec = Spec {
             id: "trial".into(),
             program: "/trial/program".into(),
@@ -224,6 +247,11 @@ impl Sandboxd {
         let (_listener, doorway) = socket::pair().at(Step::Prepare)?;
         let gifts = Gifts { channel, output, doorway, companions: None, tmp: None };
         self.launch(TRIAL, &spec, gifts, Start::AtOnce, true)?;
+        Ok(Trial { _listener })
+    }
+
+    /// Waits for the trial sandbox, and says what holds when it came through.
+    fn end_trial(&mut self, _trial: Trial) -> Result<Enforced, Failure> {
         let deadline = Instant::now() + limits::SHUTDOWN_WAIT;
         let mut result = Ok(());
         while self.living.contains_key(&TRIAL) && Instant::now() < deadline {
@@ -489,6 +517,9 @@ impl Sandboxd {
         for reply in self.reap() {
             self.reply(&reply)?;
         }
+        for ticket in std::mem::take(&mut self.built) {
+            self.builder_ended(ticket)?;
+        }
         // The kernel sends SIGTERM when the thread that spawned us ends; that is the server's end
         // only if the server is gone. A stray SIGTERM is not for us.
         if std::os::unix::process::parent_id() == self.server { Ok(()) } else { Err(Ended) }
@@ -498,6 +529,10 @@ impl Sandboxd {
     fn reap(&mut self) -> Vec<Reply> {
         let mut replies = Vec::new();
         while let Some((pid, status)) = sys::reap_child() {
+            if let Some(ticket) = self.builders.remove(&pid) {
+                self.built.push(ticket);
+                continue;
+            }
             let Some(ticket) = self.ticket_of(pid, &mut replies) else { continue };
             if let Some(Living { origin: Origin::Fork(fork), .. }) = self.living.get_mut(&ticket)
                 && fork.program == Some(pid)

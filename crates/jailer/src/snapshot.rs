@@ -60,6 +60,8 @@ pub(crate) struct Restored {
     pub(crate) fork: Option<u32>,
     /// The process between snapshot and fork has ended.
     pub(crate) left: bool,
+    /// Who made the sandbox has ended.
+    pub(crate) builder_ended: bool,
     /// Pids of init and program, as the snapshot's sandbox has them.
     pub(crate) init_inside: u32,
     pub(crate) program_inside: u32,
@@ -75,9 +77,9 @@ pub(crate) struct Orphan {
 }
 
 impl Snapshot {
-    pub(crate) fn new(control: OwnedFd) -> io::Result<Self> {
-        sys::set_socket_option(control.as_fd(), libc::SO_PASSCRED, 1)?;
-        Ok(Self { control, program: None, current: None, waiting: VecDeque::new() })
+    /// `control` hears who sends ([`socket::pair_with_senders`]).
+    pub(crate) fn new(control: OwnedFd) -> Self {
+        Self { control, program: None, current: None, waiting: VecDeque::new() }
     }
 
     /// What the program says.
@@ -141,8 +143,7 @@ impl Snapshot {
         cgroup: &Cgroup,
         restored: &mut Restored,
     ) -> io::Result<()> {
-        let (ours, theirs) = socket::pair()?;
-        sys::set_socket_option(ours.as_fd(), libc::SO_PASSCRED, 1)?;
+        let (ours, theirs) = socket::pair_with_senders()?;
         let (channel, output) = restored.gifts.take().ok_or(io::ErrorKind::InvalidInput)?;
         let groups = cgroup.membership_files()?;
         let namespaces = NAMESPACES
@@ -167,6 +168,7 @@ impl Restored {
             gate: None,
             fork: None,
             left: false,
+            builder_ended: false,
             init_inside: 0,
             program_inside: 0,
             ended: None,
@@ -188,18 +190,33 @@ impl Restored {
     }
 }
 
+/// Why a fork does not go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// It has ended, of whatever, and nothing of it stayed. Others may be forked.
+    Ended,
+    /// It is not what it has to be, or something of it stayed with the snapshot.
+    Different(&'static str),
+}
+
 /// Whether a fork is what it has to be: confined as the snapshot's program was, in the namespaces of its own sandbox's
-/// init, and in its cgroups; and whether nothing that entered a namespace stayed with the snapshot.
+/// init, and in its cgroups; and whether nothing that entered a namespace stayed with the snapshot. To be asked when all
+/// who had a part in making it have ended.
 pub(crate) fn verify(
     fork: u32,
     init: u32,
     program: u32,
     own: &Cgroup,
     of_snapshot: &Cgroup,
-) -> Result<(), &'static str> {
-    if !is_alone(fork, init, own) {
-        return Err("it is not alone");
-    }
+) -> Result<(), Refusal> {
+    nobody_stayed(program, of_snapshot).map_err(Refusal::Different)?;
+    is_confined(fork, init, program, own).map_err(|difference| {
+        // What has ended differs in many ways from what it was.
+        if has_ended(fork) { Refusal::Ended } else { Refusal::Different(difference) }
+    })
+}
+
+fn is_confined(fork: u32, init: u32, program: u32, own: &Cgroup) -> Result<(), &'static str> {
     let status = Status::of(fork).ok_or("it is gone")?;
     let expected = Status::of(program).ok_or("the snapshot is gone")?;
     if status.field("Uid:") != expected.field("Uid:")
@@ -228,19 +245,14 @@ pub(crate) fn verify(
     if !own.holds(fork) || own.processes().iter().any(|pid| *pid != fork && *pid != init) {
         return Err("it is in another cgroup, or not alone in its own");
     }
-    nobody_stayed(program, of_snapshot)
+    Ok(())
 }
 
-/// Whether nothing is in the new sandbox but its init and the fork. Its builder may be about to end there, which is waited
-/// for a moment.
-fn is_alone(fork: u32, init: u32, own: &Cgroup) -> bool {
-    for _ in 0..limits::LOOKS_AT_SNAPSHOT {
-        if own.processes().iter().all(|pid| *pid == fork || *pid == init) {
-            return true;
-        }
-        std::thread::sleep(limits::LOOK_AGAIN);
-    }
-    false
+/// Whether a process is gone or dead.
+fn has_ended(pid: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    state.is_none_or(|state| matches!(state, 'Z' | 'X'))
 }
 
 /// Whether no process of the snapshot's sandbox kept the powers that entering gave it. One that ends just now is looked

@@ -7,6 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::net::sockopt::set_socket_passcred;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
     SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg,
@@ -24,6 +25,14 @@ const MAX_FDS: usize = 16;
 /// The system's.
 pub fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// As [`pair`], and the first end hears who sends ([`receive_from`]). From the beginning, since what was sent before the kernel
+/// was asked to say that has no sender.
+pub(crate) fn pair_with_senders() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) = pair()?;
+    set_socket_passcred(&ours, true)?;
+    Ok((ours, theirs))
 }
 
 /// Sends one message.
@@ -125,4 +134,17 @@ pub(crate) fn receive_from(
         fds.clear();
     }
     Ok((message.bytes, fds, sender))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_sends_first_is_known() {
+        let (ours, theirs) = pair_with_senders().unwrap();
+        send(&theirs, b"x", &[], false).unwrap();
+        let (length, _, sender) = receive_from(&ours, &mut [0; 8], false).unwrap();
+        assert_eq!((length, sender), (1, Some(std::process::id())));
+    }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// One step; the order is the order in which they are taken.
+/// One step; up to [`Step::Died`], the order is the order in which they are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Step {
@@ -63,6 +63,10 @@ pub enum Step {
     Exec = 27,
     /// The sandbox died on the way without a word, or was killed.
     Died = 28,
+    /// Of a restore: the namespaces of the snapshot's process, which has them while it lives.
+    Snapshot = 29,
+    /// Of a restore: the namespaces of the new sandbox's init, which are there while it lives.
+    Nested = 30,
 }
 
 /// A step that failed.
@@ -79,7 +83,7 @@ pub(crate) trait At<T> {
     fn at(self, step: Step) -> Result<T, Failure>;
 }
 
-const ALL: [Step; 28] = [
+const ALL: [Step; 30] = [
     Step::Request,
     Step::Prepare,
     Step::Cgroup,
@@ -108,6 +112,8 @@ const ALL: [Step; 28] = [
     Step::Cwd,
     Step::Exec,
     Step::Died,
+    Step::Snapshot,
+    Step::Nested,
 ];
 
 impl Step {

@@ -213,7 +213,7 @@ pub const SNAPSHOT_INIT: Duration = Duration::from_secs(130);
 pub const RESTORE: Duration = Duration::from_secs(10);
 /// Environments that are forked ahead from each snapshot.
 pub const SNAPSHOT_FORKS_AHEAD: usize = 2;
-/// How often a fork of a snapshot is tried before the call that wants it fails.
+/// How often a fork of a snapshot is tried before the function is initialised again instead.
 pub const SNAPSHOT_FORK_ATTEMPTS: u32 = 3;
 /// How long a snapshot that no environment stands on waits for a use of its version.
 pub const SNAPSHOT_KEEP: Duration = Duration::from_secs(3_600);
@@ -245,7 +245,8 @@ pub const EXIT_GRACE: Duration = Duration::from_millis(500);
 pub const CALLBACK_RESULT_BYTES_MAX: usize = 1_048_576;
 /// Ended environments whose `/tmp` may be kept, at most. `sandboxd` has the same bound.
 pub const LEFT_MAX: usize = 1_000;
-/// How often a call that lost its environment before it was delivered is placed again.
+/// How often a call that lost its environment before it was delivered is placed again; environments that had served calls
+/// do not count, since many of them may have ended together.
 pub const REPLACEMENTS_MAX: usize = 3;
 /// How long the credentials of a function's role are good.
 pub const ROLE_CREDENTIALS_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);

@@ -150,6 +150,13 @@ impl Parking {
         self.lots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the runtime of a lot needs of the host and is not there any more, as when its data directory was removed.
+    fn missing(&self, kind: &Kind) -> Vec<PathBuf> {
+        let pack = self.lots().get(kind).map(|lot| Arc::clone(&lot.pack));
+        let binds = pack.iter().flat_map(|pack| &pack.binds);
+        binds.map(|(host, _)| host.clone()).filter(|host| !host.exists()).collect()
+    }
+
     fn wanted(&self, parkable: &Parkable, can_fork: bool) -> usize {
         let forked = can_fork && self.settings.templates && parkable.template_args.is_some();
         if forked { self.settings.forked } else { self.settings.booted }
@@ -241,8 +248,10 @@ pub(crate) async fn make(
             }
             Found::Template(template) => {
                 let parked = park(lambda, pack, &parkable, Some(&template)).await;
-                if let Ok(parked) = parked {
-                    return assign(parked, pack, &spec).await;
+                if let Ok(parked) = parked
+                    && let Ok(made) = assign(parked, pack, &spec).await
+                {
+                    return Ok(made);
                 }
             }
             Found::Nothing => {}
@@ -444,6 +453,7 @@ async fn fill(lambda: &Lambda, kind: &Kind) {
                 tracing::warn!(
                     runtime = kind.runtime,
                     error = error.chain(),
+                    missing = ?lambda.parking.missing(kind),
                     "an environment cannot be parked"
                 );
                 if let Some(lot) = lambda.parking.lots().get_mut(kind) {

@@ -30,7 +30,7 @@ use crate::{
     frame::{Body, Kind, Reader},
     invoke::resolve::{Initialization, Version},
     limits::{
-        INIT_ERROR_BYTES_MAX, PARKED_BOOT, SNAPSHOT_FORK_ATTEMPTS, SNAPSHOT_FORKS_AHEAD,
+        INIT_ERROR_BYTES_MAX, PARKED_BOOT, RESTORE, SNAPSHOT_FORK_ATTEMPTS, SNAPSHOT_FORKS_AHEAD,
         SNAPSHOT_INIT, SNAPSHOT_KEEP,
     },
     parked::{self, Made},
@@ -88,6 +88,19 @@ impl SnapStarts {
         });
     }
 
+    /// Puts another in the place of one that cannot be forked any more; environments that stand on it keep it. Whether it was
+    /// there still, so that the caller has to make the other one.
+    fn replace(&self, deployment: Uuid, snapshot: &Arc<Snapshot>) -> bool {
+        let mut entries = lock(&self.0);
+        let is_there = entries.get(&deployment).is_some_and(
+            |entry| matches!(entry, Entry::Taken(kept) if Arc::ptr_eq(kept, snapshot)),
+        );
+        if is_there {
+            entries.insert(deployment, Entry::Making);
+        }
+        is_there
+    }
+
     /// Forgets everything; environments that stand on a snapshot keep it.
     pub(crate) fn clear(&self) {
         lock(&self.0).clear();
@@ -112,6 +125,12 @@ pub(crate) fn source(lambda: &Arc<Lambda>, version: &Arc<Version>) -> Option<Arc
     }
     entries.insert(version.deployment, Entry::Making);
     drop(entries);
+    make_again(lambda, version);
+    None
+}
+
+/// Makes a snapshot in a task of its own.
+fn make_again(lambda: &Arc<Lambda>, version: &Arc<Version>) {
     let (lambda, version) = (Arc::clone(lambda), Arc::clone(version));
     tokio::spawn(async move {
         if let Err(error) = make(&lambda, &version).await {
@@ -119,7 +138,6 @@ pub(crate) fn source(lambda: &Arc<Lambda>, version: &Arc<Version>) -> Option<Arc
                 "a snapshot cannot be made again");
         }
     });
-    None
 }
 
 /// Initialises a version and keeps what it starts from. Called again when the worker is started anew before the version
@@ -294,16 +312,14 @@ fn failed(end: &InitEnd, version: &Version) -> String {
     )
 }
 
-/// An environment of a snapshot, and what has to be said to it first.
-///
-/// # Errors
-/// Only faults of ours, and a snapshot that has died meanwhile.
+/// An environment of a snapshot, and what has to be said to it first; `None` when the snapshot cannot be forked: then the
+/// function has to be initialised again, and another snapshot is made for those that follow.
 pub(crate) async fn restored(
     lambda: &Arc<Lambda>,
     version: &Arc<Version>,
     snapshot: &Arc<Snapshot>,
     spec: Spec,
-) -> Result<Made, Error> {
+) -> Option<Made> {
     let ahead = {
         let mut waiting = lock(&snapshot.waiting);
         waiting.retain(Sandbox::is_alive);
@@ -311,14 +327,38 @@ pub(crate) async fn restored(
     };
     let sandbox = match ahead {
         Some(sandbox) => sandbox,
-        None => fork(lambda, snapshot, spec.clone()).await?,
+        None => fork_in_time(lambda, version, snapshot, spec.clone()).await?,
     };
     refill(lambda, version, snapshot, spec);
-    Ok(Made {
+    Some(Made {
         sandbox,
         owner: Owner::Snapshot(Arc::clone(snapshot)),
         greeting: parked::assignment(std::iter::empty()),
     })
+}
+
+/// A fork, if one can be had in the time that a restore may take. A snapshot's process may have ended without our knowing
+/// yet, may be stopped, or be gone with sandboxd: no call has to fail for that.
+async fn fork_in_time(
+    lambda: &Arc<Lambda>,
+    version: &Arc<Version>,
+    snapshot: &Arc<Snapshot>,
+    spec: Spec,
+) -> Option<Sandbox> {
+    let forked = tokio::time::timeout(RESTORE, fork(lambda, snapshot, spec)).await;
+    let error = match forked {
+        Ok(Ok(sandbox)) => return Some(sandbox),
+        Ok(Err(error)) => error,
+        Err(_) => Error::Sandbox(gatemill_sandbox::Error::TimedOut),
+    };
+    tracing::warn!(function = %version.key, version = version.name(), error = error.chain(),
+        "a snapshot cannot be forked; the function is initialised again");
+    // Where no sandbox at all can be made now, the snapshot is as good as before.
+    let is_full = matches!(error, Error::Sandbox(gatemill_sandbox::Error::Exhausted(_)));
+    if !is_full && lambda.snap_starts.replace(version.deployment, snapshot) {
+        make_again(lambda, version);
+    }
+    None
 }
 
 /// Forks; tries again when a fork failed of a snapshot that lives.

@@ -10,6 +10,7 @@ use gatemill_sandbox::{
     Bind, Exit, Fate, Spec,
     runtime::{Fallback, Family, Pack},
 };
+use gatemill_wire::Timestamp;
 use tokio::time::Instant;
 
 use crate::{
@@ -30,7 +31,8 @@ use crate::{
     report,
     role::RoleSource,
     runtime_api::{Facts, extension},
-    shard, shutdown, snap_start,
+    shard, shutdown,
+    snap_start::{self, Owner},
     wires::{Codec, Heard, Outgoing, Wires},
 };
 
@@ -101,35 +103,11 @@ pub(crate) async fn start(
     pack.prepared().await.map_err(Error::Runtime)?;
     let tenant = version.tenant.as_ref().map(|_| version.load.tenant_environment()).transpose();
     let tenant = tenant.map_err(Error::Throttled)?;
-    let snapshot = match opening {
-        Opening::Init => snap_start::source(lambda, version),
-        Opening::Call(_) => None,
-    };
-    let token = match &snapshot {
-        Some(snapshot) => snapshot.token.clone(),
-        None => lambda.entropy.uuid().simple().to_string(),
-    };
-    let spec = spec(lambda, version, stream, &process, &code, &token);
-    let mut log = CallLog::new(Arc::clone(stream));
-    log.begin_init();
-    match opening {
-        Opening::Init if snapshot.is_some() => {
-            report::restore_start(&mut log, lambda.clock.now(), version, pack);
-        }
-        Opening::Init => report::init_start(&mut log, lambda.clock.now(), version, pack),
-        Opening::Call(call) => {
-            if call.log_tail {
-                log.begin_tail();
-            }
-            report::start(&mut log, lambda.clock.now(), call.request_id, version);
-        }
-    }
-    let begun = Instant::now();
-    let limit = if snapshot.is_some() { limit.min(RESTORE) } else { limit };
-    let Made { sandbox, owner, greeting } = match &snapshot {
-        Some(snapshot) => snap_start::restored(lambda, version, snapshot, spec).await?,
-        None => made(lambda, version, pack, spec).await?,
-    };
+    let grounds = grounds(lambda, version, stream, &process, &code, opening).await?;
+    let Grounds { made: Made { sandbox, owner, greeting }, token, begun, began_at } = grounds;
+    let is_restored = matches!(owner, Owner::Snapshot(_));
+    let log = opened(stream, began_at, version, pack, opening, is_restored);
+    let limit = if is_restored { limit.min(RESTORE) } else { limit };
     let sandbox = Arc::new(sandbox);
     let mut wires = Wires::register(&sandbox).map_err(Error::io("watch an environment"))?;
     wires.open(
@@ -169,7 +147,7 @@ pub(crate) async fn start(
     instance.start = took;
     report_extensions(lambda, &mut instance, &end, opening);
     // Inside a call, initialisation counts as the call's own duration.
-    if snapshot.is_some() {
+    if is_restored {
         report::restore_report(&mut instance.log, lambda.clock.now(), version, &end, took);
         instance.restore = Some(took);
     } else if matches!((&end, opening), (InitEnd::Ready, Opening::Init)) {
@@ -178,6 +156,67 @@ pub(crate) async fn start(
     }
     instance.log.end_init();
     Ok(Started { instance, end, took })
+}
+
+/// What an environment is made from, and since when.
+struct Grounds {
+    made: Made,
+    /// Opens the endpoints inside.
+    token: String,
+    begun: Instant,
+    began_at: Timestamp,
+}
+
+/// A fork of the version's snapshot, where it has one that can be forked; else what its function is to be initialised in.
+async fn grounds(
+    lambda: &Arc<Lambda>,
+    version: &Arc<Version>,
+    stream: &LogStream,
+    process: &Process,
+    code: &Code,
+    opening: Opening<'_>,
+) -> Result<Grounds, Error> {
+    let snapshot = match opening {
+        Opening::Init => snap_start::source(lambda, version),
+        Opening::Call(_) => None,
+    };
+    if let Some(snapshot) = snapshot {
+        let (begun, began_at) = (Instant::now(), lambda.clock.now());
+        let token = snapshot.token.clone();
+        let spec = spec(lambda, version, stream, process, code, &token);
+        if let Some(made) = snap_start::restored(lambda, version, &snapshot, spec).await {
+            return Ok(Grounds { made, token, begun, began_at });
+        }
+    }
+    let (begun, began_at) = (Instant::now(), lambda.clock.now());
+    let token = lambda.entropy.uuid().simple().to_string();
+    let spec = spec(lambda, version, stream, process, code, &token);
+    let made = made(lambda, version, &process.pack, spec).await?;
+    Ok(Grounds { made, token, begun, began_at })
+}
+
+/// The log of a new environment, with its first line.
+fn opened(
+    stream: &Arc<LogStream>,
+    began_at: Timestamp,
+    version: &Version,
+    pack: &Pack,
+    opening: Opening<'_>,
+    is_restored: bool,
+) -> CallLog {
+    let mut log = CallLog::new(Arc::clone(stream));
+    log.begin_init();
+    match opening {
+        Opening::Init if is_restored => report::restore_start(&mut log, began_at, version, pack),
+        Opening::Init => report::init_start(&mut log, began_at, version, pack),
+        Opening::Call(call) => {
+            if call.log_tail {
+                log.begin_tail();
+            }
+            report::start(&mut log, began_at, call.request_id, version);
+        }
+    }
+    log
 }
 
 /// In what an environment before it left, or else in the fastest way that there is.

@@ -149,7 +149,9 @@ impl Sandboxes {
     /// # Errors
     /// As [`Sandboxes::start`].
     pub async fn restore(&self, snapshot: &Sandbox, spec: Spec) -> Result<Sandbox, Error> {
-        self.begin(spec, Start::Restored { snapshot: snapshot.ticket }).await
+        let start = Start::Restored { snapshot: snapshot.ticket };
+        // A ticket means something to the sandboxd alone that gave it.
+        self.begin_with(Arc::clone(&snapshot.link), spec, start).await
     }
 
     /// Starts a process that holds no function and can be forked into sandboxes, and waits until it is

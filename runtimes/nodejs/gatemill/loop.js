@@ -13,9 +13,9 @@ const errors = require('./errors.js');
 const { dropsCallbacks, load } = require('./handler.js');
 const logs = require('./logs.js');
 const { streamFor } = require('./stream.js');
+const trace = require('./trace.js');
 
 const { KIND } = channel;
-const TRACE_VARIABLE = '_X_AMZN_TRACE_ID';
 // The statuses that AWS's runtime leaves with.
 const STATUS = {
   CHANNEL_LOST: 1,
@@ -127,8 +127,7 @@ function receive() {
 function serve(invocation) {
   logs.current.requestId = invocation.requestId;
   logs.current.tenantId = invocation.tenantId;
-  if (invocation.traceId) process.env[TRACE_VARIABLE] = invocation.traceId;
-  else delete process.env[TRACE_VARIABLE];
+  trace.set(invocation.traceId);
 
   const stream = streamFor(handler);
   if (stream) serveStream(invocation, stream);

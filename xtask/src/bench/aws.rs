@@ -27,24 +27,26 @@ const REST_LOOK: Duration = Duration::from_millis(250);
 const REST_LOOKS: u32 = 20;
 const ACTIVE_WITHIN: Duration = Duration::from_secs(20);
 
-/// A running `gatemill dev` over a data directory that goes with it.
+/// A running `gatemill dev` over a data directory that goes with it, and after it: a server whose directory is taken away
+/// complains of the runtimes that it cannot bind any more.
 pub(super) struct Gatemill {
     pub(super) program: Program,
     pub(super) service: Service,
-    data: Option<PathBuf>,
+    data: Option<Data>,
     runtimes: Vec<String>,
 }
+
+/// A data directory that is removed in the end.
+struct Data(PathBuf);
 
 /// Whatever answers AWS's calls at an address: Gatemill, or another.
 pub(super) struct Service {
     address: String,
 }
 
-impl Drop for Gatemill {
+impl Drop for Data {
     fn drop(&mut self) {
-        if let Some(data) = &self.data {
-            let _ = fs::remove_dir_all(data);
-        }
+        let _ = fs::remove_dir_all(&self.0);
     }
 }
 
@@ -59,7 +61,7 @@ impl Gatemill {
         let names =
             listed.as_array().into_iter().flatten().filter_map(|runtime| runtime["name"].as_str());
         server.runtimes = names.map(str::to_owned).collect();
-        server.data = Some(data);
+        server.data = Some(Data(data));
         Ok(server)
     }
 

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use super::{Egress, GROUP_PREFIX, Network, Slot, claim, group, link};
+use super::{Egress, GROUP_PREFIX, Network, claim, group, link};
 use crate::limits;
 
 const NFT: [&str; 4] = ["/usr/sbin/nft", "/sbin/nft", "/usr/bin/nft", "/usr/local/sbin/nft"];
@@ -22,14 +22,13 @@ const NEVER: &str = "0.0.0.0/8, 127.0.0.0/8, 169.254.0.0/16, 224.0.0.0/4, 240.0.
 /// Networks of somebody (RFC 1918, RFC 6598, RFC 2544).
 const PRIVATE: &str = "10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16, 100.64.0.0/10, 198.18.0.0/15";
 
-/// Puts the rules in place.
-pub(super) fn install(slot: &Slot, network: &Network) -> Result<(), String> {
-    nft(&rules(slot.number, network)).map(|_| ())
-}
-
 /// Removes the rules of a slot.
 pub(super) fn remove(slot: u16) {
-    let _ = nft(&format!("delete table inet {TABLE_PREFIX}{slot}\n"));
+    let _ = nft(&deletion(slot));
+}
+
+fn deletion(slot: u16) -> String {
+    format!("delete table inet {TABLE_PREFIX}{slot}\n")
 }
 
 /// Removes what killed predecessors left: first their interfaces, then what watched over these.
@@ -42,17 +41,18 @@ pub(super) fn remove_orphans() -> Result<(), String> {
         if let Some(_claim) = claim::slot(slot) {
             link::remove_group(group(slot))
                 .map_err(|error| format!("old network interfaces cannot be removed: {error}"))?;
-            remove(slot);
+            nft(&deletion(slot))?;
         }
     }
     Ok(())
 }
 
-/// The ruleset of a slot, as a replacement of what may be there.
+/// The ruleset of a slot, of which there is none: an orphan of this slot is removed by now. To replace one as a matter of
+/// course would take three times as long, since the kernel waits for all CPUs before it forgets a table.
 ///
 /// What a sandbox may reach is decided before any other rule of the host can send a packet elsewhere (`dstnat`), so that
 /// for instance a published port of a container is as far as the host that publishes it.
-fn rules(slot: u16, network: &Network) -> String {
+pub(super) fn rules(slot: u16, network: &Network) -> String {
     let Network { egress, pool, resolvers } = network;
     let (table, group) = (format!("{TABLE_PREFIX}{slot}"), format!("{:#x}", group(slot)));
     let not_ours = format!("and 0xffff0000 != {GROUP_PREFIX:#x}");
@@ -71,8 +71,7 @@ fn rules(slot: u16, network: &Network) -> String {
         Egress::None | Egress::All => String::new(),
     };
     format!(
-        "add table inet {table}
-delete table inet {table}
+        "create table inet {table}
 table inet {table} {{
   set flows {{ type ipv4_addr; flags dynamic; size 65535; }}
   chain arriving {{

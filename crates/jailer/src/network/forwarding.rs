@@ -68,24 +68,35 @@ pub(super) fn mtu(routes: &[Route]) -> u32 {
     defaults.filter_map(of).min().unwrap_or(DEFAULT_MTU).max(68)
 }
 
-/// Opens the interfaces that have routes.
-pub(super) fn open(routes: &[Route]) -> Result<(), String> {
+/// The interfaces that have routes and are not open.
+pub(super) fn closed(routes: &[Route]) -> Vec<&str> {
     if fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|on| on.trim() == "1") {
-        return Ok(());
+        return Vec::new();
     }
-    for Route { interface, .. } in routes {
-        let writable = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_writable = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    let is_closed = |interface: &&str| {
+        let closed = fs::read_to_string(switch(interface)).is_ok_and(|on| on.trim() == "0");
+        closed && *interface != "lo" && interface.bytes().all(is_writable)
+    };
+    let mut found: Vec<&str> =
+        routes.iter().map(|route| route.interface.as_str()).filter(is_closed).collect();
+    found.sort_unstable();
+    found.dedup();
+    found
+}
+
+/// What is to hold for interfaces before they are opened.
+pub(super) fn rules(closed: &[&str]) -> String {
+    closed.iter().map(|interface| closed_to_others(interface)).collect()
+}
+
+/// Opens interfaces, for which the rules hold.
+pub(super) fn open(closed: &[&str]) -> Result<(), String> {
+    closed.iter().try_for_each(|interface| {
         let switch = switch(interface);
-        let closed = fs::read_to_string(&switch).is_ok_and(|on| on.trim() == "0");
-        if !closed || interface == "lo" || !interface.bytes().all(writable) {
-            continue;
-        }
-        // First the rule, then the switch.
-        firewall::nft(&closed_to_others(interface))?;
         fs::write(&switch, "1")
-            .map_err(|error| format!("{} cannot be written: {error}", switch.display()))?;
-    }
-    Ok(())
+            .map_err(|error| format!("{} cannot be written: {error}", switch.display()))
+    })
 }
 
 fn closed_to_others(interface: &str) -> String {

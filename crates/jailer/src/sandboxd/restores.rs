@@ -5,8 +5,9 @@
 //! |---|---|
 //! | the request | cgroups, and a builder for the sandbox ([`crate::nested`]) |
 //! | the builder says that it is done | the snapshot is asked to fork, in its turn |
+//! | the builder has ended | nobody but the init is in the sandbox until the fork arrives |
 //! | a call waits for a decision | the child of the snapshot's program may enter |
-//! | the fork has arrived, and the process between has ended | [`snapshot::verify`]; the fork goes on |
+//! | the fork has arrived, and builder and the process between have ended | [`snapshot::verify`]; the fork goes on |
 //! | the snapshot's init reports the end of the program | its sandbox is ended |
 //! | it reports the end of that sandbox's init | the end is told; nothing is left |
 
@@ -24,7 +25,7 @@ use crate::limits;
 use crate::memory::MemoryWatch;
 use crate::network::Uplink;
 use crate::protocol::Reply;
-use crate::snapshot::{self, Heard, Restored, Snapshot};
+use crate::snapshot::{self, Heard, Refusal, Restored, Snapshot};
 use crate::spec::Spec;
 use crate::step::{At, Failure, Step};
 
@@ -40,7 +41,7 @@ impl Sandboxd {
     ) -> io::Result<Snapshot> {
         epoll::add(&self.epoll, &control, Token::Snapshot(ticket).data(), READABLE)?;
         epoll::add(&self.epoll, report, Token::Orphans(ticket).data(), READABLE)?;
-        Snapshot::new(control)
+        Ok(Snapshot::new(control))
     }
 
     /// Begins a restore.
@@ -69,10 +70,11 @@ impl Sandboxd {
             let network = Connected { doorway: gifts.doorway.as_fd(), cable, resolv_conf: "" };
             self.launcher.build_nested(program, spec, &joined, &network)
         });
-        let status = status.inspect_err(|_| {
+        let (builder, status) = status.inspect_err(|_| {
             self.give_back(address);
             cgroup.remove();
         })?;
+        self.builders.insert(builder, ticket);
         let _ = epoll::add(&self.epoll, &status, Token::Status(ticket).data(), READABLE);
         if let Some(event) = &mut memory_event {
             event.registration = None;
@@ -142,6 +144,16 @@ impl Sandboxd {
             Err(failure) => failure,
         };
         self.give_up(ticket, failure.unwrap_or(Failure { step: Step::Died, errno: 0 }))
+    }
+
+    /// The builder has ended and was collected, so that it is in no cgroup any more.
+    pub(super) fn builder_ended(&mut self, ticket: u64) -> Result<(), Ended> {
+        // Its last word may still be unread.
+        self.built(ticket)?;
+        if let Some(restored) = self.living.get_mut(&ticket).and_then(Living::restored_mut) {
+            restored.builder_ended = true;
+        }
+        self.release(ticket)
     }
 
     /// Has the snapshot fork for the restore whose turn it is.
@@ -233,24 +245,33 @@ impl Sandboxd {
         }
     }
 
-    /// Looks at the fork when it is in and the process between is gone, and lets it go on.
+    /// Looks at the fork when it is in, and the builder and the process between are gone, and lets it go on.
     fn release(&mut self, ticket: u64) -> Result<(), Ended> {
         let Some(living) = self.living.get(&ticket) else { return Ok(()) };
         let Some(restored) = living.restored() else { return Ok(()) };
-        let (Some(fork), true) = (restored.fork, restored.left) else { return Ok(()) };
+        let (Some(fork), true, true) = (restored.fork, restored.left, restored.builder_ended)
+        else {
+            return Ok(());
+        };
         let of = restored.of;
         let verdict = match self.living.get(&of) {
             Some(snapshot) => {
                 let program = snapshot.snapshot().and_then(Snapshot::program).unwrap_or(0);
                 snapshot::verify(fork, living.pid, program, &living.cgroup, &snapshot.cgroup)
             }
-            None => Err("its snapshot is gone"),
+            None => Err(Refusal::Ended),
         };
-        if let Err(difference) = verdict {
-            eprintln!("gatemill sandboxd: a fork of a snapshot was ended: {difference}");
-            // Whatever the program has become, it is no parent for environments.
-            self.kill(of);
-            return self.give_up(ticket, Failure { step: Step::Identity, errno: libc::EPERM });
+        match verdict {
+            Ok(()) => {}
+            Err(Refusal::Ended) => {
+                return self.give_up(ticket, Failure { step: Step::Died, errno: 0 });
+            }
+            Err(Refusal::Different(difference)) => {
+                eprintln!("gatemill sandboxd: a fork of a snapshot was ended: {difference}");
+                // Whatever the program has become, it is no parent for environments.
+                self.kill(of);
+                return self.give_up(ticket, Failure { step: Step::Identity, errno: libc::EPERM });
+            }
         }
         let inside = snapshot::pid_inside(fork).unwrap_or(0);
         let Some(living) = self.living.get_mut(&ticket) else { return Ok(()) };

@@ -15,7 +15,7 @@ pub(crate) mod stream;
 
 use std::sync::Arc;
 
-use self::{exchange::Exchanged, resolve::Version};
+use self::{exchange::Exchanged, place::Placed, resolve::Version};
 use crate::{
     Error, Invocation, Lambda, Outcome, answer::Answer, durable, limits::REPLACEMENTS_MAX,
     load::Permit, measure::Watch, run_to_end::run_to_end, trace,
@@ -77,9 +77,10 @@ async fn run_version(
     lambda.admitted(call, &version, &permit, &watch);
     watch.end("admit");
     let is_provisioned = permit.provisioned().is_some();
-    for _ in 0..REPLACEMENTS_MAX {
+    let mut replacements = 0;
+    while replacements < REPLACEMENTS_MAX {
         match attempt(lambda, call, &version, &permit, answer, &mut watch).await {
-            Ok(Some(exchanged)) => {
+            Ok(Attempt::Exchanged(exchanged)) => {
                 watch.end("exchange");
                 let duration_ms = exchanged.duration.as_secs_f64() * 1_000.0;
                 let outcome = settle::settle(lambda, call, exchanged, permit).await;
@@ -88,7 +89,9 @@ async fn run_version(
                 lambda.invoked(call, &version, watch, ended, is_provisioned);
                 return Ok(outcome);
             }
-            Ok(None) => {}
+            // The environment had died while it was idle and took nothing of the call: another one. Of those that have served
+            // there may be many, which ended together; each is met once.
+            Ok(Attempt::Died { has_served }) => replacements += usize::from(!has_served),
             // The function's fault, so an outcome.
             Err(Error::Entrypoint(entrypoint)) => {
                 lambda.invoked(call, &version, watch, (0.0, true), is_provisioned);
@@ -99,12 +102,21 @@ async fn run_version(
                 return Err(error);
             }
         }
-        // The environment had died while it was idle and took nothing of the call: another one.
     }
     Err(Error::Internal("environments died before they took the call"))
 }
 
-/// One environment, and the exchange with it; `None` when it died before it took the call.
+/// What became of a call in one environment.
+enum Attempt {
+    Exchanged(Exchanged),
+    /// The environment died before it took the call.
+    Died {
+        /// Whether it had served calls before.
+        has_served: bool,
+    },
+}
+
+/// One environment, and the exchange with it.
 async fn attempt(
     lambda: &Arc<Lambda>,
     call: &Invocation,
@@ -112,8 +124,10 @@ async fn attempt(
     permit: &Permit,
     answer: &mut Answer,
     watch: &mut Watch,
-) -> Result<Option<Exchanged>, Error> {
+) -> Result<Attempt, Error> {
     let placed = place::place(lambda, version, permit).await?;
     watch.end("place");
-    exchange::exchange(lambda, call, version, placed, answer).await
+    let has_served = matches!(&placed, Placed::Ready(instance) if instance.uses > 0);
+    let exchanged = exchange::exchange(lambda, call, version, placed, answer).await?;
+    Ok(exchanged.map_or(Attempt::Died { has_served }, Attempt::Exchanged))
 }

@@ -92,6 +92,7 @@ const NODEJS: &[File] = files!("nodejs":
     "gatemill/parked.js",
     "gatemill/rehearsal.mjs",
     "gatemill/stream.js",
+    "gatemill/trace.js",
     "package.json",
 );
 
@@ -206,12 +207,15 @@ fn put_in_place(root: &Path, directory: &Path, files: &[File]) -> io::Result<()>
         fs::write(&path, bytes)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644))?;
     }
-    // A directory of this name that is not whole was damaged by somebody; it is replaced.
-    remove(directory)?;
     match fs::rename(&fresh, directory) {
-        // Another server was first.
+        Ok(()) => Ok(()),
+        // Another server was first, and its sandboxes may have this directory already.
         Err(_) if is_whole(directory, files) => remove(&fresh),
-        result => result,
+        // A directory of this name that is not whole was damaged by somebody; it is replaced.
+        Err(_) => {
+            remove(directory)?;
+            fs::rename(&fresh, directory)
+        }
     }
 }
 

@@ -15,6 +15,8 @@ pub(crate) const CASES: &[Case] = &[
     root_case("forks_end_with_their_snapshot", ends_with_snapshot),
     root_case("a_snapshot_enters_no_namespace_unasked", uninvited),
     root_case("a_fork_that_keeps_its_powers_is_ended", greedy),
+    root_case("a_restore_does_not_fail_for_want_of_cpu", little_cpu),
+    root_case("a_fork_that_ends_costs_its_snapshot_nothing", short_lived),
     root_case("restores_come_quickly", figures),
 ];
 
@@ -237,6 +239,42 @@ os.fork = fork",
         assert!(restored.is_err(), "{trick}");
         assert_eq!(world.wait(&snapshot).status, ExitStatus::Signal(9), "{trick}");
     }
+}
+
+/// What makes a sandbox is in its cgroup, and may get its turn on the CPU late.
+fn little_cpu(world: &World) {
+    let snapshot = ordinary(world);
+    for _ in 0..10 {
+        // A twentieth: after a millisecond of work, a pause of nineteen.
+        let spec = Spec { uid: 5, cpu_millis: 50, ..world.program("/restored", &[]) };
+        let restored = world.runtime.block_on(world.sandboxes.restore(&snapshot, spec));
+        assert_eq!(ask(&restored.unwrap(), "1 + 1"), "2");
+    }
+    assert!(snapshot.is_alive());
+}
+
+/// The first fork ends when it has said that it is in; those after it do not.
+fn short_lived(world: &World) {
+    let code = format!(
+        "{SERVE}{INITIALISE}
+import mmap
+ended = mmap.mmap(-1, 1)
+real = snapshot._cut_connections
+def cut(gate):
+    real(gate)
+    if not ended[0]:
+        ended[0] = 1
+        os.write(gate, b'R')
+        os._exit(0)
+snapshot._cut_connections = cut
+taken = snapshot.Snapshot()
+os.write(3, b'S')
+if taken.wait(): taken.reseed(); serve()"
+    );
+    let snapshot = snapshot_of(world, &code);
+    assert!(restore(world, &snapshot).is_err());
+    assert_eq!(ask(&restore(world, &snapshot).unwrap(), "1 + 1"), "2");
+    assert!(snapshot.is_alive());
 }
 
 fn figures(world: &World) {

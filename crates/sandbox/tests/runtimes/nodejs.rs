@@ -34,6 +34,83 @@ fn failed_init(code: Code<'_>, test: impl Fn(&Pack, Value, String)) {
 }
 
 #[test]
+fn the_trace_is_a_variable_like_others_and_traces_take_no_memory() {
+    let source = r#"
+const fs = require('fs');
+const path = require('path');
+const { execSync } = require('child_process');
+const { inspect } = require('util');
+const { Worker } = require('worker_threads');
+const trace = require(path.join(path.dirname(process.argv[1]), 'gatemill/trace.js'));
+const NAME = '_X_AMZN_TRACE_ID';
+
+// What the C library has: V8's heap lies elsewhere.
+function heapKilobytes() {
+  const maps = fs.readFileSync('/proc/self/smaps', 'utf8');
+  return Number(/^Rss:\s+(\d+)/m.exec(maps.slice(maps.indexOf('[heap]')))[1]);
+}
+
+function inWorker() {
+  const source = `require('worker_threads').parentPort.postMessage(process.env.${NAME} || '')`;
+  return new Promise((resolve) => new Worker(source, { eval: true }).on('message', resolve));
+}
+
+exports.handler = async ({ calls }) => {
+  const inherits = Object.create(process.env);
+  inherits.OTHER = 'x';
+  const seen = [
+    process.env[NAME],
+    { ...process.env }[NAME],
+    Object.fromEntries(Object.entries(process.env))[NAME],
+    JSON.parse(JSON.stringify(process.env))[NAME],
+    inherits[NAME],
+    execSync(`printf %s "$${NAME}"`).toString(),
+    execSync(`printf %s "$${NAME}"`, { env: inherits }).toString(),
+  ];
+  const is = [
+    NAME in process.env,
+    Object.keys(process.env).filter((name) => name === NAME).length === 1,
+    Object.hasOwn(process.env, NAME),
+    inspect(process.env).includes(process.env[NAME]),
+    !('OTHER' in process.env),
+  ];
+  const worker = await inWorker();
+  const before = heapKilobytes();
+  for (let n = 0; n < calls; n++) {
+    trace.set(`Root=1-2-${String(n).padStart(24, '0')};Parent=53995c3f42cd8ad8;Sampled=0`);
+  }
+  const grown = heapKilobytes() - before;
+  process.env[NAME] = 7;
+  const own = [process.env[NAME], execSync(`printf %s "$${NAME}"`).toString()];
+  delete process.env[NAME];
+  const gone = !(NAME in process.env) && !Object.keys(process.env).includes(NAME);
+  return { seen, is, worker, grown, own, gone };
+};"#;
+    app(source, |pack, mut client| {
+        for (trace_id, calls, told) in [
+            ("Root=1-2-3;Sampled=0", 0, ""),
+            ("Root=1-2-4;Sampled=1", 0, "Root=1-2-4;Sampled=1"),
+            ("Root=1-2-5;Sampled=0", 100_000, ""),
+        ] {
+            let meta = Meta { trace_id, ..Meta::default() };
+            let event = json!({ "calls": calls }).to_string();
+            let answer = match client.invoke_with(&event, &meta) {
+                Frame::Response(body) => serde_json::from_slice::<Value>(&body).unwrap(),
+                other => panic!("{}: {other:?}", pack.name),
+            };
+            assert_eq!(answer["seen"], json!(vec![trace_id; 7]), "{}", pack.name);
+            assert_eq!(answer["is"], json!(vec![true; 5]), "{}", pack.name);
+            assert_eq!(answer["worker"], told, "{}", pack.name);
+            assert_eq!(answer["own"], json!(["7", "7"]), "{}", pack.name);
+            assert_eq!(answer["gone"], true, "{}", pack.name);
+            // The C library's list of past values would have grown by 20 MB.
+            assert!(answer["grown"].as_i64().unwrap() < 4_000, "{}: {answer}", pack.name);
+        }
+        assert!(client.end().status.success());
+    });
+}
+
+#[test]
 fn echoes_text_numbers_and_null() {
     app("exports.handler = async (event) => event;", |pack, mut client| {
         for event in ["null", "1.5", r#"{"a":[1,{"b":"\\ \" \n é 😀"}]}"#, "[]", "\"\u{2028}\""]
