@@ -348,6 +348,23 @@ def test_stage_throttling(api):
     assert [answer["message"] for answer in answers if "message" in answer] == ["Too Many Requests"]
 
 
+def test_a_rate_for_the_account_holds_for_handshakes_and_messages():
+    server = Server(arguments=["--api-rate", "1", "--api-burst", "3"]).start()
+    api = Api(server, server.client("apigatewayv2"), None, "of-an-account")
+    api.route("$default", answers=True, IntegrationType="MOCK", RequestTemplates={"$default": "{statusCode: 200}"})
+    with api.connect() as client:
+        messages = []
+        for number in range(20):
+            client.send(str(number))
+        while "Too Many Requests" not in messages:
+            messages.append(json.loads(client.recv(60)).get("message"))
+        with pytest.raises(websockets.exceptions.InvalidStatus) as refused:
+            for _ in range(20):
+                api.connect().close()
+        assert refused.value.response.status_code == 429
+    assert server.stop() == 0, server.log()
+
+
 @pytest.mark.parametrize("frames, code", [
     ([(0x82, b"binary")], 1003),
     ([(0x81, b"x" * 32_769)], 1009),

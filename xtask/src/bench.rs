@@ -56,14 +56,16 @@ const MEASUREMENTS: &[(&str, Measure)] = &[
     ("events", Bench::events),
 ];
 
-/// Runs every measurement; `--quick` shortens each, `--only NAME` picks one.
+/// Runs every measurement; `--quick` shortens each, `--only NAME`, which may stand several times, picks some.
 pub(crate) fn run(repository: &Path, arguments: &[String]) -> Result<()> {
     let quick = arguments.iter().any(|argument| argument == "--quick");
-    let only = arguments
-        .iter()
-        .position(|argument| argument == "--only")
-        .and_then(|at| arguments.get(at + 1));
-    if let Some(unknown) = only.filter(|only| !MEASUREMENTS.iter().any(|(name, _)| name == only)) {
+    let only: Vec<&str> = arguments
+        .windows(2)
+        .filter(|words| words[0] == "--only")
+        .map(|words| words[1].as_str())
+        .collect();
+    let is_known = |only: &&&str| MEASUREMENTS.iter().any(|(name, _)| name == *only);
+    if let Some(unknown) = only.iter().find(|only| !is_known(only)) {
         let names: Vec<_> = MEASUREMENTS.iter().map(|(name, _)| *name).collect();
         return Err(format!("no measurement `{unknown}`; there are {}", names.join(", ")).into());
     }
@@ -71,7 +73,7 @@ pub(crate) fn run(repository: &Path, arguments: &[String]) -> Result<()> {
     let mut report = Report::new(repository)?;
     let mut failed = Vec::new();
     for (name, measure) in MEASUREMENTS {
-        if only.is_none_or(|only| only == name) {
+        if only.is_empty() || only.contains(name) {
             println!("\n--- {name} ---");
             // What one measurement cannot do shall not cost the figures of the others.
             if let Err(error) = measure(&bench, &mut report) {

@@ -122,7 +122,7 @@ impl Bench {
         Program::start_listening(&mut command, PEER_PORT, SLOW_START)
     }
 
-    /// nginx with a fixed answer at `/fixed`, and everything else passed on to the bare hyper server.
+    /// nginx with a fixed answer at `/fixed`, and everything else passed on to the bare hyper server. It has to be installed.
     pub(super) fn nginx(&self) -> Result<Program> {
         let directory = self.tools().join("nginx");
         fs::create_dir_all(&directory)?;

@@ -22,7 +22,7 @@ impl Report {
             Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
         };
         let commit = said("git", &["rev-parse", "--short=10", "HEAD"])?;
-        let date = said("date", &["-u", "+%Y-%m-%dT%H%MZ"])?;
+        let date = said("date", &["-u", "+%Y-%m-%dT%H%M%SZ"])?;
         let name = format!("{date}-{commit}");
         Ok(Self { directory: repository.join("bench/results"), name, commit, entries: Vec::new() })
     }

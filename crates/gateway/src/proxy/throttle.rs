@@ -47,15 +47,23 @@ impl AccountBuckets {
 
 /// Takes a token of the route's bucket, and one of the account's.
 pub(super) fn throttle(place: &Place, routed: &Routed<'_>, now: Timestamp) -> Result<(), Refused> {
-    if place.stage.bucket.as_ref().is_some_and(|bucket| !bucket.take(now)) {
-        return Err(Refusal::TooManyRequests.because("the account's rate limit is reached"));
+    let (account, route) = (place.stage.bucket.as_deref(), routed.route.bucket.as_deref());
+    take(account, route, now).map_err(|why| Refusal::TooManyRequests.because(why))
+}
+
+/// Takes a token of an account's bucket and one of a route's; else says whose limit is reached.
+pub(crate) fn take(
+    account: Option<&Bucket>,
+    route: Option<&Bucket>,
+    now: Timestamp,
+) -> Result<(), &'static str> {
+    if account.is_some_and(|bucket| !bucket.take(now)) {
+        return Err("the account's rate limit is reached");
     }
-    match &routed.route.bucket {
-        Some(bucket) if !bucket.take(now) => {
-            Err(Refusal::TooManyRequests.because("the route's rate limit is reached"))
-        }
-        Some(_) | None => Ok(()),
+    if route.is_some_and(|bucket| !bucket.take(now)) {
+        return Err("the route's rate limit is reached");
     }
+    Ok(())
 }
 
 impl Bucket {

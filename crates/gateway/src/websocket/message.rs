@@ -21,6 +21,7 @@ use crate::{
     Gateway,
     limits::MESSAGE_BYTES_MAX,
     measure::{CLIENT_ERROR, EXECUTION_ERROR, MESSAGES, Passing},
+    proxy::throttle,
     snapshot::StageSnapshot,
     usage_plans::NotAdmitted,
 };
@@ -156,7 +157,7 @@ async fn handle_one<'a>(
     };
     passing.note("http.route", || route.key.clone());
     happening.route_key = &route.key;
-    if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(now)) {
+    if throttle::take(stage.bucket.as_deref(), route.bucket.as_deref(), now).is_err() {
         client_error(Some(route));
         return Err(Told::TooManyRequests);
     }

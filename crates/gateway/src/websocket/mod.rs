@@ -65,7 +65,7 @@ use crate::{
     error::Result,
     limits::WEBSOCKET_SWEEP_EVERY,
     measure::{CLIENT_ERROR, CONNECTS, Passing},
-    proxy::{Arrival, ProxyBody, Target, record::count_status},
+    proxy::{Arrival, ProxyBody, Target, record::count_status, throttle},
     snapshot::StageSnapshot,
     usage_plans::NotAdmitted,
 };
@@ -367,6 +367,9 @@ async fn accept(
         if !(200..300).contains(&reply.status) {
             return Ok(Err(reply));
         }
+    } else {
+        throttle::take(stage.bucket.as_deref(), None, arrival.now)
+            .map_err(|why| too_many("Too Many Requests", why))?;
     }
     let is_remembered = stage.websocket.as_ref().is_some_and(|it| {
         it.routes.get("$disconnect").is_some_and(|route| route.integration.is_some())
@@ -484,7 +487,7 @@ async fn integration_of(
     })
 }
 
-/// Whether a handshake may come in at all: its route's rate, its authorizer, its API key, and what it has to bring along.
+/// Whether a handshake may come in at all: the rates of its account and route, its authorizer, its API key, and what it has to bring along.
 async fn enter(
     gateway: &Gateway,
     stage: &StageSnapshot,
@@ -493,9 +496,8 @@ async fn enter(
     happening: &mut Happening<'_>,
     passing: &mut Passing,
 ) -> std::result::Result<Entered, Refused> {
-    if route.bucket.as_ref().is_some_and(|bucket| !bucket.take(happening.now)) {
-        return Err(too_many("Too Many Requests", "the route's rate limit is reached"));
-    }
+    throttle::take(stage.bucket.as_deref(), route.bucket.as_deref(), happening.now)
+        .map_err(|why| too_many("Too Many Requests", why))?;
     passing.end("throttle");
     let known = authorize::authorize(gateway, route, head, happening).await?;
     passing.end("authorize");
