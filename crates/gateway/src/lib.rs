@@ -245,8 +245,9 @@ impl Gateway {
     /// When the store fails.
     pub async fn flush(&self) -> Result<(), Error> {
         self.records.log.flush().await;
-        self.usage_plans.flush().await?;
-        self.usage.store().await
+        // Neither waits for the other's success.
+        let counted = self.usage.store().await;
+        self.usage_plans.flush().await.and(counted)
     }
 
     /// Whether there is an API of this id.

@@ -40,8 +40,10 @@ pub const PLANS_PER_KEY_MAX: usize = 10;
 pub const PLAN_ROUTES_PER_STAGE_MAX: usize = 20;
 /// Characters of an API key's value: AWS's 128. What is longer is none, and is not kept of a connection.
 pub const API_KEY_VALUE_MAX: usize = 128;
-/// Days of usage that are told at once: a year.
+/// Days of usage that are kept, and told at once: a year.
 pub const USAGE_DAYS_MAX: u64 = 366;
+/// Days too old for that which go with each new one.
+pub const USAGE_DAYS_FORGOTTEN: usize = 8;
 /// In how many blocks a quota is reserved: after a kill a key has lost one of them at most.
 pub const QUOTA_BLOCKS: i32 = 20;
 /// Calls of a quota that are reserved at once, however large it is.

@@ -248,6 +248,8 @@ pub const LEFT_MAX: usize = 1_000;
 /// How often a call that lost its environment before it was delivered is placed again; environments that had served calls
 /// do not count, since many of them may have ended together.
 pub const REPLACEMENTS_MAX: usize = 3;
+/// How many environments that had served and then died a call may meet.
+pub const DEAD_ENVIRONMENTS_MAX: usize = 1_000;
 /// How long the credentials of a function's role are good.
 pub const ROLE_CREDENTIALS_LIFETIME: Duration = Duration::from_secs(12 * 60 * 60);
 /// How long after its start an environment is given further calls: its credentials outlast the longest of them.

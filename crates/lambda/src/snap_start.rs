@@ -62,6 +62,8 @@ pub(crate) struct Snapshot {
     /// Forked ahead.
     waiting: Mutex<VecDeque<Sandbox>>,
     filling: AtomicBool,
+    /// Whether the last fork that a call waited for took too long.
+    is_late: AtomicBool,
     used: Mutex<Instant>,
     /// Opens the endpoints inside, in every environment: it is among the variables of the process.
     pub(crate) token: String,
@@ -246,6 +248,7 @@ async fn initialise(
             let snapshot = Snapshot {
                 waiting: Mutex::default(),
                 filling: AtomicBool::new(false),
+                is_late: AtomicBool::new(false),
                 used: Mutex::new(Instant::now()),
                 token,
                 sandbox,
@@ -347,15 +350,22 @@ async fn fork_in_time(
 ) -> Option<Sandbox> {
     let forked = tokio::time::timeout(RESTORE, fork(lambda, snapshot, spec)).await;
     let error = match forked {
-        Ok(Ok(sandbox)) => return Some(sandbox),
+        Ok(Ok(sandbox)) => {
+            snapshot.is_late.store(false, Ordering::Relaxed);
+            return Some(sandbox);
+        }
         Ok(Err(error)) => error,
         Err(_) => Error::Sandbox(gatemill_sandbox::Error::TimedOut),
     };
+    // Once, a fork may be late because the machine is busy; another snapshot would make it busier.
+    let is_late = matches!(error, Error::Sandbox(gatemill_sandbox::Error::TimedOut));
+    let is_late_once = is_late && !snapshot.is_late.swap(true, Ordering::Relaxed);
     tracing::warn!(function = %version.key, version = version.name(), error = error.chain(),
         "a snapshot cannot be forked; the function is initialised again");
     // Where no sandbox at all can be made now, the snapshot is as good as before.
     let is_full = matches!(error, Error::Sandbox(gatemill_sandbox::Error::Exhausted(_)));
-    if !is_full && lambda.snap_starts.replace(version.deployment, snapshot) {
+    let may_go_on = is_full || (is_late_once && snapshot.sandbox.is_alive());
+    if !may_go_on && lambda.snap_starts.replace(version.deployment, snapshot) {
         make_again(lambda, version);
     }
     None

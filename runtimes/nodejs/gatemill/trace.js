@@ -33,7 +33,8 @@ const traps = {
   has: (_shown, name) => (name === VARIABLE ? header !== undefined : name in real),
   ownKeys() {
     const names = Reflect.ownKeys(real);
-    if (header !== undefined && !told) names.push(VARIABLE);
+    // A worker thread that shares the variables may have set it.
+    if (header !== undefined && !names.includes(VARIABLE)) names.push(VARIABLE);
     return names;
   },
   getOwnPropertyDescriptor(_shown, name) {

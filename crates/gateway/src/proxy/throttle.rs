@@ -45,23 +45,24 @@ impl AccountBuckets {
     }
 }
 
-/// Takes a token of the route's bucket, and one of the account's.
+/// The limits of the route and of the account.
 pub(super) fn throttle(place: &Place, routed: &Routed<'_>, now: Timestamp) -> Result<(), Refused> {
     let (account, route) = (place.stage.bucket.as_deref(), routed.route.bucket.as_deref());
     take(account, route, now).map_err(|why| Refusal::TooManyRequests.because(why))
 }
 
-/// Takes a token of an account's bucket and one of a route's; else says whose limit is reached.
+/// Takes a token of a route's bucket and one of its account's; else says whose limit is reached. The route comes first, so
+/// that what is refused there takes nothing of the account's other APIs.
 pub(crate) fn take(
     account: Option<&Bucket>,
     route: Option<&Bucket>,
     now: Timestamp,
 ) -> Result<(), &'static str> {
-    if account.is_some_and(|bucket| !bucket.take(now)) {
-        return Err("the account's rate limit is reached");
-    }
     if route.is_some_and(|bucket| !bucket.take(now)) {
         return Err("the route's rate limit is reached");
+    }
+    if account.is_some_and(|bucket| !bucket.take(now)) {
+        return Err("the account's rate limit is reached");
     }
     Ok(())
 }

@@ -26,16 +26,19 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use gatemill_store::{Reader, Store, Write};
+use gatemill_store::{Key, Reader, Store, Write};
 use gatemill_wire::Timestamp;
 
 use self::{
-    record::{DayRecord, KEY_USAGE, Place, Quota, RESERVED, ReservedRecord},
+    record::{API_KEYS, DayRecord, KEY_USAGE, Place, Quota, RESERVED, ReservedRecord, USAGE_PLANS},
     ring::{Grant, Ring},
     usage::{KeyUsage, Taken, Use},
     vault::Vault,
 };
-use crate::{error::Result, limits::USAGE_EVERY};
+use crate::{
+    error::Result,
+    limits::{USAGE_DAYS_FORGOTTEN, USAGE_DAYS_MAX, USAGE_EVERY},
+};
 
 /// API keys and usage plans, as requests meet them.
 pub(crate) struct UsagePlans {
@@ -127,7 +130,10 @@ impl UsagePlans {
     ) -> std::result::Result<(), NotAdmitted> {
         loop {
             match (grant.usage.take(grant.quota.as_ref(), day), grant.quota) {
-                (Taken::Yes { reserve: true }, Some(quota)) => {
+                // Whoever reserves already does it for this call, too.
+                (Taken::Yes { reserve: true }, Some(quota))
+                    if grant.usage.reserving.try_lock().is_ok() =>
+                {
                     let (plans, usage) = (Arc::clone(self), Arc::clone(&grant.usage));
                     tokio::spawn(async move {
                         if let Err(error) = plans.reserve(&usage, &quota).await {
@@ -187,17 +193,10 @@ impl UsagePlans {
             return Ok(());
         }
         let rows: Vec<_> =
-            all.iter().map(|(usage, calls, it)| (usage.of.key(), calls.clone(), *it)).collect();
+            all.iter().map(|(usage, calls, it)| (usage.of.clone(), calls.clone(), *it)).collect();
         let written = self.store.write(move |tx| {
-            for (key, calls, reserved) in &rows {
-                if let Some(reserved) = reserved {
-                    RESERVED.put(tx, key, reserved)?;
-                }
-                for (day, new) in calls {
-                    let key = key.clone().and_u64(*day);
-                    let before = KEY_USAGE.get(tx, &key)?.unwrap_or_default();
-                    KEY_USAGE.put(tx, &key, &before.plus(*new))?;
-                }
+            for (of, calls, reserved) in &rows {
+                store_use(tx, of, calls, *reserved)?;
             }
             Ok::<_, crate::Error>(())
         });
@@ -218,17 +217,22 @@ impl UsagePlans {
         self.write_all(new).await
     }
 
-    /// Stores everything, and gives back what is reserved of quotas and not used: the server stops.
+    /// Stores everything, and gives back what is reserved of quotas and not used, in one write: the server stops.
     pub(crate) async fn flush(&self) -> Result<()> {
-        self.store_calls().await?;
         let usages: Vec<_> = self.usages.pin().values().map(Arc::clone).collect();
-        for usage in usages {
-            let _one_at_a_time = usage.reserving.lock().await;
-            if let Some(used) = usage.give_back() {
-                self.write_down(&usage, Some(used)).await?;
-            }
+        // Nobody reserves meanwhile.
+        let mut guards = Vec::new();
+        for usage in &usages {
+            guards.push(usage.reserving.lock().await);
         }
-        Ok(())
+        let rows = usages.iter().filter_map(|usage| {
+            let (calls, used) = (usage.take_calls(), usage.give_back());
+            let has_news = !calls.is_empty() || used.is_some();
+            has_news.then(|| (Arc::clone(usage), calls, used))
+        });
+        let written = self.write_all(rows.collect()).await;
+        drop(guards);
+        written
     }
 
     /// Stores what is new from time to time, for ever.
@@ -263,12 +267,31 @@ impl UsagePlans {
         });
     }
 
-    /// Forgets, from the commit on, what was used of a plan: it is gone.
-    pub(crate) fn forget_plan(self: &Arc<Self>, tx: &mut Write, place: &Place, plan: &str) {
-        let (plans, place, plan) = (Arc::clone(self), place.clone(), plan.to_owned());
+    /// Deletes what was used of a plan, by one key or by all: the plan is gone, or the key is.
+    pub(crate) fn forget(
+        self: &Arc<Self>,
+        tx: &mut Write,
+        place: &Place,
+        plan: &str,
+        key: Option<&str>,
+    ) -> Result<()> {
+        let of_plan = place.of(plan);
+        let prefix = key.map_or_else(|| of_plan.clone(), |key| of_plan.clone().and(key));
+        for (at, _) in RESERVED.scan(tx, &prefix, None, usize::MAX)? {
+            RESERVED.delete(tx, &at)?;
+        }
+        for (at, _) in KEY_USAGE.scan(tx, &prefix, None, usize::MAX)? {
+            KEY_USAGE.delete(tx, &at)?;
+        }
+        let (plans, place) = (Arc::clone(self), place.clone());
+        let (plan, key) = (plan.to_owned(), key.map(str::to_owned));
         tx.on_commit(move || {
-            plans.usages.pin().retain(|of, _| of.plan != plan || of.place != place);
+            plans.usages.pin().retain(|of, _| {
+                let is_other = |key: &String| *key != of.key;
+                of.plan != plan || of.place != place || key.as_ref().is_some_and(is_other)
+            });
         });
+        Ok(())
     }
 
     /// Forgets everything: the store was emptied.
@@ -310,6 +333,44 @@ impl UsagePlans {
     }
 }
 
+/// Stores what is new of a use, unless its plan or its key has gone meanwhile, with what was used of them.
+fn store_use(
+    tx: &mut Write,
+    of: &Use,
+    calls: &Calls,
+    reserved: Option<ReservedRecord>,
+) -> Result<()> {
+    let Use { place, plan, key } = of;
+    if !USAGE_PLANS.contains(tx, &place.of(plan))? || !API_KEYS.contains(tx, &place.of(key))? {
+        return Ok(());
+    }
+    let key = of.key();
+    if let Some(reserved) = reserved {
+        RESERVED.put(tx, &key, &reserved)?;
+    }
+    for (day, new) in calls {
+        let at = key.clone().and_u64(*day);
+        let before = KEY_USAGE.get(tx, &at)?;
+        if before.is_none() {
+            forget_days(tx, &key, *day)?;
+        }
+        KEY_USAGE.put(tx, &at, &before.unwrap_or_default().plus(*new))?;
+    }
+    Ok(())
+}
+
+/// Deletes a few of the oldest days, of those that are not kept any more.
+fn forget_days(tx: &mut Write, key: &Key, today: u64) -> Result<()> {
+    let oldest = KEY_USAGE.scan(tx, key, None, USAGE_DAYS_FORGOTTEN)?;
+    let is_over = |at: &Key| {
+        at.number(key.parts().len()).is_some_and(|day| day.saturating_add(USAGE_DAYS_MAX) < today)
+    };
+    for (at, _) in oldest.iter().filter(|(at, _)| is_over(at)) {
+        KEY_USAGE.delete(tx, at)?;
+    }
+    Ok(())
+}
+
 type Calls = Vec<(u64, DayRecord)>;
 
 impl LiveRing {
@@ -326,9 +387,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{
-        record::{
-            API_KEYS, KEY_PLANS, KeyRecord, PLAN_KEYS, Period, PlanRecord, PlanStage, USAGE_PLANS,
-        },
+        record::{KEY_PLANS, KeyRecord, PLAN_KEYS, Period, PlanRecord, PlanStage},
         *,
     };
     use crate::record::IdRecord;
@@ -405,6 +464,43 @@ mod tests {
             let limit = usize::try_from(limit).unwrap();
             assert_eq!(admitted(&plans, limit + 50).await, limit);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn those_who_wait_together_share_a_write() {
+        let store = Store::memory();
+        let plans = plans(&store, 20_000).await;
+        let before = store.written().commits;
+        assert_eq!(admitted(&plans, 400).await, 400);
+        let writes = store.written().commits - before;
+        assert!(writes <= 3, "{writes}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn days_go_after_a_year_and_uses_with_their_key() {
+        let store = Store::memory();
+        let plans = plans(&store, 100).await;
+        let of = Use { place: place(), plan: "p".to_owned(), key: "k".to_owned() };
+        let days = |store: &Store| -> Vec<u64> {
+            let prefix = place().of("p").and("k");
+            let rows = store.read(|tx| KEY_USAGE.scan(tx, &prefix, None, 9)).unwrap();
+            rows.iter().filter_map(|(at, _)| at.number(prefix.parts().len())).collect()
+        };
+        for day in [1, 2, 300, 400] {
+            let of = of.clone();
+            let calls = vec![(day, DayRecord { calls: 1, remaining: None })];
+            store.write(move |tx| store_use(tx, &of, &calls, None)).await.unwrap();
+        }
+        assert_eq!(days(&store), [300, 400]);
+        let forgetting = Arc::clone(&plans);
+        let forgotten = store.write(move |tx| {
+            API_KEYS.delete(tx, &place().of("k"))?;
+            forgetting.forget(tx, &place(), "p", Some("k"))
+        });
+        forgotten.await.unwrap();
+        let calls = vec![(400, DayRecord { calls: 1, remaining: None })];
+        store.write(move |tx| store_use(tx, &of, &calls, None)).await.unwrap();
+        assert!(days(&store).is_empty());
     }
 
     #[tokio::test(flavor = "multi_thread")]

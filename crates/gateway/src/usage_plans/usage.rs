@@ -89,9 +89,12 @@ impl KeyUsage {
         Taken::Yes { reserve: state.reserved < limit && left <= block(quota) / 2 }
     }
 
-    /// What to reserve now; nothing where enough is.
+    /// What to reserve now; nothing where enough is, as when another who waited has reserved it.
     pub(super) fn wanted(&self, quota: &Quota) -> Option<ReservedRecord> {
         let state = self.state();
+        if state.reserved - state.used > block(quota) / 2 {
+            return None;
+        }
         let calls = (state.used + block(quota)).min(i64::from(quota.limit));
         (calls > state.reserved).then_some(ReservedRecord { period: state.period, calls })
     }

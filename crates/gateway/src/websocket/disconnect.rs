@@ -68,13 +68,14 @@ async fn tell(gateway: &Gateway, peer: &Peer, end: &End) {
         let what = What::Disconnect { code: end.code, reason: &end.reason };
         let happening = Happening::new(peer, (&id, &trace_id), now, &stage.variables, what);
         let told = integrate::integrate(gateway, &stage, route, &happening).await;
+        if attempt < DISCONNECT_TRIES_MAX && told.as_ref().is_err_and(|told| told.is_throttled) {
+            tokio::time::sleep(wait).await;
+            wait *= 2;
+            continue;
+        }
         let status = told.as_ref().map_or_else(|failed| failed.status, |reply| reply.status);
         log::write(gateway, &stage, &happening, status, None);
         match told {
-            Err(failed) if failed.is_throttled && attempt < DISCONNECT_TRIES_MAX => {
-                tokio::time::sleep(wait).await;
-                wait *= 2;
-            }
             Err(failed) => {
                 let (api, stage) = (&peer.api, &peer.stage);
                 return tracing::warn!(%api, %stage, %id, why = %failed.why, "$disconnect");

@@ -17,8 +17,14 @@ use std::sync::Arc;
 
 use self::{exchange::Exchanged, place::Placed, resolve::Version};
 use crate::{
-    Error, Invocation, Lambda, Outcome, answer::Answer, durable, limits::REPLACEMENTS_MAX,
-    load::Permit, measure::Watch, run_to_end::run_to_end, trace,
+    Error, Invocation, Lambda, Outcome,
+    answer::Answer,
+    durable,
+    limits::{DEAD_ENVIRONMENTS_MAX, REPLACEMENTS_MAX},
+    load::Permit,
+    measure::Watch,
+    run_to_end::run_to_end,
+    trace,
 };
 
 /// Runs one call, and gives its answer whole.
@@ -77,8 +83,9 @@ async fn run_version(
     lambda.admitted(call, &version, &permit, &watch);
     watch.end("admit");
     let is_provisioned = permit.provisioned().is_some();
-    let mut replacements = 0;
-    while replacements < REPLACEMENTS_MAX {
+    let (mut replacements, mut met) = (0, 0);
+    while replacements < REPLACEMENTS_MAX && met < DEAD_ENVIRONMENTS_MAX {
+        met += 1;
         match attempt(lambda, call, &version, &permit, answer, &mut watch).await {
             Ok(Attempt::Exchanged(exchanged)) => {
                 watch.end("exchange");

@@ -150,8 +150,9 @@ fn apply(record: &mut KeyRecord, patch: &Patch) -> Result<()> {
     }
 }
 
-/// `DeleteApiKey`; it leaves its plans.
+/// `DeleteApiKey`; it leaves its plans, with what it used of them.
 pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteApiKeyRequest) -> Result<()> {
+    let plans = std::sync::Arc::clone(&gateway.usage_plans);
     gateway
         .change_plans(&Place::new(cx), move |tx, place| {
             let record = find(tx, place, &req.api_key)?;
@@ -159,6 +160,7 @@ pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteApiKeyRequest)
             for (key, plan) in KEY_PLANS.scan(tx, &of_key, None, usize::MAX)? {
                 KEY_PLANS.delete(tx, &key)?;
                 PLAN_KEYS.delete(tx, &place.of(&plan.id).and(&record.id))?;
+                plans.forget(tx, place, &plan.id, Some(&record.id))?;
             }
             KEY_DIGESTS.delete(tx, &place.of(&record.digest))?;
             API_KEYS.delete(tx, &of_key)?;

@@ -73,7 +73,7 @@ fn row(columns: &[Option<Column>], fields: &[String]) -> Row {
 /// The fields of each line. A quote that is never closed reaches to the end.
 fn records(text: &str) -> Vec<Vec<String>> {
     let (mut records, mut fields, mut field) = (Vec::new(), Vec::new(), String::new());
-    let (mut is_quoted, mut chars) = (false, text.chars().peekable());
+    let (mut is_quoted, mut is_blank, mut chars) = (false, true, text.chars().peekable());
     while let Some(c) = chars.next() {
         match c {
             '"' if is_quoted && chars.peek() == Some(&'"') => {
@@ -81,17 +81,25 @@ fn records(text: &str) -> Vec<Vec<String>> {
                 field.push('"');
             }
             '"' if is_quoted => is_quoted = false,
-            '"' if field.trim().is_empty() => {
+            '"' if is_blank => {
                 field.clear();
-                is_quoted = true;
+                (is_quoted, is_blank) = (true, false);
             }
-            ',' if !is_quoted => fields.push(std::mem::take(&mut field)),
+            ',' if !is_quoted => {
+                fields.push(std::mem::take(&mut field));
+                is_blank = true;
+            }
             '\r' if !is_quoted && chars.peek() == Some(&'\n') => {}
             '\n' if !is_quoted => {
                 fields.push(std::mem::take(&mut field));
                 records.push(std::mem::take(&mut fields));
+                is_blank = true;
             }
-            c => field.push(c),
+            c => {
+                // Asked of each character once: a field may be as long as the file.
+                is_blank &= c.is_whitespace();
+                field.push(c);
+            }
         }
     }
     if !field.is_empty() || !fields.is_empty() {

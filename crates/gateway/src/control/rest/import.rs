@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Gateway,
     error::{Error, Result},
-    limits::{API_KEYS_MAX, DEFINITION_BYTES_MAX},
+    limits::{API_KEYS_MAX, DEFINITION_BYTES_MAX, PLANS_PER_KEY_MAX},
     usage_plans::record::{API_KEYS, KEY_DIGESTS, KeyRecord, Place},
 };
 
@@ -49,8 +49,9 @@ pub(super) async fn import(
     gateway
         .change_plans(&place, move |tx, place| {
             let (mut ids, mut warnings) = (Vec::new(), warnings.clone());
+            let mut count = API_KEYS.count(tx, &place.key())?;
             for (nth, record, plans) in &ready {
-                let id = store(tx, place, record)?;
+                let id = store(tx, place, record, &mut count)?;
                 for plan in plans {
                     match usage_plan_key::add(tx, place, plan, &id) {
                         Ok(_) | Err(Error::KeyInPlan) => {}
@@ -75,6 +76,9 @@ fn warning(nth: usize, why: &str) -> String {
 fn read(gateway: &Gateway, cx: &Cx, place: &Place, row: &Row) -> Result<KeyRecord> {
     check_value(&row.value)?;
     check_texts(Some(&row.name), Some(&row.description))?;
+    if row.plans.len() > PLANS_PER_KEY_MAX {
+        return Err(Error::invalid("An API Key can be in 10 Usage Plans at most"));
+    }
     let record = api_key::new(&gateway.usage_plans, place, cx.id(10), &row.value, cx.now)?;
     Ok(KeyRecord {
         name: Some(row.name.clone()),
@@ -84,12 +88,13 @@ fn read(gateway: &Gateway, cx: &Cx, place: &Place, row: &Row) -> Result<KeyRecor
     })
 }
 
-/// Stores a key, in place of one that has its value; gives its id.
-fn store(tx: &mut Write, place: &Place, record: &KeyRecord) -> Result<String> {
+/// Stores a key, in place of one that has its value; gives its id. `count` is how many there are.
+fn store(tx: &mut Write, place: &Place, record: &KeyRecord, count: &mut usize) -> Result<String> {
     let Some(known) = KEY_DIGESTS.get(tx, &place.of(&record.digest))? else {
-        if API_KEYS.count(tx, &place.key())? >= API_KEYS_MAX {
+        if *count >= API_KEYS_MAX {
             return Err(Error::TooManyOf("API Keys"));
         }
+        *count += 1;
         api_key::insert(tx, place, record)?;
         return Ok(record.id.clone());
     };

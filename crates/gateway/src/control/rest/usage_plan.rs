@@ -18,8 +18,7 @@ use crate::{
     limits::{PLAN_ROUTES_PER_STAGE_MAX, USAGE_PLANS_MAX},
     record::{APIS, ApiKey, ROUTE_KEYS, STAGES},
     usage_plans::record::{
-        KEY_PLANS, KEY_USAGE, PLAN_KEYS, Period, Place, PlanRecord, PlanStage, Quota, RESERVED,
-        Throttle, USAGE_PLANS,
+        KEY_PLANS, PLAN_KEYS, Period, Place, PlanRecord, PlanStage, Quota, Throttle, USAGE_PLANS,
     },
 };
 
@@ -113,15 +112,8 @@ pub(super) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteUsagePlanReque
                 PLAN_KEYS.delete(tx, &key)?;
                 KEY_PLANS.delete(tx, &place.of(&member.id).and(&plan.id))?;
             }
-            for (key, _) in RESERVED.scan(tx, &of_plan, None, usize::MAX)? {
-                RESERVED.delete(tx, &key)?;
-            }
-            for (key, _) in KEY_USAGE.scan(tx, &of_plan, None, usize::MAX)? {
-                KEY_USAGE.delete(tx, &key)?;
-            }
             USAGE_PLANS.delete(tx, &of_plan)?;
-            plans.forget_plan(tx, place, &plan.id);
-            Ok(())
+            plans.forget(tx, place, &plan.id, None)
         })
         .await
 }
@@ -136,9 +128,10 @@ fn store(tx: &mut Write, place: &Place, plan: &PlanRecord) -> Result<()> {
     check(plan)?;
     let before = USAGE_PLANS.get(tx, &place.of(&plan.id))?;
     for stage in &plan.stages {
-        let had = before.iter().flat_map(|plan| &plan.stages).any(|had| had == stage);
-        if !had {
-            check_stage(tx, place, plan, stage)?;
+        let is_same = |had: &&PlanStage| had.api == stage.api && had.stage == stage.stage;
+        let had = before.iter().flat_map(|plan| &plan.stages).find(is_same);
+        if had != Some(stage) {
+            check_stage(tx, place, plan, stage, had)?;
         }
     }
     for (_, key) in PLAN_KEYS.scan(tx, &place.of(&plan.id), None, usize::MAX)? {
@@ -200,6 +193,7 @@ fn check_stage(
     place: &Place,
     plan: &PlanRecord,
     stage: &PlanStage,
+    had: Option<&PlanStage>,
 ) -> Result<()> {
     let Place { account, region } = place.clone();
     let at = ApiKey { account, region, id: stage.api.clone() };
@@ -214,8 +208,11 @@ fn check_stage(
     if stage.routes.len() > PLAN_ROUTES_PER_STAGE_MAX {
         return Err(Error::TooManyOf("method throttles per API Stage"));
     }
-    for key in stage.routes.keys() {
-        if !ROUTE_KEYS.contains(tx, &at.of(key))? {
+    // A route that has gone meanwhile keeps its limit, which is no reason to refuse another's.
+    let is_new = |key: &&String| had.is_none_or(|had| !had.routes.contains_key(*key));
+    for key in stage.routes.keys().filter(is_new) {
+        // No key is asked for at the end of a connection, so no limit would hold there.
+        if key == "$disconnect" || !ROUTE_KEYS.contains(tx, &at.of(key))? {
             return Err(Error::invalid(format!("Invalid route specified for throttling: {key}")));
         }
     }
