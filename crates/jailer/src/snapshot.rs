@@ -248,11 +248,17 @@ fn is_confined(fork: u32, init: u32, program: u32, own: &Cgroup) -> Result<(), &
     Ok(())
 }
 
-/// Whether a process is gone or dead.
+/// Whether a process is gone or dead, or on its way there: one that exits has no namespaces any more before it counts as
+/// dead, and comes back from there never.
 fn has_ended(pid: u32) -> bool {
+    /// `PF_EXITING`, which the kernel sets before it takes anything of a process away.
+    const EXITING: u32 = 0x4;
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
-    state.is_none_or(|state| matches!(state, 'Z' | 'X'))
+    // Behind the name: state, parent, group, session, terminal, its group, flags.
+    let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
+    let state = fields.next().unwrap_or_default();
+    let flags = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or(0_u32);
+    matches!(state, "" | "Z" | "X") || flags & EXITING != 0
 }
 
 /// Whether no process of the snapshot's sandbox kept the powers that entering gave it. One that ends just now is looked
