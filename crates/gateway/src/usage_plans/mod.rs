@@ -136,7 +136,7 @@ impl UsagePlans {
                 {
                     let (plans, usage) = (Arc::clone(self), Arc::clone(&grant.usage));
                     tokio::spawn(async move {
-                        if let Err(error) = plans.reserve(&usage, &quota).await {
+                        if let Err(error) = plans.reserve_ahead(&usage, &quota).await {
                             // A call that finds nothing reserved tries again, and says so to its client.
                             tracing::warn!(%error, "calls of a quota cannot be reserved");
                         }
@@ -155,6 +155,16 @@ impl UsagePlans {
     /// Reserves the next calls of a quota, once for all who wait for them.
     async fn reserve(&self, usage: &Arc<KeyUsage>, quota: &Quota) -> Result<()> {
         let _one_at_a_time = usage.reserving.lock().await;
+        self.reserve_next(usage, quota).await
+    }
+
+    /// The same for calls that are still to come, unless the server stops and has given back what they would be given.
+    async fn reserve_ahead(&self, usage: &Arc<KeyUsage>, quota: &Quota) -> Result<()> {
+        let _one_at_a_time = usage.reserving.lock().await;
+        if usage.is_given_back() { Ok(()) } else { self.reserve_next(usage, quota).await }
+    }
+
+    async fn reserve_next(&self, usage: &Arc<KeyUsage>, quota: &Quota) -> Result<()> {
         let Some(wanted) = usage.wanted(quota) else { return Ok(()) };
         self.write_down(usage, Some(wanted)).await?;
         usage.reserved(wanted);

@@ -41,6 +41,8 @@ struct State {
     used: i64,
     /// Calls of the quota that the store knows to be taken or reserved.
     reserved: i64,
+    /// Whether what was reserved was given back, since the server stops.
+    given_back: bool,
     /// What was left of the quota after the last call.
     remaining: Option<i64>,
     /// By day, the calls that are not stored yet.
@@ -111,8 +113,13 @@ impl KeyUsage {
     pub(super) fn give_back(&self) -> Option<ReservedRecord> {
         let mut state = self.state();
         let is_more = state.reserved > state.used;
-        state.reserved = state.used;
+        (state.reserved, state.given_back) = (state.used, true);
         is_more.then_some(ReservedRecord { period: state.period, calls: state.used })
+    }
+
+    /// Whether the server stops and has given back what was reserved.
+    pub(super) fn is_given_back(&self) -> bool {
+        self.state().given_back
     }
 
     /// What there is to store, so that this many calls are left.
