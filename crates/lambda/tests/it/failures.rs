@@ -266,9 +266,12 @@ fn broken(world: &World) {
 
 fn idle_death(world: &World) {
     world.create("f", "python3.12", &[("app.py", EXEC)]);
-    let code = "import threading\nthreading.Timer(0.05, lambda: os._exit(1)).start()";
-    world.invoke("f", &json!(code).to_string());
-    std::thread::sleep(Duration::from_millis(300));
-    let (answer, failed) = world.json("f", "\"\"");
-    assert_eq!((answer, failed), (json!(1), false), "another environment takes the call");
+    let code = "import threading\nthreading.Timer(0.02, lambda: os._exit(1)).start()";
+    // On a busy machine the end can come before the call's own, or after the environment was frozen; then once more.
+    let died_idle = || {
+        let (_, failed) = world.json("f", &json!(code).to_string());
+        std::thread::sleep(Duration::from_millis(300));
+        !failed && world.json("f", "\"\"") == (json!(1), false)
+    };
+    assert!((0..5).any(|_| died_idle()), "another environment takes the call");
 }
