@@ -1,6 +1,10 @@
 //! Every way in which a function fails: what the caller reads, what the log says, and that the next call is well.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use gatemill_lambda::Invocation;
 use serde_json::{Value, json};
@@ -266,12 +270,26 @@ fn broken(world: &World) {
 
 fn idle_death(world: &World) {
     world.create("f", "python3.12", &[("app.py", EXEC)]);
-    let code = "import threading\nthreading.Timer(0.02, lambda: os._exit(1)).start()";
-    // On a busy machine the end can come before the call's own, or after the environment was frozen; then once more.
-    let died_idle = || {
-        let (_, failed) = world.json("f", &json!(code).to_string());
-        std::thread::sleep(Duration::from_millis(300));
-        !failed && world.json("f", "\"\"") == (json!(1), false)
+    // The name by which it is found from outside.
+    let code = "import ctypes\nctypes.CDLL(None).prctl(15, b'dies-idle', 0, 0, 0)";
+    assert_eq!(world.json("f", &json!(code).to_string()), (json!(1), false));
+    let process = process_named("dies-idle").expect("the environment waits for a call");
+    let pid = process.file_name().unwrap().to_owned();
+    assert!(Command::new("kill").arg("-KILL").arg(pid).status().unwrap().success());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while process.exists() {
+        assert!(Instant::now() < deadline, "a killed process is there for ever");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let (answer, failed) = world.json("f", "\"\"");
+    assert_eq!((answer, failed), (json!(1), false), "another environment takes the call");
+}
+
+/// The directory below `/proc` of a process with this name.
+fn process_named(name: &str) -> Option<PathBuf> {
+    let mut processes = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+    let is_it = |process: &PathBuf| {
+        std::fs::read_to_string(process.join("comm")).is_ok_and(|comm| comm.trim() == name)
     };
-    assert!((0..5).any(|_| died_idle()), "another environment takes the call");
+    processes.find(is_it)
 }

@@ -79,7 +79,9 @@ fn run(case: &Case, sandboxes: &world::Ground) -> bool {
             "load::the_account_limit" | "tenants::have_a_limit_of_environments" => {
                 settings.account_concurrency = 4
             }
-            "failures::broken_protocol" => settings.freeze_after = Duration::from_secs(60),
+            "failures::broken_protocol" | "failures::death_between_calls" => {
+                settings.freeze_after = Duration::from_secs(60)
+            }
             "lifecycle::memory_of_idle_environments" => settings.idle_memory_max = 70 << 20,
             "concurrency::provisioned_outlives_idleness" | "lifecycle::idle_environments_end" => {
                 settings.idle_max = Duration::from_millis(400)
