@@ -249,7 +249,7 @@ fn is_confined(fork: u32, init: u32, program: u32, own: &Cgroup) -> Result<(), &
 }
 
 /// Whether a process is gone or dead, or on its way there: one that exits has no namespaces any more before it counts as
-/// dead, and comes back from there never.
+/// dead, and comes back from there never. A first thread that has left others behind is no end.
 fn has_ended(pid: u32) -> bool {
     /// `PF_EXITING`, which the kernel sets before it takes anything of a process away.
     const EXITING: u32 = 0x4;
@@ -258,7 +258,8 @@ fn has_ended(pid: u32) -> bool {
     let mut fields = stat.rsplit_once(") ").map_or("", |(_, rest)| rest).split(' ');
     let state = fields.next().unwrap_or_default();
     let flags = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or(0_u32);
-    matches!(state, "" | "Z" | "X") || flags & EXITING != 0
+    let is_over = matches!(state, "" | "Z" | "X") || flags & EXITING != 0;
+    is_over && fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count) <= 1
 }
 
 /// Whether no process of the snapshot's sandbox kept the powers that entering gave it. One that ends just now is looked
@@ -312,5 +313,45 @@ impl Status {
 
     fn field(&self, name: &str) -> Option<&str> {
         self.0.lines().find_map(|line| line.strip_prefix(name)).map(str::trim)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    /// Waits until the program has ended, or left its first thread; it is not collected.
+    fn seen_ending(child: &Child) {
+        let is_dead = || {
+            let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();
+            stat.contains(") Z ")
+        };
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !is_dead() {
+            assert!(Instant::now() < deadline, "it does not end");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[test]
+    fn a_process_has_ended_when_none_of_its_threads_is_left() {
+        assert!(!has_ended(std::process::id()));
+        let mut child = Command::new("true").spawn().unwrap();
+        seen_ending(&child);
+        assert!(has_ended(child.id()));
+        child.wait().unwrap();
+        assert!(has_ended(child.id()));
+        // The first thread leaves, another stays.
+        let code = "import ctypes, threading, time\n\
+                    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n\
+                    ctypes.CDLL(None).pthread_exit(None)";
+        let mut child = Command::new("python3").args(["-c", code]).spawn().unwrap();
+        seen_ending(&child);
+        assert!(!has_ended(child.id()));
+        child.kill().unwrap();
+        child.wait().unwrap();
     }
 }
