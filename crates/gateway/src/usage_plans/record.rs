@@ -23,7 +23,8 @@ pub(crate) const PLAN_KEYS: Table<IdRecord> = Table::new("gateway-usage-plan-key
 pub(crate) const KEY_PLANS: Table<IdRecord> = Table::new("gateway-api-key-plans");
 /// By account, region, usage plan, API key: the calls of a quota that are reserved.
 pub(crate) const RESERVED: Table<ReservedRecord> = Table::new("gateway-usage-plan-reserved");
-/// By account, region, usage plan, API key, day (days since 1970): what a key was used for. It ends with its plan.
+/// By account, region, usage plan, API key, day (days since 1970): what a key was used for. It ends with its
+/// plan, with the key, and after a year.
 pub(crate) const KEY_USAGE: Table<DayRecord> = Table::new("gateway-usage-plan-usage");
 
 /// Where API keys and usage plans live: the prefix of all their keys.
@@ -91,6 +92,13 @@ pub(crate) struct PlanStage {
     pub(crate) stage: String,
     /// By route key; a route that has its own takes no token of the plan's.
     pub(crate) routes: BTreeMap<String, Throttle>,
+}
+
+impl PlanStage {
+    /// Whether it is this stage of this API.
+    pub(crate) fn is(&self, api: &str, stage: &str) -> bool {
+        self.api == api && self.stage == stage
+    }
 }
 
 /// Calls a second, and how many may come at once.

@@ -131,9 +131,11 @@ impl Draft {
     fn stage(&self, text: &str) -> Result<usize> {
         let (api, stage) = named(text)?;
         let mut stages = self.plan.stages.iter();
-        stages
-            .position(|it| it.api == api && it.stage == stage)
-            .ok_or_else(|| Error::NoSuchPlanStage { api, stage, plan: self.plan.id.clone() })
+        stages.position(|it| it.is(&api, &stage)).ok_or_else(|| Error::NoSuchPlanStage {
+            api,
+            stage,
+            plan: self.plan.id.clone(),
+        })
     }
 }
 

@@ -128,8 +128,8 @@ fn store(tx: &mut Write, place: &Place, plan: &PlanRecord) -> Result<()> {
     check(plan)?;
     let before = USAGE_PLANS.get(tx, &place.of(&plan.id))?;
     for stage in &plan.stages {
-        let is_same = |had: &&PlanStage| had.api == stage.api && had.stage == stage.stage;
-        let had = before.iter().flat_map(|plan| &plan.stages).find(is_same);
+        let mut before = before.iter().flat_map(|plan| &plan.stages);
+        let had = before.find(|had| had.is(&stage.api, &stage.stage));
         if had != Some(stage) {
             check_stage(tx, place, plan, stage, had)?;
         }
@@ -148,7 +148,7 @@ fn check(plan: &PlanRecord) -> Result<()> {
         return Err(Error::invalid("Invalid Usage Plan description specified"));
     }
     let same = |(nth, stage): (usize, &PlanStage)| {
-        plan.stages[..nth].iter().any(|it| (&it.api, &it.stage) == (&stage.api, &stage.stage))
+        plan.stages[..nth].iter().any(|it| it.is(&stage.api, &stage.stage))
     };
     if plan.stages.iter().enumerate().any(same) {
         return Err(Error::invalid("Invalid API Stage specified"));
@@ -231,9 +231,9 @@ pub(super) fn check_one_plan(
             continue;
         }
         let Some(other) = USAGE_PLANS.get(tx, &place.of(&other.id))? else { continue };
-        let shared = plan.stages.iter().find(|stage| {
-            other.stages.iter().any(|it| (&it.api, &it.stage) == (&stage.api, &stage.stage))
-        });
+        let is_shared =
+            |stage: &&PlanStage| other.stages.iter().any(|it| it.is(&stage.api, &stage.stage));
+        let shared = plan.stages.iter().find(is_shared);
         if let Some(PlanStage { api, stage, .. }) = shared {
             return Err(Error::KeyInOtherPlan {
                 key: key.to_owned(),
