@@ -64,10 +64,8 @@ pub const COMPILE_REST_MAX: Duration = Duration::from_secs(1);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an idle connection to an HTTP integration is kept.
 pub const UPSTREAM_IDLE: Duration = Duration::from_secs(60);
-/// Idle connections kept to one host.
+/// Idle connections that one thread keeps to one host.
 pub const UPSTREAM_IDLE_PER_HOST_MAX: usize = 64;
-/// Names of servers, other than their hosts', that connections are kept for; beyond it all of them are forgotten.
-pub const UPSTREAM_NAMES_MAX: usize = 256;
 /// Gateways that a request may have passed, counted in `Via`: an API whose integration is itself ends here.
 pub const HOPS_MAX: usize = 10;
 /// What is read of a body that is too large before the connection is cut.

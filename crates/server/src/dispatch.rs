@@ -52,12 +52,14 @@ async fn answer(
     if !is_admin && let Some(target) = server.gateway.claims_of(client_cert(peer), &parts) {
         if connections::mark(&server, &target, &mut parts) {
             let request = Request::from_parts(parts, body);
-            return api_call::answer(&server, peer, request).await.map(AnswerBody::from);
+            let answered = Box::pin(api_call::answer(&server, peer, request));
+            return answered.await.map(AnswerBody::from);
         }
         let is_handshake = server.gateway.takes_handshake(&target, &parts).await;
         let request = Request::from_parts(parts, body);
         if is_handshake {
-            return connect(&server, target, peer, request).await.map(AnswerBody::Proxied);
+            let connected = Box::pin(connect(&server, target, peer, request));
+            return connected.await.map(AnswerBody::Proxied);
         }
         return proxy(&server, target, peer, request).await.map(AnswerBody::Proxied);
     }

@@ -53,7 +53,8 @@ where
         }
         Access::By { authorizer, scopes } => {
             let values = Values::of_request(exchange, place, routed, seen, None);
-            let found = ask(gateway, &values, authorizer, scopes).await;
+            // Boxed: a request is moved with the room for all that it may wait for, and most routes ask nobody.
+            let found = Box::pin(ask(gateway, &values, authorizer, scopes)).await;
             if let Err(refused) = &found {
                 seen.authorizer_error = Some(refused.why.clone().into_owned());
             }

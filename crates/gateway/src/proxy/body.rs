@@ -11,10 +11,9 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{Refusal, Refused};
+use super::{Refusal, Refused, upstream::UpstreamBody};
 use crate::limits::{BODY_BYTES_MAX, BODY_DISCARD_BYTES_MAX, BODY_READ_TIMEOUT};
 
 /// The body of an answer.
@@ -41,7 +40,7 @@ enum Inner {
 
 /// An upstream's body, passed on as it comes, within the limits of size and time.
 struct Streamed {
-    body: Incoming,
+    body: UpstreamBody,
     left: u64,
     deadline: Pin<Box<Sleep>>,
 }
@@ -80,8 +79,11 @@ impl ProxyBody {
         Self(Inner::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), None)
     }
 
-    /// A body that comes from upstream until `deadline`.
-    pub(crate) fn streamed(body: Incoming, deadline: Instant) -> Self {
+    /// A body that comes from upstream until `deadline`, if it is not there already.
+    pub(crate) fn upstream(body: UpstreamBody, deadline: Instant) -> Self {
+        if let UpstreamBody::Whole(bytes) = body {
+            return Self::whole(bytes);
+        }
         let deadline = Box::pin(tokio::time::sleep_until(deadline));
         let left = BODY_BYTES_MAX as u64;
         Self(Inner::Streamed(Box::new(Streamed { body, left, deadline })), None)

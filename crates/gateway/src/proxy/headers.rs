@@ -1,5 +1,7 @@
 //! Headers on their way through: which end here, which are added, and the two forms that events have.
 
+use std::borrow::Cow;
+
 use gatemill_wire::payload::{
     Origin,
     headers::{EventHeaders, TRACE, remove_hop_by_hop, scheme},
@@ -8,6 +10,19 @@ use gatemill_wire::payload::{
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::Exchange;
+
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+/// Headers of a request that its next server does not get as they are, beside those between two neighbours.
+static ENDS_HERE: [HeaderName; 8] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-proto"),
+];
 
 /// Names that events of format 1.0 capitalise; all others are lower case there.
 const CAPITALISED: [&str; 8] = [
@@ -41,38 +56,45 @@ pub(crate) fn capitalised(name: &str) -> &str {
 /// The headers of the request to an HTTP server: those of the client without what ends here, `X-Forwarded-*` turned
 /// into `Forwarded`, and `Via` with one gateway more.
 pub(crate) fn for_upstream(exchange: &Exchange) -> HeaderMap {
-    let mut headers = exchange.head.headers.clone();
-    let mut forwarded = Vec::new();
-    for value in headers.get_all(header::FORWARDED) {
-        forwarded.push(String::from_utf8_lossy(value.as_bytes()).into_owned());
-    }
-    for value in headers.get_all("x-forwarded-for") {
-        let chain = String::from_utf8_lossy(value.as_bytes()).into_owned();
-        forwarded.extend(chain.split(',').map(|address| format!("for={}", node(address.trim()))));
-    }
-    let host = authority(&exchange.head).unwrap_or_default();
-    forwarded.push(format!(
-        "by=_gatemill;for={};host={};proto={}",
-        node(&exchange.arrival.source_ip),
-        quoted(host),
-        scheme(exchange.arrival.tls)
-    ));
-    remove_hop_by_hop(&mut headers);
-    for name in [header::HOST, header::CONTENT_LENGTH, header::EXPECT, header::FORWARDED] {
-        headers.remove(name);
-    }
-    for name in ["x-forwarded-for", "x-forwarded-host", "x-forwarded-port", "x-forwarded-proto"] {
-        headers.remove(name);
-    }
-    let mut put = |name: HeaderName, value: &str| {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
+    let given = &exchange.head.headers;
+    let mut headers = HeaderMap::with_capacity(given.len() + 3);
+    for (name, value) in given {
+        if !ENDS_HERE.contains(name) {
+            headers.append(name, value.clone());
         }
-    };
-    put(header::FORWARDED, &forwarded.join(", "));
-    put(HeaderName::from_static(TRACE), &exchange.trace_id);
+    }
+    remove_hop_by_hop(&mut headers);
+    if let Ok(value) = HeaderValue::try_from(forwarded(exchange)) {
+        headers.insert(header::FORWARDED, value);
+    }
+    if let Ok(value) = HeaderValue::from_str(&exchange.trace_id) {
+        headers.insert(HeaderName::from_static(TRACE), value);
+    }
     headers.append(header::VIA, HeaderValue::from_static(VIA));
     headers
+}
+
+/// The way that the request has come: what it says of it itself, and from whom we have it.
+fn forwarded(exchange: &Exchange) -> String {
+    let mut way = String::with_capacity(64);
+    for value in exchange.head.headers.get_all(header::FORWARDED) {
+        way.push_str(&String::from_utf8_lossy(value.as_bytes()));
+        way.push_str(", ");
+    }
+    for value in exchange.head.headers.get_all(&X_FORWARDED_FOR) {
+        for address in String::from_utf8_lossy(value.as_bytes()).split(',') {
+            way.push_str("for=");
+            way.push_str(&node(address.trim()));
+            way.push_str(", ");
+        }
+    }
+    way.push_str("by=_gatemill;for=");
+    way.push_str(&node(&exchange.arrival.source_ip));
+    way.push_str(";host=");
+    way.push_str(&quoted(authority(&exchange.head).unwrap_or_default()));
+    way.push_str(";proto=");
+    way.push_str(scheme(exchange.arrival.tls));
+    way
 }
 
 const VIA: &str = "HTTP/1.1 AmazonAPIGateway";
@@ -86,19 +108,19 @@ pub(crate) fn hops(headers: &HeaderMap) -> usize {
 }
 
 /// An address in a `Forwarded` header: with quotes where it has colons.
-fn node(address: &str) -> String {
+fn node(address: &str) -> Cow<'_, str> {
     if address.contains(':') && !address.starts_with(['[', '"']) {
-        format!("\"[{address}]\"")
+        format!("\"[{address}]\"").into()
     } else {
         quoted(address)
     }
 }
 
 /// A value in a `Forwarded` header, with quotes where it needs them.
-fn quoted(value: &str) -> String {
+fn quoted(value: &str) -> Cow<'_, str> {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
     if value.bytes().all(token) {
-        return value.to_owned();
+        return value.into();
     }
-    format!("\"{}\"", value.replace(['"', '\\'], ""))
+    format!("\"{}\"", value.replace(['"', '\\'], "")).into()
 }

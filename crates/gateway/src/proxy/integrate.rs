@@ -6,12 +6,13 @@ use bytes::Bytes;
 use gatemill_wire::RequestId;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    Exchange, Refusal, Refused, Seen, SeenIntegration, request::Outgoing, route::Routed,
-    upstream::Failure,
+    Exchange, Refusal, Refused, Seen, SeenIntegration,
+    request::Outgoing,
+    route::Routed,
+    upstream::{Failure, UpstreamBody},
 };
 use crate::{
     Gateway,
@@ -28,7 +29,7 @@ pub(super) enum Reply {
     /// A function's answer, in the format that its event had.
     Function(Answer, PayloadFormat),
     /// A server's head, and its body until the deadline.
-    Http(Response<Incoming>, Instant),
+    Http(Response<UpstreamBody>, Instant),
     /// A service's answer.
     Service(gatemill_aws::Answer),
 }
@@ -158,12 +159,8 @@ async fn send(
     gateway: &Gateway,
     request: Request<Full<Bytes>>,
     server_name: Option<&str>,
-) -> Result<Response<Incoming>, Refused> {
-    let sent = match server_name {
-        None => gateway.upstream.send(request).await,
-        Some(name) => gateway.upstream.send_to(request, name).await,
-    };
-    sent.map_err(|failure| {
+) -> Result<Response<UpstreamBody>, Refused> {
+    gateway.upstream.send(request, server_name).await.map_err(|failure| {
         let with = match &failure {
             Failure::Forbidden => Refusal::Internal,
             Failure::Unreachable(_) | Failure::Status(_) | Failure::Unread(_) => {

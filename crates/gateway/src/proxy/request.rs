@@ -91,8 +91,8 @@ fn http_request(
     path: Option<&str>,
     body: Bytes,
 ) -> Result<Request<Full<Bytes>>, Refused> {
-    let headers = headers::for_upstream(exchange);
-    if headers::hops(&headers) > HOPS_MAX {
+    // With this one.
+    if headers::hops(&exchange.head.headers) + 1 > HOPS_MAX {
         return Err(Refusal::Internal.because("the request went through too many gateways"));
     }
     let parameter = |name: &str| {
@@ -111,13 +111,13 @@ fn http_request(
         uri.push(if uri.contains('?') { '&' } else { '?' });
         uri.push_str(query);
     }
-    let uri: Uri = uri.parse().map_err(|error| {
+    let uri = Uri::try_from(uri).map_err(|error| {
         Refusal::Internal.because(format!("the integration's URI is none: {error}"))
     })?;
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = to.method.as_ref().unwrap_or(&exchange.head.method).clone();
     *request.uri_mut() = uri;
-    *request.headers_mut() = headers;
+    *request.headers_mut() = headers::for_upstream(exchange);
     Ok(request)
 }
 

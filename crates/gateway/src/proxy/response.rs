@@ -7,14 +7,13 @@ use gatemill_wire::payload::{
     headers::remove_hop_by_hop,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
-use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 use tokio::time::Instant;
 
 use super::{
     Exchange, ProxyBody, Refusal, Refused, Seen, cors, integrate::Reply, mapping, parse::Place,
-    route::Routed, values::Values,
+    route::Routed, upstream::UpstreamBody, values::Values,
 };
 use crate::{limits::BODY_BYTES_MAX, record::PayloadFormat};
 
@@ -52,7 +51,7 @@ pub(super) async fn mapped(
         None => Ok(response),
         Some(mapping) => {
             let values = Values::of_request(exchange, place, routed, seen, None);
-            mapping::response(values, mapping, response).await
+            Box::pin(mapping::response(values, mapping, response)).await
         }
     }
 }
@@ -127,9 +126,9 @@ fn refusal(refused: &Refused) -> Response<ProxyBody> {
     response
 }
 
-/// A server's answer, its body streamed through.
+/// A server's answer, its body passed on as it comes.
 fn from_http(
-    response: Response<Incoming>,
+    response: Response<UpstreamBody>,
     deadline: Instant,
 ) -> Result<Response<ProxyBody>, Refused> {
     let (mut head, body) = response.into_parts();
@@ -148,7 +147,7 @@ fn from_http(
         return Err(Refusal::Internal.because("the integration's answer is larger than 10 MB"));
     }
     remove_hop_by_hop(&mut head.headers);
-    let mut response = Response::new(ProxyBody::streamed(body, deadline));
+    let mut response = Response::new(ProxyBody::upstream(body, deadline));
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     Ok(response)

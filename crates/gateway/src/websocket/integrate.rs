@@ -258,7 +258,7 @@ async fn asked_by_http(
 ) -> Result<Reply, Failed> {
     let outgoing = outgoing(integration, happening)?;
     let request = http_request(integration, happening, &outgoing)?;
-    let response = gateway.upstream.send(request).await.map_err(|failure| match failure {
+    let response = gateway.upstream.send(request, None).await.map_err(|failure| match failure {
         Failure::Forbidden => failed(500, failure.to_string()),
         Failure::Unreachable(_) | Failure::Status(_) | Failure::Unread(_) => {
             failed(502, failure.to_string())

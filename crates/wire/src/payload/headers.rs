@@ -11,16 +11,16 @@ use crate::{Entropy, Timestamp, sigv4::hex};
 pub const TRACE: &str = "x-amzn-trace-id";
 
 /// Headers that are between two neighbours and end here, beside those that `Connection` names.
-const HOP_BY_HOP: [&str; 9] = [
-    "connection",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
+static HOP_BY_HOP: [HeaderName; 9] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    HeaderName::from_static("proxy-connection"),
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
 ];
 
 /// The headers of an event, by lower-case name in their order; those of one name as they came.
@@ -58,8 +58,9 @@ pub fn for_event<'e>(headers: &'e HeaderMap, origin: &Origin<'e>) -> EventHeader
         .collect();
     let mut event = EventHeaders::new();
     for (name, value) in headers {
+        let ends_here =
+            HOP_BY_HOP.contains(name) || [header::EXPECT, header::CONTENT_LENGTH].contains(name);
         let name = name.as_str();
-        let ends_here = HOP_BY_HOP.contains(&name) || matches!(name, "expect" | "content-length");
         if !ends_here && !connection.iter().any(|named| named == name) {
             event.entry(name).or_default().push(String::from_utf8_lossy(value.as_bytes()));
         }
@@ -103,7 +104,10 @@ pub fn remove_hop_by_hop(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    // Most messages have none of them, and to look at each name once is less than to look nine names up.
+    let here: Vec<HeaderName> =
+        headers.keys().filter(|name| HOP_BY_HOP.contains(name)).cloned().collect();
+    for name in here {
         headers.remove(name);
     }
 }
