@@ -276,6 +276,11 @@ impl Exchange {
         }
     }
 
+    /// Whether events of format 1.0 show all names of headers in lower case.
+    pub(crate) fn lower_case(&self) -> bool {
+        matches!(self.target.form, Form::Domain { lower_case: true, .. })
+    }
+
     /// What a domain's mapping matched; `None` for an API's own endpoint.
     pub(crate) fn base_path(&self) -> Option<&str> {
         match &self.target.form {
