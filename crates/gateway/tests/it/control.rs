@@ -243,9 +243,15 @@ async fn errors_are_those_of_aws() {
     check_error(
         &world,
         ("POST", apis, credentials),
-        bad("allow-credentials is not supported if allow-origin is *"),
+        bad("allow-credentials is not supported if 'allow-origin' is *"),
     )
     .await;
+    for origin in ["one.example", "capacitor://localhost", "https://*.example", "http://", "**"] {
+        let cors = json!({"allowOrigins": ["https://*", "http://a:1", origin]});
+        let members = json!({"name": "n", "protocolType": "HTTP", "corsConfiguration": cors});
+        let text = format!("Invalid format for origin {origin}");
+        check_error(&world, ("POST", apis, members), bad(&text)).await;
+    }
     let empty = "At least one route is required before deploying the Api.";
     check_error(&world, ("POST", &format!("{path}/deployments"), json!({})), bad(empty)).await;
     let integrations = format!("{path}/integrations");
