@@ -364,10 +364,7 @@ pub(crate) fn authorization(
         }
         AuthorizationKind::Custom | AuthorizationKind::Jwt => {
             if authorizer.is_none() {
-                return Err(Error::invalid(format!(
-                    "AuthorizerId must be provided when AuthorizationType is {}",
-                    kind_text(kind)
-                )));
+                return Err(no_authorizer(kind));
             }
             if kind == AuthorizationKind::Custom && !scopes.is_empty() {
                 return Err(Error::invalid(
@@ -390,6 +387,15 @@ pub(crate) fn authorization(
     }
 }
 
+/// That a route names no authorizer of its kind, whichever of the reasons it is. The text for `JWT` is AWS's.
+fn no_authorizer(kind: AuthorizationKind) -> Error {
+    let of_kind = if kind == AuthorizationKind::Jwt { "JWT authorizer" } else { "authorizer" };
+    Error::invalid(format!(
+        "Invalid authorizer ID specified. Setting the authorization type to {} requires a valid {of_kind}.",
+        kind_text(kind)
+    ))
+}
+
 /// The value of `authorizationType`.
 pub(crate) fn kind_text(kind: AuthorizationKind) -> &'static str {
     match kind {
@@ -403,17 +409,14 @@ pub(crate) fn kind_text(kind: AuthorizationKind) -> &'static str {
 /// Notes which authorizer a route asks; it has to be there and of the route's kind.
 pub(crate) fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     let Some(id) = &route.authorization.authorizer else { return Ok(()) };
-    let authorizer = find(edition.tx, edition.at, id)?;
+    let authorizer = AUTHORIZERS.get(edition.tx, &edition.at.of(id))?;
     let fits = matches!(
-        (&authorizer.how, route.authorization.kind),
-        (AuthorizerKind::Request(_), AuthorizationKind::Custom)
-            | (AuthorizerKind::Jwt { .. }, AuthorizationKind::Jwt)
+        (authorizer.map(|authorizer| authorizer.how), route.authorization.kind),
+        (Some(AuthorizerKind::Request(_)), AuthorizationKind::Custom)
+            | (Some(AuthorizerKind::Jwt { .. }), AuthorizationKind::Jwt)
     );
     if !fits {
-        return Err(Error::invalid(format!(
-            "Authorizer {id} cannot be used with AuthorizationType {}",
-            kind_text(route.authorization.kind)
-        )));
+        return Err(no_authorizer(route.authorization.kind));
     }
     let key = edition.at.of(id).and(&route.id);
     Ok(ROUTE_AUTHORIZERS.put(edition.tx, &key, &IdRecord { id: route.id.clone() })?)

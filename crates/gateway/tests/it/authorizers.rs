@@ -459,8 +459,19 @@ async fn the_control_plane_of_authorizers() {
         (&json!("CUSTOM"), &json!(id))
     );
     let route = format!("/v2/apis/{api}/routes/{}", route["routeId"].as_str().unwrap());
-    let (status, _) = world.call("PATCH", &route, json!({"authorizationType": "JWT"})).await;
-    assert_eq!(status, 400, "the authorizer is of another kind");
+    let jwt = "Invalid authorizer ID specified. Setting the authorization type to JWT requires a valid JWT authorizer.";
+    let custom = "Invalid authorizer ID specified. Setting the authorization type to CUSTOM requires a valid authorizer.";
+    for (changes, text) in [
+        // The authorizer is of another kind, is not there, or is not named.
+        (json!({"authorizationType": "JWT"}), jwt),
+        (json!({"authorizationType": "JWT", "authorizerId": "none00"}), jwt),
+        (json!({"authorizerId": "none00"}), custom),
+        (json!({"authorizationType": "JWT", "authorizerId": ""}), jwt),
+    ] {
+        let (status, error) = world.call("PATCH", &route, changes).await;
+        assert_eq!((status, &error["code"]), (400, &json!("BadRequestException")));
+        assert_eq!(error["message"], text);
+    }
     let open = world.ok("PATCH", &route, json!({"authorizationType": "NONE"})).await;
     assert_eq!(open.get("authorizerId"), None);
     world.ok("DELETE", &format!("{at}/{id}"), Value::Null).await;
