@@ -56,6 +56,11 @@ pub(super) fn read_integration(
             Some(number.ok_or("timeoutInMillis is not of type `integer`")?)
         }
     };
+    for name in ["requestParameters", "responseParameters", "tlsConfig"] {
+        if value.get(name).is_some_and(|given| !given.is_object() && !given.is_null()) {
+            return Err(format!("{name} is not of type `object`"));
+        }
+    }
     Ok(Some(CreateIntegrationRequest {
         connection_id: text("connectionId"),
         connection_type: text("connectionType").map(|kind| kind.to_ascii_uppercase()),

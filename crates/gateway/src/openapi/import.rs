@@ -137,6 +137,20 @@ pub(super) fn members(value: Option<&Value>) -> impl Iterator<Item = (&String, &
     value.and_then(Value::as_object).into_iter().flatten()
 }
 
+/// An object that every definition has; there is an error where it is none.
+pub(super) fn required<'d>(
+    root: &'d Map<String, Value>,
+    name: &str,
+    notes: &mut Notes,
+) -> Option<&'d Map<String, Value>> {
+    match root.get(name) {
+        Some(Value::Object(members)) => return Some(members),
+        Some(_) => notes.error(format!("Parse issue: attribute {name} is not of type `object`")),
+        None => notes.error(format!("Parse issue: attribute {name} is missing")),
+    }
+    None
+}
+
 /// A scalar as text.
 pub(super) fn scalar(value: &Value) -> Option<String> {
     match value {
@@ -195,9 +209,7 @@ fn is_version_three(root: &Map<String, Value>, notes: &mut Notes) -> bool {
 
 fn read_info(root: &Map<String, Value>, definition: &mut Definition) {
     let notes = &mut definition.notes;
-    let Some(info) = root.get("info").and_then(Value::as_object) else {
-        return notes.error("Parse issue: attribute info is missing");
-    };
+    let Some(info) = required(root, "info", notes) else { return };
     match info.get("title").and_then(scalar).filter(|title| !title.is_empty()) {
         Some(title) => definition.name = title,
         None => notes.error("Parse issue: attribute info.title is missing"),

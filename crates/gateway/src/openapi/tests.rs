@@ -33,6 +33,10 @@ fn definitions_that_are_none() {
         ),
         ("openapi: 3.0.0\ninfo: {}\npaths: {}", "Parse issue: attribute info.title is missing"),
         (
+            "openapi: 3.0.0\ninfo: []\npaths: []",
+            "Parse issue: attribute info is not of type `object`; Parse issue: attribute paths is not of type `object`",
+        ),
+        (
             r#"{"openapi": "#,
             "Unable to parse the definition: EOF while parsing a value at line 1 column 12",
         ),
@@ -87,6 +91,21 @@ fn aws_variables() {
             Some("arn:aws:lambda:eu-west-1:000012345678:function:f:${stageVariables.a}")
         );
         assert_eq!(read.description.as_deref(), Some("of 000012345678 and ${AWS::StackName}"));
+    }
+}
+
+#[test]
+fn integrations_of_the_wrong_types() {
+    for name in ["requestParameters", "responseParameters", "tlsConfig"] {
+        let integration =
+            json!({"type": "http_proxy", "uri": "http://h", "httpMethod": "GET", name: ["a"]});
+        let definition = minimal(json!({"/a": {"get": {"responses": {},
+            "x-amazon-apigateway-integration": integration}}}));
+        let errors = read_json(&definition, Basepath::Ignore).notes.errors;
+        let text = format!(
+            "Unable to create the integration of paths.'/a'(get): {name} is not of type `object`"
+        );
+        assert_eq!(errors, [text]);
     }
 }
 
@@ -160,6 +179,8 @@ fn what_is_said() {
             "get": {"requestBody": {}, "x-amazon-apigateway-integration": {"type": "mock"}},
             "trace": {},
         },
+        "/c": null,
+        "x-other": null,
         "/b": {"get": {"responses": {}, "x-amazon-apigateway-integration":
             {"type": "http_proxy", "uri": "http://h", "httpMethod": "any", "responses": {}}}},
     }));
@@ -174,6 +195,7 @@ fn what_is_said() {
             "Parse issue: attribute paths.'/a'(get).responses is missing",
             "The integration type MOCK is not supported for HTTP APIs: paths.'/a'(get) has no integration",
             "Parse issue: attribute paths.'/a'.trace is not supported for HTTP APIs",
+            "Parse issue: attribute paths.'/c' is not of type `object`",
             "Resource policies are not supported for HTTP APIs: the policy is ignored",
         ]
     );
