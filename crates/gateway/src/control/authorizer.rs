@@ -85,6 +85,14 @@ pub(crate) fn accept(
 ) -> Result<AuthorizerRecord> {
     unbuilt(&gaps::AUTHORIZER_CREDENTIALS, says(req.authorizer_credentials_arn.as_deref()))?;
     unbuilt(&gaps::IDENTITY_VALIDATION, says(req.identity_validation_expression.as_deref()))?;
+    let others = OfOthers {
+        uri: req.authorizer_uri.as_deref(),
+        format: req.authorizer_payload_format_version.as_deref(),
+        ttl: req.authorizer_result_ttl_in_seconds,
+        simple: req.enable_simple_responses,
+        jwt: req.jwt_configuration.is_some(),
+    };
+    others.refuse(&req.authorizer_type)?;
     let how = match req.authorizer_type.as_str() {
         REQUEST => AuthorizerKind::Request(RequestAuthorizer {
             uri: req.authorizer_uri.unwrap_or_default(),
@@ -102,9 +110,6 @@ pub(crate) fn accept(
             let jwt = req.jwt_configuration.ok_or_else(|| {
                 Error::invalid("JwtConfiguration is a required parameter for JWT authorizer")
             })?;
-            if says(req.authorizer_uri.as_deref()) {
-                return Err(Error::invalid("AuthorizerUri is not supported for JWT authorizers"));
-            }
             AuthorizerKind::Jwt {
                 issuer: jwt.issuer.unwrap_or_default(),
                 audience: jwt.audience.unwrap_or_default(),
@@ -120,6 +125,34 @@ pub(crate) fn accept(
     check(&authorizer)?;
     websocket::authorizer::check(is_websocket, &authorizer)?;
     Ok(authorizer)
+}
+
+/// The members that only one type of authorizers has.
+struct OfOthers<'a> {
+    uri: Option<&'a str>,
+    format: Option<&'a str>,
+    ttl: Option<i32>,
+    simple: Option<bool>,
+    jwt: bool,
+}
+
+impl OfOthers<'_> {
+    /// Refuses what authorizers of this type would not look at.
+    fn refuse(&self, kind: &str) -> Result<()> {
+        let given = [
+            ("AuthorizerUri", REQUEST, says(self.uri)),
+            ("AuthorizerPayloadFormatVersion", REQUEST, says(self.format)),
+            ("AuthorizerResultTtlInSeconds", REQUEST, self.ttl.is_some_and(|ttl| ttl != 0)),
+            ("EnableSimpleResponses", REQUEST, self.simple == Some(true)),
+            ("JwtConfiguration", JWT, self.jwt),
+        ];
+        match given.into_iter().find(|(_, of, given)| *given && *of != kind) {
+            Some((name, ..)) => {
+                Err(Error::invalid(format!("{name} is not supported for {kind} authorizers")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// `GetAuthorizer`.
@@ -219,9 +252,17 @@ fn applied(before: &AuthorizerRecord, req: &UpdateAuthorizerRequest) -> Result<A
     if let Some(sources) = &req.identity_source {
         authorizer.identity_source.clone_from(sources);
     }
+    let others = OfOthers {
+        uri: req.authorizer_uri.as_deref(),
+        format: req.authorizer_payload_format_version.as_deref(),
+        ttl: req.authorizer_result_ttl_in_seconds,
+        simple: req.enable_simple_responses,
+        jwt: req.jwt_configuration.is_some(),
+    };
     match &mut authorizer.how {
         AuthorizerKind::Request(request) => {
             check_type(req.authorizer_type.as_deref(), REQUEST)?;
+            others.refuse(REQUEST)?;
             if let Some(uri) = &req.authorizer_uri {
                 request.uri.clone_from(uri);
             }
@@ -234,6 +275,7 @@ fn applied(before: &AuthorizerRecord, req: &UpdateAuthorizerRequest) -> Result<A
         }
         AuthorizerKind::Jwt { issuer, audience } => {
             check_type(req.authorizer_type.as_deref(), JWT)?;
+            others.refuse(JWT)?;
             if let Some(jwt) = &req.jwt_configuration {
                 if let Some(given) = &jwt.issuer {
                     issuer.clone_from(given);

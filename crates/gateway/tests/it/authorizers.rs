@@ -347,6 +347,49 @@ async fn tokens_scopes_and_challenges() {
 }
 
 #[tokio::test]
+async fn authorizers_take_no_members_of_other_types() {
+    let world = World::new();
+    let issuer = Issuer::new(key_set(&[&key("1")])).await;
+    let (api, id) = guarded(&world, issuer.authorizer(), "JWT").await;
+    let at = format!("/v2/apis/{api}/authorizers");
+    let jwt = issuer.authorizer()["jwtConfiguration"].clone();
+    let request = request_authorizer(&json!({"name": "r"}));
+    let asked = world.ok("POST", &at, request).await["authorizerId"].clone();
+    let of = |id: &Value| format!("{at}/{}", id.as_str().unwrap());
+    for (kind, name, value) in [
+        ("JWT", "authorizerUri", json!(arn("f"))),
+        ("JWT", "authorizerPayloadFormatVersion", json!("2.0")),
+        ("JWT", "authorizerResultTtlInSeconds", json!(1)),
+        ("JWT", "enableSimpleResponses", json!(true)),
+        ("REQUEST", "jwtConfiguration", jwt),
+    ] {
+        let mut made = match kind {
+            "JWT" => issuer.authorizer(),
+            _ => request_authorizer(&json!({})),
+        };
+        (made["name"], made[name]) = ("other".into(), value.clone());
+        let of_kind = if kind == "JWT" { of(&json!(id)) } else { of(&asked) };
+        let text = format!(
+            "{}{} is not supported for {kind} authorizers",
+            name[..1].to_ascii_uppercase(),
+            &name[1..]
+        );
+        for (method, path, members) in
+            [("POST", &at, made), ("PATCH", &of_kind, json!({name: value}))]
+        {
+            let (status, error) = world.call(method, path, members).await;
+            assert_eq!((status, &error["message"]), (400, &json!(text)), "{method} {name}");
+        }
+    }
+    let mut plain = issuer.authorizer();
+    plain["name"] = "plain".into();
+    // What says nothing is taken.
+    (plain["authorizerResultTtlInSeconds"], plain["enableSimpleResponses"]) =
+        (0.into(), false.into());
+    world.ok("POST", &at, plain).await;
+}
+
+#[tokio::test]
 async fn keys_are_kept_and_asked_for_anew_but_not_for_everybody() {
     let world = World::new();
     let (first, second, foreign) = (key("1"), key("2"), key("3"));
