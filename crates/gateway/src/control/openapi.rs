@@ -301,7 +301,8 @@ fn accept(gateway: &Gateway, cx: &Cx, definition: Definition) -> Result<Parts> {
     let mut routes = Vec::new();
     let mut keys = BTreeSet::new();
     for openapi::Route { key, operation_name, integration, guard } in definition.routes {
-        if let Err(error) = route::check_key(&key) {
+        let checked = route::check_key(&key);
+        if let Err(error) = checked.and(route::check_operation(operation_name.as_deref())) {
             keep(format!("route '{key}'"), error)?;
         }
         if !keys.insert(key.clone()) {

@@ -220,6 +220,9 @@ async fn errors_are_those_of_aws() {
     let target = json!({"routeKey": "GET /", "target": "integrations/none"});
     let none = "Invalid Integration identifier specified none";
     check_error(&world, ("POST", &format!("{path}/routes"), target), not_found(none)).await;
+    let unnamed = json!({"routeKey": "GET /named", "operationName": "x".repeat(65)});
+    let text = "The length of operationName must be between 0 and 64 characters.";
+    check_error(&world, ("POST", &format!("{path}/routes"), unnamed), bad(text)).await;
     let stages = format!("{path}/stages");
     check_error(
         &world,
