@@ -161,6 +161,45 @@ async fn format_1_0_and_policies_that_are_kept_and_evaluated_anew() {
 }
 
 #[tokio::test]
+async fn a_preflight_passes_the_guard_of_the_route_that_it_matches() {
+    let world = World::new();
+    let (api, id) = guarded(&world, request_authorizer(&json!({})), "CUSTOM").await;
+    let path = format!("/v2/apis/{api}");
+    let cors = json!({"allowOrigins": ["https://a.example"], "allowMethods": ["GET"]});
+    world.ok("PATCH", &path, json!({"corsConfiguration": cors})).await;
+    let ask = async |path: &str| {
+        let request = Request::builder().method("OPTIONS").uri(path);
+        let request = request.header("Origin", "https://a.example");
+        let got = world.request(&api, request.header("Access-Control-Request-Method", "GET")).await;
+        let of = |name: &str| got.header(name).into_iter().map(str::to_owned).next();
+        (got.status.as_u16(), of("access-control-allow-origin"), of("access-control-allow-methods"))
+    };
+    let origin = Some("https://a.example".to_owned());
+    let answered = (204, origin.clone(), Some("GET".to_owned()));
+    // No route is there for `OPTIONS`, whoever guards the one for `GET`.
+    assert_eq!(ask("/pets/1").await, answered);
+    let routes = world.ok("GET", &format!("{path}/routes"), Value::Null).await;
+    let target = routes["items"][0]["target"].clone();
+    let add = async |key: &str, authorization: &str| {
+        let route = json!({"routeKey": key, "target": target, "authorizationType": authorization, "authorizerId": id});
+        world.ok("POST", &format!("{path}/routes"), route).await;
+    };
+    add("ANY /guarded/{proxy+}", "CUSTOM").await;
+    add("ANY /signed", "AWS_IAM").await;
+    add("ANY /open", "NONE").await;
+    let before = world.functions.events.lock().unwrap().len();
+    assert_eq!(ask("/guarded/a").await, (401, origin.clone(), None));
+    assert_eq!(ask("/signed").await, (403, origin.clone(), None));
+    assert_eq!(ask("/open").await, answered);
+    add("$default", "CUSTOM").await;
+    assert_eq!(ask("/else").await, (401, origin, None));
+    // What AWS advises then.
+    add("OPTIONS /{proxy+}", "NONE").await;
+    assert_eq!(ask("/else").await, answered);
+    assert_eq!(world.functions.events.lock().unwrap().len(), before, "nobody was invoked");
+}
+
+#[tokio::test]
 async fn signatures() {
     let world = World::new();
     world.functions.answers("f", "1");
