@@ -396,7 +396,9 @@ pub(crate) fn authorization(
             return Err(Error::invalid(format!("Invalid authorizationType specified {other}")));
         }
     };
-    let scopes = scopes.map_or_else(|| before.scopes.clone(), <[String]>::to_vec);
+    // Those of tokens say nothing to an authorizer of another type.
+    let kept = if kind == before.kind { before.scopes.as_slice() } else { &[] };
+    let scopes = scopes.unwrap_or(kept).to_vec();
     let authorizer = authorizer.map(str::to_owned).or_else(|| before.authorizer.clone());
     let authorizer = authorizer.filter(|id| !id.is_empty());
     match kind {

@@ -420,6 +420,16 @@ async fn authorizers_take_no_members_of_other_types() {
             assert_eq!((status, &error["message"]), (400, &json!(text)), "{method} {name}");
         }
     }
+    // A route that is given another type lets go of scopes, which only tokens have.
+    let routes = world.ok("GET", &format!("/v2/apis/{api}/routes"), Value::Null).await;
+    let route = routes["items"][0]["routeId"].as_str().unwrap();
+    world.guard(&api, route, json!({"authorizationScopes": ["read"]})).await;
+    let change = json!({"authorizationType": "CUSTOM", "authorizerId": asked});
+    let changed = world.ok("PATCH", &format!("/v2/apis/{api}/routes/{route}"), change).await;
+    assert_eq!(
+        (&changed["authorizationType"], changed.get("authorizationScopes")),
+        (&json!("CUSTOM"), None)
+    );
     let mut plain = issuer.authorizer();
     plain["name"] = "plain".into();
     // What says nothing is taken.
