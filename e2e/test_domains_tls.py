@@ -350,7 +350,7 @@ def test_a_trust_store_that_cannot_be_read_is_refused(front, secure):
         with pytest.raises(ClientError, match=reason) as refused:
             secure.create_domain_name(DomainName="refused.shop.example", MutualTlsAuthentication={"TruststoreUri": uri})
         assert refused.value.response["Error"]["Code"] == "BadRequestException"
-    with pytest.raises(ClientError, match="not found"):
+    with pytest.raises(ClientError, match="Invalid domain name identifier"):
         secure.get_domain_name(DomainName="refused.shop.example")
 
 

@@ -1,13 +1,19 @@
 """HTTP APIs: who may use a route, what is changed on the way, and what is logged of it."""
 
+import base64
 import http.client
+import http.server
 import json
+import threading
 import time
 
 import pytest
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
 from packages import create, package
 from server import Server
@@ -54,9 +60,59 @@ def api(server, apis, arns, name):
             answer = connection.getresponse()
             text = answer.read().decode()
             connection.close()
+            self.challenge = answer.headers["WWW-Authenticate"]
             return answer.status, json.loads(text)
 
     return Api()
+
+
+def encoded(value):
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+class Issuer:
+    """One that can be discovered, with keys that change."""
+
+    def __init__(self):
+        self.keys = {}
+        self.renew("first")
+        issuer = self
+
+        class Documents(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                found = {"/.well-known/openid-configuration": {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/keys"},
+                         "/keys": {"keys": [issuer.shown(kid) for kid in issuer.keys]}}[self.path]
+                self.send_response(200)
+                self.end_headers()
+                self.wfile.write(json.dumps(found).encode())
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Documents)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def renew(self, kid):
+        self.keys[kid] = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    def shown(self, kid):
+        numbers = self.keys[kid].public_key().public_numbers()
+        modulus, exponent = numbers.n.to_bytes(256, "big"), numbers.e.to_bytes(3, "big")
+        return {"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": encoded(modulus), "e": encoded(exponent)}
+
+    def token(self, kid="first", header=None, **claims):
+        claims = {"iss": self.url, "client_id": "shop", "exp": int(time.time()) + 600, "scope": "read write", **claims}
+        signed = f'{encoded({"alg": "RS256", "kid": kid, **(header or {})})}.{encoded(claims)}'
+        return f"{signed}.{encoded(self.keys[kid].sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+@pytest.fixture
+def issuer():
+    issuer = Issuer()
+    yield issuer
+    issuer.server.shutdown()
 
 
 def test_a_function_decides(apis, arns, api):
@@ -71,6 +127,40 @@ def test_a_function_decides(apis, arns, api):
     status, event = api.get("/cave", {"Authorization": "open sesame"})
     assert status == 200
     assert event["requestContext"]["authorizer"] == {"lambda": {"who": "ali", "n": 40}}
+
+
+def test_tokens(apis, api, issuer):
+    def authorizer(name, source, url=issuer.url):
+        return apis.create_authorizer(
+            ApiId=api.id, Name=name, AuthorizerType="JWT", IdentitySource=[source],
+            JwtConfiguration={"Issuer": url, "Audience": ["shop"]})["AuthorizerId"]
+
+    by_header = authorizer("header", "$request.header.Authorization")
+    by_query = authorizer("query", "$request.querystring.token")
+    with pytest.raises(ClientError, match="Invalid issuer: http://127.0.0.1:1"):
+        authorizer("nobody", "$request.header.Authorization", "http://127.0.0.1:1")
+    api.route("GET /t", AuthorizationType="JWT", AuthorizerId=by_header)
+    api.route("GET /q", AuthorizationType="JWT", AuthorizerId=by_query)
+    api.route("GET /s", AuthorizationType="JWT", AuthorizerId=by_header, AuthorizationScopes=["admin", "write"])
+    for one in ["none00", ""]:
+        with pytest.raises(ClientError, match="requires a valid JWT authorizer") as refused:
+            api.route("GET /n", AuthorizationType="JWT", AuthorizerId=one)
+        assert refused.value.response["Error"]["Code"] == "BadRequestException"
+
+    good = issuer.token(groups=["a", "b"], n=7)
+    assert api.get("/t") == (401, {"message": "Unauthorized"}) and api.challenge == "Bearer"
+    for path, headers in [("/t", {"Authorization": good}), ("/t", {"Authorization": f"bearer {good}"}), (f"/q?token={good}", {})]:
+        status, event = api.get(path, headers)
+        jwt = event["requestContext"]["authorizer"]["jwt"]
+        assert (status, jwt["claims"]["groups"], jwt["claims"]["n"], jwt["scopes"]) == (200, "[a b]", "7", None)
+    assert api.get("/s", {"Authorization": good})[1]["requestContext"]["authorizer"]["jwt"]["scopes"] == ["read", "write"]
+    assert api.get("/s", {"Authorization": issuer.token(scope="read")}) == (403, {"message": "Forbidden"})
+    assert 'scope="admin write" error="insufficient_scope"' in api.challenge
+    for token, flaw in [(issuer.token(aud="others"), "the token does not have a valid audience"),
+                        (issuer.token(exp=1), "the token has expired"),
+                        (issuer.token(header={"alg": "HS256"}), "signing method HS256 is invalid")]:
+        assert api.get("/t", {"Authorization": token}) == (401, {"message": "Unauthorized"})
+        assert api.challenge == f'Bearer scope="" error="invalid_token" error_description="{flaw}"'
 
 
 def test_signatures(server, api):

@@ -67,7 +67,7 @@ components:
       x-amazon-apigateway-authorizer:
         type: request
         identitySource: $request.header.X-Secret
-        authorizerUri: {arn}
+        authorizerUri: arn:${{AWS::Partition}}:lambda:${{AWS::Region}}:${{AWS::AccountId}}:function:definitions
         authorizerPayloadFormatVersion: 2.0
         enableSimpleResponses: true
   x-amazon-apigateway-integrations:
@@ -134,6 +134,7 @@ def test_a_definition_is_imported_served_and_exported(server, apis, arn):
     assert routes["GET /v1/pets/{id}"]["OperationName"] == "readPet"
     assert routes["DELETE /v1/pets/{id}"]["AuthorizationType"] == "AWS_IAM"
     assert routes["$default"]["AuthorizerId"]["Name"] == "ask"
+    assert routes["$default"]["AuthorizerId"]["AuthorizerUri"] == arn
     assert len(integrations) == 3 and len(authorizers) == 1
     apis.create_stage(ApiId=api, StageName="$default", AutoDeploy=True)
     assert get(server, api, "/v1/pets/7") == (200, {"route": "GET /v1/pets/{id}", "path": "/v1/pets/7"})

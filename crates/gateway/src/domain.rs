@@ -65,6 +65,8 @@ pub(crate) struct Led<'d> {
     pub(crate) base_path: &'d str,
     /// Where in the URI's path the rest begins: at a slash, or at its end.
     pub(crate) rest: usize,
+    /// Whether all names of headers are lower case from here on, as with mappings of several levels in AWS.
+    pub(crate) lower_case: bool,
 }
 
 impl Domains {
@@ -206,7 +208,13 @@ impl Domain {
             path.len() - after.len()
         };
         // What follows the key in the middle of a segment is no path; the API sees that segment's rest.
-        Some(Led { api: &mapping.api, stage: &mapping.stage, base_path: key, rest })
+        Some(Led {
+            api: &mapping.api,
+            stage: &mapping.stage,
+            base_path: key,
+            rest,
+            lower_case: self.multi_level,
+        })
     }
 }
 
@@ -231,7 +239,7 @@ fn led_by_rule<'d>(rule: &'d RoutingRuleRecord, head: &Parts) -> Option<Led<'d>>
         return None;
     }
     let rest = if rule.strip && !base_path.is_empty() { 1 + base_path.len() } else { 0 };
-    Some(Led { api: &rule.api, stage: &rule.stage, base_path, rest })
+    Some(Led { api: &rule.api, stage: &rule.stage, base_path, rest, lower_case: false })
 }
 
 #[cfg(test)]

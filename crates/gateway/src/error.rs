@@ -68,8 +68,8 @@ pub enum Error {
     /// No VPC link of this id.
     #[error("Invalid VpcLink identifier specified {0}")]
     NoSuchVpcLink(String),
-    /// No domain of this name.
-    #[error("The domain name resource specified in the request was not found.")]
+    /// No domain of this name. *Seen.*
+    #[error("Invalid domain name identifier specified")]
     NoSuchDomain,
     /// No mapping of this id.
     #[error("The api mapping resource specified in the request was not found.")]
@@ -77,10 +77,20 @@ pub enum Error {
     /// No routing rule of this id.
     #[error("The routing rule resource specified in the request was not found.")]
     NoSuchRule,
-    /// A domain of this name is there, whoever has it.
-    #[error("The domain name resource already exists.")]
+    /// A domain of this name is there, whoever has it. *Seen.*
+    #[error("The domain name you provided already exists.")]
     DomainExists,
-    /// The domain has a mapping with this key.
+    /// Mappings lead to the API. *Seen.*
+    #[error(
+        "Deleting API {0} failed. Please remove all API mappings for the API from your custom domain names."
+    )]
+    ApiMapped(String),
+    /// Mappings lead to the stage. *Seen* of APIs.
+    #[error(
+        "Deleting stage {0} failed. Please remove all API mappings for the stage from your custom domain names."
+    )]
+    StageMapped(String),
+    /// The domain has a mapping with this key. *Seen.*
     #[error("ApiMapping key already exists for this domain name")]
     MappingExists,
     /// The domain has a rule with this priority.
@@ -247,13 +257,15 @@ impl From<Error> for ApiError {
             | Error::ApiKeyExists
             | Error::KeyInPlan
             | Error::KeyInOtherPlan { .. }
-            | Error::DomainExists
             | Error::MappingExists
             | Error::RulePriorityTaken
             | Error::AuthorizerInUse { .. } => &aws::CONFLICT_EXCEPTION,
-            Error::Invalid(_) | Error::DeploymentInUse | Error::PlanHasStages { .. } => {
-                &aws::BAD_REQUEST_EXCEPTION
-            }
+            Error::Invalid(_)
+            | Error::DomainExists
+            | Error::ApiMapped(_)
+            | Error::StageMapped(_)
+            | Error::DeploymentInUse
+            | Error::PlanHasStages { .. } => &aws::BAD_REQUEST_EXCEPTION,
             Error::TooMany(_) => &aws::TOO_MANY_REQUESTS_EXCEPTION,
             Error::TooManyOf(_) => &rest::LIMIT_EXCEEDED_EXCEPTION,
             Error::NotBuilt(_) | Error::NotConfigured { .. } => &common::NOT_IMPLEMENTED,

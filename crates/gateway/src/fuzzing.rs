@@ -7,7 +7,7 @@ use gatemill_wire::percent;
 
 use crate::{
     control::rest::csv,
-    openapi::{self, Basepath},
+    openapi::{self, Basepath, Importer},
     trie::{RouteKey, Segment, Trie, verb},
     uri::UriTemplate,
 };
@@ -60,7 +60,7 @@ fn matches(key: &RouteKey<'_>, method: &str, path: &str) -> bool {
 /// Definitions: what was written of a value is read as the same value, and nothing else does harm.
 pub fn definition(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let _ = openapi::read(text, Basepath::Prepend);
+    let _ = openapi::read(text, Basepath::Prepend, &Importer::default());
     let Ok(value) = openapi::from_yaml(text) else { return };
     // A key `<<` is no member when it is read.
     let written = openapi::to_yaml(&value);

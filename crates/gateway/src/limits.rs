@@ -26,6 +26,8 @@ pub const TAGS_MAX: usize = 50;
 pub const STAGE_NAME_MAX: usize = 128;
 /// Characters of a route key, so that a match has a bounded depth. AWS names no number.
 pub const ROUTE_KEY_MAX: usize = 1_600;
+/// Characters of the name of a route's operation: AWS's 64.
+pub const OPERATION_NAME_MAX: usize = 64;
 /// Entries on a page when the caller asks for no number.
 pub const PAGE_DEFAULT: usize = 100;
 /// Entries on a page of `apigateway` when the caller asks for no number: AWS's 25.

@@ -180,10 +180,14 @@ fn read(key: &str, text: &str, side: Side) -> Result<(Place, To), Wrong> {
 
 fn header(name: &str) -> Option<Result<HeaderName, Wrong>> {
     let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+    let restricted = is_restricted(&name);
+    Some(if restricted { Err(Wrong::Restricted(name.as_str().to_owned())) } else { Ok(name) })
+}
+
+/// Whether a header is the gateway's own business.
+pub(crate) fn is_restricted(name: &HeaderName) -> bool {
     let text = name.as_str();
-    let restricted =
-        RESTRICTED.contains(&text) || RESTRICTED_STARTS.iter().any(|start| text.starts_with(start));
-    Some(if restricted { Err(Wrong::Restricted(text.to_owned())) } else { Ok(name) })
+    RESTRICTED.contains(&text) || RESTRICTED_STARTS.iter().any(|start| text.starts_with(start))
 }
 
 #[cfg(test)]

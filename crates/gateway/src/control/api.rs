@@ -14,7 +14,7 @@ use crate::{
         cors,
         edition::{Edition, Stamp},
         endpoint::api_endpoint,
-        gaps, integration, length,
+        gaps, integration, lead, length,
         page::page,
         rest, route, says, stage, tag, unbuilt, websocket,
     },
@@ -186,12 +186,15 @@ pub(crate) fn reimported(gateway: &Gateway, cx: &Cx, api: &ApiRecord) -> Reimpor
     members!(ReimportApiResponse, api, endpoint(gateway, cx, api))
 }
 
-/// `DeleteApi`, with everything in it.
+/// `DeleteApi`, with everything in it; refused while a domain's mapping leads to it.
 pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteApiRequest) -> Result<()> {
     let plans = std::sync::Arc::clone(&gateway.usage_plans);
     gateway
         .write(ApiKey::new(cx, &req.api_id), move |tx, at| {
             super::edition::api(tx, at)?;
+            if lead::is_mapped(tx, at, None)? {
+                return Err(Error::ApiMapped(at.id.clone()));
+            }
             rest::forget_api(tx, at)?;
             plans.note_change(tx, &Place::of_api(at));
             let key = at.key();

@@ -85,6 +85,14 @@ pub(crate) fn accept(
 ) -> Result<AuthorizerRecord> {
     unbuilt(&gaps::AUTHORIZER_CREDENTIALS, says(req.authorizer_credentials_arn.as_deref()))?;
     unbuilt(&gaps::IDENTITY_VALIDATION, says(req.identity_validation_expression.as_deref()))?;
+    let others = OfOthers {
+        uri: req.authorizer_uri.as_deref(),
+        format: req.authorizer_payload_format_version.as_deref(),
+        ttl: req.authorizer_result_ttl_in_seconds,
+        simple: req.enable_simple_responses,
+        jwt: req.jwt_configuration.is_some(),
+    };
+    others.refuse(&req.authorizer_type)?;
     let how = match req.authorizer_type.as_str() {
         REQUEST => AuthorizerKind::Request(RequestAuthorizer {
             uri: req.authorizer_uri.unwrap_or_default(),
@@ -102,9 +110,6 @@ pub(crate) fn accept(
             let jwt = req.jwt_configuration.ok_or_else(|| {
                 Error::invalid("JwtConfiguration is a required parameter for JWT authorizer")
             })?;
-            if says(req.authorizer_uri.as_deref()) {
-                return Err(Error::invalid("AuthorizerUri is not supported for JWT authorizers"));
-            }
             AuthorizerKind::Jwt {
                 issuer: jwt.issuer.unwrap_or_default(),
                 audience: jwt.audience.unwrap_or_default(),
@@ -120,6 +125,34 @@ pub(crate) fn accept(
     check(&authorizer)?;
     websocket::authorizer::check(is_websocket, &authorizer)?;
     Ok(authorizer)
+}
+
+/// The members that only one type of authorizers has.
+struct OfOthers<'a> {
+    uri: Option<&'a str>,
+    format: Option<&'a str>,
+    ttl: Option<i32>,
+    simple: Option<bool>,
+    jwt: bool,
+}
+
+impl OfOthers<'_> {
+    /// Refuses what authorizers of this type would not look at.
+    fn refuse(&self, kind: &str) -> Result<()> {
+        let given = [
+            ("AuthorizerUri", REQUEST, says(self.uri)),
+            ("AuthorizerPayloadFormatVersion", REQUEST, says(self.format)),
+            ("AuthorizerResultTtlInSeconds", REQUEST, self.ttl.is_some_and(|ttl| ttl != 0)),
+            ("EnableSimpleResponses", REQUEST, self.simple == Some(true)),
+            ("JwtConfiguration", JWT, self.jwt),
+        ];
+        match given.into_iter().find(|(_, of, given)| *given && *of != kind) {
+            Some((name, ..)) => {
+                Err(Error::invalid(format!("{name} is not supported for {kind} authorizers")))
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// `GetAuthorizer`.
@@ -219,9 +252,17 @@ fn applied(before: &AuthorizerRecord, req: &UpdateAuthorizerRequest) -> Result<A
     if let Some(sources) = &req.identity_source {
         authorizer.identity_source.clone_from(sources);
     }
+    let others = OfOthers {
+        uri: req.authorizer_uri.as_deref(),
+        format: req.authorizer_payload_format_version.as_deref(),
+        ttl: req.authorizer_result_ttl_in_seconds,
+        simple: req.enable_simple_responses,
+        jwt: req.jwt_configuration.is_some(),
+    };
     match &mut authorizer.how {
         AuthorizerKind::Request(request) => {
             check_type(req.authorizer_type.as_deref(), REQUEST)?;
+            others.refuse(REQUEST)?;
             if let Some(uri) = &req.authorizer_uri {
                 request.uri.clone_from(uri);
             }
@@ -234,6 +275,7 @@ fn applied(before: &AuthorizerRecord, req: &UpdateAuthorizerRequest) -> Result<A
         }
         AuthorizerKind::Jwt { issuer, audience } => {
             check_type(req.authorizer_type.as_deref(), JWT)?;
+            others.refuse(JWT)?;
             if let Some(jwt) = &req.jwt_configuration {
                 if let Some(given) = &jwt.issuer {
                     issuer.clone_from(given);
@@ -354,7 +396,9 @@ pub(crate) fn authorization(
             return Err(Error::invalid(format!("Invalid authorizationType specified {other}")));
         }
     };
-    let scopes = scopes.map_or_else(|| before.scopes.clone(), <[String]>::to_vec);
+    // Those of tokens say nothing to an authorizer of another type.
+    let kept = if kind == before.kind { before.scopes.as_slice() } else { &[] };
+    let scopes = scopes.unwrap_or(kept).to_vec();
     let authorizer = authorizer.map(str::to_owned).or_else(|| before.authorizer.clone());
     let authorizer = authorizer.filter(|id| !id.is_empty());
     match kind {
@@ -364,10 +408,7 @@ pub(crate) fn authorization(
         }
         AuthorizationKind::Custom | AuthorizationKind::Jwt => {
             if authorizer.is_none() {
-                return Err(Error::invalid(format!(
-                    "AuthorizerId must be provided when AuthorizationType is {}",
-                    kind_text(kind)
-                )));
+                return Err(no_authorizer(kind));
             }
             if kind == AuthorizationKind::Custom && !scopes.is_empty() {
                 return Err(Error::invalid(
@@ -390,6 +431,15 @@ pub(crate) fn authorization(
     }
 }
 
+/// That a route names no authorizer of its kind, whichever of the reasons it is. The text for `JWT` is AWS's.
+fn no_authorizer(kind: AuthorizationKind) -> Error {
+    let of_kind = if kind == AuthorizationKind::Jwt { "JWT authorizer" } else { "authorizer" };
+    Error::invalid(format!(
+        "Invalid authorizer ID specified. Setting the authorization type to {} requires a valid {of_kind}.",
+        kind_text(kind)
+    ))
+}
+
 /// The value of `authorizationType`.
 pub(crate) fn kind_text(kind: AuthorizationKind) -> &'static str {
     match kind {
@@ -403,17 +453,14 @@ pub(crate) fn kind_text(kind: AuthorizationKind) -> &'static str {
 /// Notes which authorizer a route asks; it has to be there and of the route's kind.
 pub(crate) fn link(edition: &mut Edition<'_>, route: &RouteRecord) -> Result<()> {
     let Some(id) = &route.authorization.authorizer else { return Ok(()) };
-    let authorizer = find(edition.tx, edition.at, id)?;
+    let authorizer = AUTHORIZERS.get(edition.tx, &edition.at.of(id))?;
     let fits = matches!(
-        (&authorizer.how, route.authorization.kind),
-        (AuthorizerKind::Request(_), AuthorizationKind::Custom)
-            | (AuthorizerKind::Jwt { .. }, AuthorizationKind::Jwt)
+        (authorizer.map(|authorizer| authorizer.how), route.authorization.kind),
+        (Some(AuthorizerKind::Request(_)), AuthorizationKind::Custom)
+            | (Some(AuthorizerKind::Jwt { .. }), AuthorizationKind::Jwt)
     );
     if !fits {
-        return Err(Error::invalid(format!(
-            "Authorizer {id} cannot be used with AuthorizationType {}",
-            kind_text(route.authorization.kind)
-        )));
+        return Err(no_authorizer(route.authorization.kind));
     }
     let key = edition.at.of(id).and(&route.id);
     Ok(ROUTE_AUTHORIZERS.put(edition.tx, &key, &IdRecord { id: route.id.clone() })?)

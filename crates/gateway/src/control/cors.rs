@@ -27,7 +27,10 @@ pub(crate) async fn delete(
 pub(crate) fn accept(cors: CorsMembers) -> Result<Cors> {
     let any_origin = cors.allow_origins.iter().flatten().any(|origin| origin == "*");
     if cors.allow_credentials == Some(true) && any_origin {
-        return Err(Error::invalid("allow-credentials is not supported if allow-origin is *"));
+        return Err(Error::invalid("allow-credentials is not supported if 'allow-origin' is *"));
+    }
+    if let Some(origin) = cors.allow_origins.iter().flatten().find(|origin| !is_origin(origin)) {
+        return Err(Error::invalid(format!("Invalid format for origin {origin}")));
     }
     if cors.max_age.is_some_and(|age| !(-1..=86_400).contains(&age)) {
         return Err(Error::invalid("max-age must be between -1 and 86400"));
@@ -48,6 +51,12 @@ pub(crate) fn accept(cors: CorsMembers) -> Result<Cors> {
         expose_headers: cors.expose_headers,
         max_age: cors.max_age,
     })
+}
+
+/// Every origin, every one of a scheme, or one. A star within a name stands for nothing.
+fn is_origin(text: &str) -> bool {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    text == "*" || host.is_some_and(|host| host == "*" || !(host.is_empty() || host.contains('*')))
 }
 
 /// A configuration in answers.

@@ -263,9 +263,7 @@ fn certificate(
 ) -> Result<Option<String>> {
     let Some(given) = given else { return Ok(before) };
     let [configuration] = given else {
-        return Err(Error::invalid(
-            "DomainNameConfigurations must contain exactly one configuration",
-        ));
+        return Err(Error::invalid("Invalid input. Expected one domain name configuration"));
     };
     let is =
         |value: &Option<String>, only: &str| value.as_deref().is_none_or(|value| value == only);

@@ -1,6 +1,6 @@
 //! What leads from a domain to the stage of an API: mappings and rules, each stored below its domain and found by its id.
 
-use gatemill_store::{Reader, Record, Table};
+use gatemill_store::{Key, Reader, Record, Table};
 use gatemill_wire::Cx;
 
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
         edition, stage,
     },
     error::{Error, Result},
-    record::{APIS, ApiKey},
+    record::{API_MAPPINGS, APIS, ApiKey, ApiMappingRecord},
 };
 
 /// Something that leads from a domain to the stage of an API.
@@ -52,8 +52,9 @@ pub(super) async fn store<L: Lead>(
     gateway
         .change_domains(move |tx| {
             let domain = domain::find(tx, &place, &domain_name)?;
-            let is_websocket = edition::api(tx, &api)?.settings.websocket.is_some();
-            stage::find(tx, &api, lead.stage())?;
+            let target = edition::api(tx, &api).map_err(as_named)?;
+            let is_websocket = target.settings.websocket.is_some();
+            stage::find(tx, &api, lead.stage()).map_err(as_named)?;
             let below = place.of(&domain.name);
             let (max, what) = L::LIMIT;
             let mut others = L::TABLE.scan(tx, &below, None, max)?;
@@ -79,6 +80,24 @@ pub(super) async fn store<L: Lead>(
             Ok(L::TABLE.put(tx, &below.and(lead.id()), &lead)?)
         })
         .await
+}
+
+/// An API or a stage that a lead names is no resource of the request, so that AWS says 400 where it is not there.
+fn as_named(error: Error) -> Error {
+    match error {
+        Error::NoSuchApi { .. } | Error::NoSuchStage => Error::invalid(error.to_string()),
+        other => other,
+    }
+}
+
+/// Whether a mapping leads to an API, or to this stage of it.
+pub(super) fn is_mapped(from: &impl Reader, at: &ApiKey, stage: Option<&str>) -> Result<bool> {
+    let place = Key::new([&at.account, &at.region]);
+    let mappings = API_MAPPINGS.scan(from, &place, None, usize::MAX)?;
+    let leads = |mapping: &ApiMappingRecord| {
+        mapping.api == at.id && stage.is_none_or(|stage| stage == mapping.stage)
+    };
+    Ok(mappings.iter().any(|(_, mapping)| leads(mapping)))
 }
 
 /// The lead of an id, which has to be there.

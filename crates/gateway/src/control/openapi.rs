@@ -22,7 +22,7 @@ use crate::{
         integration, route, stage, tag,
     },
     error::{Error, Result},
-    openapi::{self, Basepath, Content, Definition, Export, Guard},
+    openapi::{self, Basepath, Content, Definition, Export, Guard, Importer},
     record::{
         APIS, AUTHORIZERS, ApiKey, ApiRecord, Authorization, AuthorizationKind, AuthorizerKind,
         AuthorizerRecord, Cors, INTEGRATIONS, IntegrationRecord, OWNERS, OwnerRecord, ROUTES,
@@ -244,7 +244,9 @@ async fn read(
         })?,
     };
     // Six megabytes of YAML take a while, in which this thread has other callers.
-    let reading = tokio::task::spawn_blocking(move || openapi::read(&body, basepath)).await;
+    let importer = Importer { account: cx.account().to_owned(), region: cx.region.clone() };
+    let reading = move || openapi::read(&body, basepath, &importer);
+    let reading = tokio::task::spawn_blocking(reading).await;
     let definition = reading.map_err(|_| Error::invalid("The definition cannot be read"))?;
     if !definition.notes.errors.is_empty() {
         return Err(found("Errors", &definition.notes.errors));
@@ -299,7 +301,8 @@ fn accept(gateway: &Gateway, cx: &Cx, definition: Definition) -> Result<Parts> {
     let mut routes = Vec::new();
     let mut keys = BTreeSet::new();
     for openapi::Route { key, operation_name, integration, guard } in definition.routes {
-        if let Err(error) = route::check_key(&key) {
+        let checked = route::check_key(&key);
+        if let Err(error) = checked.and(route::check_operation(operation_name.as_deref())) {
             keep(format!("route '{key}'"), error)?;
         }
         if !keys.insert(key.clone()) {

@@ -15,12 +15,12 @@ use crate::{
     control::{
         authorizer,
         edition::{Edition, Kind},
-        gaps, holds,
+        gaps, holds, length,
         page::page,
         says, unbuilt, websocket,
     },
     error::{Error, Result},
-    limits::{ROUTE_KEY_MAX, ROUTES_PER_API_MAX},
+    limits::{OPERATION_NAME_MAX, ROUTE_KEY_MAX, ROUTES_PER_API_MAX},
     record::{
         ApiKey, Authorization, INTEGRATIONS, IdRecord, ROUTE_KEYS, ROUTE_TARGETS, ROUTES,
         RouteRecord, Version,
@@ -81,6 +81,7 @@ pub(crate) async fn create(
     cx: &Cx,
     req: CreateRouteRequest,
 ) -> Result<CreateRouteResult> {
+    check_operation(req.operation_name.as_deref())?;
     if gateway.is_websocket(cx, &req.api_id)? {
         return websocket::route::create(gateway, cx, req).await;
     }
@@ -138,6 +139,7 @@ pub(crate) async fn update(
     cx: &Cx,
     req: UpdateRouteRequest,
 ) -> Result<UpdateRouteResult> {
+    check_operation(req.operation_name.as_deref())?;
     if gateway.is_websocket(cx, &req.api_id)? {
         return websocket::route::update(gateway, cx, req).await;
     }
@@ -207,6 +209,11 @@ pub(crate) fn check_key(key: &str) -> Result<()> {
              /<RESOURCE PATH>\" or \"$default\"",
         )
     })
+}
+
+/// Checks the name of a route's operation.
+pub(crate) fn check_operation(name: Option<&str>) -> Result<()> {
+    length("operationName", name.unwrap_or_default(), 0, OPERATION_NAME_MAX)
 }
 
 /// The route of quick create.

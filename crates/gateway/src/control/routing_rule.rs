@@ -12,7 +12,7 @@ use gatemill_api::apigatewayv2::{
 };
 use gatemill_store::Table;
 use gatemill_wire::Cx;
-use http::HeaderName;
+use http::{HeaderName, header::HOST};
 
 use crate::{
     Gateway,
@@ -25,6 +25,7 @@ use crate::{
     },
     error::{Error, Result},
     limits::{RULE_PRIORITY_MAX, RULES_PER_DOMAIN_MAX},
+    mapping,
     record::{ROUTING_RULES, RoutingRuleRecord},
 };
 
@@ -182,10 +183,13 @@ fn accept(
     }
     for (name, glob) in headers.iter().flatten() {
         let stars = glob.trim_start_matches('*').trim_end_matches('*');
-        if name.len() >= 40 || HeaderName::from_bytes(name.as_bytes()).is_err() {
+        if name.len() >= 40 || !is_matched(name) {
             return invalid("Invalid header specified");
         }
-        if glob.is_empty() || glob.len() >= 128 || stars.contains(['*', '?']) {
+        // With stars on both sides it is looked for everywhere in the value.
+        let anywhere = glob.len() > 1 && glob.starts_with('*') && glob.ends_with('*');
+        let most = if anywhere { 40 } else { 128 };
+        if glob.is_empty() || glob.len() >= most || stars.contains(['*', '?']) {
             return invalid("Invalid header value glob specified");
         }
     }
@@ -198,6 +202,14 @@ fn accept(
         api: invoke.api_id.clone(),
         stage: invoke.stage.clone(),
         strip: invoke.strip_base_path.unwrap_or(false),
+    })
+}
+
+/// Whether rules may look at a header: those that no mapping changes are not for them either, but for `Host`.
+fn is_matched(name: &str) -> bool {
+    HeaderName::from_bytes(name.as_bytes()).is_ok_and(|name| {
+        let own = ["x-apigw-api-id", "x-restapi"].contains(&name.as_str());
+        !own && (name == HOST || !mapping::is_restricted(&name))
     })
 }
 

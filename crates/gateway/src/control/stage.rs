@@ -14,7 +14,7 @@ use gatemill_wire::{Cx, Iso8601, Timestamp};
 use crate::{
     Gateway,
     access_log::{is_format, log_group},
-    control::{edition::Edition, gaps, length, page::page, rest, says, tag, unbuilt},
+    control::{edition::Edition, gaps, lead, length, page::page, rest, says, tag, unbuilt},
     error::{Error, Result},
     limits::{
         ACCESS_LOG_FORMAT_BYTES_MAX, STAGE_NAME_MAX, STAGE_VARIABLE_NAME_MAX,
@@ -139,12 +139,15 @@ pub(crate) async fn update(
     Ok(members!(UpdateStageResponse, &stage))
 }
 
-/// `DeleteStage`.
+/// `DeleteStage`; refused while a domain's mapping leads to it.
 pub(crate) async fn delete(gateway: &Gateway, cx: &Cx, req: DeleteStageRequest) -> Result<()> {
     let plans = Arc::clone(&gateway.usage_plans);
     gateway
         .edit(cx, &req.api_id.clone(), move |edition| {
             let stage = find(edition.tx, edition.at, &req.stage_name)?;
+            if lead::is_mapped(edition.tx, edition.at, Some(&stage.name))? {
+                return Err(Error::StageMapped(stage.name));
+            }
             STAGES.delete(edition.tx, &edition.at.of(&stage.name))?;
             rest::forget_stage(edition.tx, edition.at, &stage.name)?;
             plans.note_change(edition.tx, &Place::of_api(edition.at));

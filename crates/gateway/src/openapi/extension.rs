@@ -56,6 +56,11 @@ pub(super) fn read_integration(
             Some(number.ok_or("timeoutInMillis is not of type `integer`")?)
         }
     };
+    for name in ["requestParameters", "responseParameters", "tlsConfig"] {
+        if value.get(name).is_some_and(|given| !given.is_object() && !given.is_null()) {
+            return Err(format!("{name} is not of type `object`"));
+        }
+    }
     Ok(Some(CreateIntegrationRequest {
         connection_id: text("connectionId"),
         connection_type: text("connectionType").map(|kind| kind.to_ascii_uppercase()),
@@ -111,7 +116,8 @@ pub(super) fn read_authorizer(
     let authorizer = scheme.get(AUTHORIZER).ok_or("it has none")?;
     let text = |name: &str| authorizer.get(name).and_then(scalar);
     let kind = text("type").ok_or("attribute type is missing")?.to_ascii_lowercase();
-    let sources = text("identitySource").unwrap_or_default();
+    let sources = authorizer.get("identitySource").map_or(Some(""), Value::as_str);
+    let sources = sources.ok_or("identitySource is not of type `string`")?;
     let sources = sources.split(',').map(str::trim).filter(|source| !source.is_empty());
     let mut request = CreateAuthorizerRequest {
         name: name.to_owned(),
@@ -142,8 +148,11 @@ pub(super) fn read_authorizer(
             let format = authorizer.get("authorizerPayloadFormatVersion");
             request.authorizer_payload_format_version =
                 format.map(|format| payload_format(Some(format)));
-            request.enable_simple_responses =
-                authorizer.get("enableSimpleResponses").and_then(Value::as_bool);
+            if let Some(simple) = authorizer.get("enableSimpleResponses") {
+                let simple = simple.as_bool();
+                let simple = simple.ok_or("enableSimpleResponses is not of type `boolean`")?;
+                request.enable_simple_responses = Some(simple);
+            }
             let ttl = authorizer.get("authorizerResultTtlInSeconds");
             if let Some(ttl) = ttl {
                 let seconds = scalar(ttl).and_then(|text| text.parse().ok());

@@ -105,9 +105,50 @@ impl Basepath {
     }
 }
 
+/// Who imports, for what a definition leaves to be filled in.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Importer {
+    pub(crate) account: String,
+    pub(crate) region: String,
+}
+
+impl Importer {
+    /// Puts in the place of AWS's variables what they stand for.
+    fn fill(&self, value: &mut Value) {
+        match value {
+            Value::String(text) if text.contains("${AWS::") => {
+                for (variable, meaning) in [
+                    ("${AWS::AccountId}", self.account.as_str()),
+                    ("${AWS::Partition}", "aws"),
+                    ("${AWS::Region}", self.region.as_str()),
+                ] {
+                    *text = text.replace(variable, meaning);
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.fill(item)),
+            Value::Object(members) => members.values_mut().for_each(|member| self.fill(member)),
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+}
+
 /// The members of an object; none of anything else.
 pub(super) fn members(value: Option<&Value>) -> impl Iterator<Item = (&String, &Value)> {
     value.and_then(Value::as_object).into_iter().flatten()
+}
+
+/// An object that every definition has; there is an error where it is none.
+pub(super) fn required<'d>(
+    root: &'d Map<String, Value>,
+    name: &str,
+    notes: &mut Notes,
+) -> Option<&'d Map<String, Value>> {
+    match root.get(name) {
+        Some(Value::Object(members)) => return Some(members),
+        Some(_) => notes.error(format!("Parse issue: attribute {name} is not of type `object`")),
+        None => notes.error(format!("Parse issue: attribute {name} is missing")),
+    }
+    None
 }
 
 /// A scalar as text.
@@ -120,9 +161,13 @@ pub(super) fn scalar(value: &Value) -> Option<String> {
 }
 
 /// Reads a definition. Where its notes have errors, nothing else of it counts.
-pub(crate) fn read(body: &str, basepath: Basepath) -> Definition {
+pub(crate) fn read(body: &str, basepath: Basepath, importer: &Importer) -> Definition {
     let mut definition = Definition::default();
-    let root = match text::parse(body) {
+    let parsed = text::parse(body).map(|mut root| {
+        importer.fill(&mut root);
+        root
+    });
+    let root = match parsed {
         Ok(Value::Object(root)) => root,
         Ok(_) => {
             definition.notes.error("Parse issue: attribute openapi is not of type `object`");
@@ -164,9 +209,7 @@ fn is_version_three(root: &Map<String, Value>, notes: &mut Notes) -> bool {
 
 fn read_info(root: &Map<String, Value>, definition: &mut Definition) {
     let notes = &mut definition.notes;
-    let Some(info) = root.get("info").and_then(Value::as_object) else {
-        return notes.error("Parse issue: attribute info is missing");
-    };
+    let Some(info) = required(root, "info", notes) else { return };
     match info.get("title").and_then(scalar).filter(|title| !title.is_empty()) {
         Some(title) => definition.name = title,
         None => notes.error("Parse issue: attribute info.title is missing"),
@@ -270,23 +313,34 @@ pub(super) fn add_integration(
 
 /// What stands before the path of every route: nothing, or text that begins with a slash and does not end with one.
 fn prefix(root: &Map<String, Value>, basepath: Basepath) -> String {
-    let server = root.get("servers").and_then(Value::as_array).and_then(|servers| servers.first());
-    let Some(server) = server.filter(|_| basepath != Basepath::Ignore) else {
+    if basepath == Basepath::Ignore {
         return String::new();
-    };
-    let mut url = server.get("url").and_then(scalar).unwrap_or_default();
-    for (name, variable) in members(server.get("variables")) {
-        let value = variable.get("default").and_then(scalar).unwrap_or_default();
-        url = url.replace(&format!("{{{name}}}"), value.trim_start_matches('/'));
     }
-    let after_scheme = url.split_once("://").map_or(url.as_str(), |(_, after)| after);
-    let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
-    let path = path.split(['?', '#']).next().unwrap_or_default().trim_matches('/');
+    let path = base_path(root);
+    let path = path.trim_matches('/');
     let path = match basepath {
         Basepath::Split => path.split_once('/').map_or("", |(_, rest)| rest),
         Basepath::Prepend | Basepath::Ignore => path,
     };
     if path.is_empty() { String::new() } else { format!("/{path}") }
+}
+
+/// The first variable `basePath` of a server, whether its URL refers to it or not; without one the path of the first
+/// server's URL.
+fn base_path(root: &Map<String, Value>) -> String {
+    let default = |variable: &Value| variable.get("default").and_then(scalar).unwrap_or_default();
+    let mut servers = root.get("servers").and_then(Value::as_array).into_iter().flatten();
+    let first = servers.clone().next();
+    if let Some(variable) = servers.find_map(|server| server.get("variables")?.get("basePath")) {
+        return default(variable);
+    }
+    let mut url = first.and_then(|server| server.get("url")).and_then(scalar).unwrap_or_default();
+    for (name, variable) in members(first.and_then(|server| server.get("variables"))) {
+        url = url.replace(&format!("{{{name}}}"), default(variable).trim_start_matches('/'));
+    }
+    let after_scheme = url.split_once("://").map_or(url.as_str(), |(_, after)| after);
+    let path = after_scheme.find('/').map_or("", |at| &after_scheme[at..]);
+    path.split(['?', '#']).next().unwrap_or_default().to_owned()
 }
 
 /// What stands in definitions of REST APIs and means nothing here.

@@ -21,7 +21,7 @@ mod text;
 mod yaml;
 
 pub(crate) use export::{Content, Export, export};
-pub(crate) use import::{Basepath, Definition, Guard, Integration, Route, read};
+pub(crate) use import::{Basepath, Definition, Guard, Importer, Integration, Route, read};
 #[cfg(any(fuzzing, test))]
 pub(crate) use yaml::read as from_yaml;
 pub(crate) use yaml::write as to_yaml;

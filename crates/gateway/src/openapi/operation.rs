@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::import::{Definition, Guard, Route, add_integration, members, scalar};
+use super::import::{Definition, Guard, Route, add_integration, members, required, scalar};
 
 pub(super) const ANY_METHOD: &str = "x-amazon-apigateway-any-method";
 pub(super) const INTEGRATION: &str = "x-amazon-apigateway-integration";
@@ -25,11 +25,15 @@ pub(super) struct Reader {
 
 impl Reader {
     pub(super) fn read(&self, root: &Map<String, Value>, definition: &mut Definition) {
-        let Some(paths) = root.get("paths").and_then(Value::as_object) else {
-            return definition.notes.error("Parse issue: attribute paths is missing");
-        };
+        let Some(paths) = required(root, "paths", &mut definition.notes) else { return };
         for (path, item) in paths.iter().filter(|(path, _)| !path.starts_with("x-")) {
-            for (method, operation) in members(Some(item)) {
+            let Some(item) = item.as_object() else {
+                let notes = &mut definition.notes;
+                notes
+                    .warn(format!("Parse issue: attribute paths.'{path}' is not of type `object`"));
+                continue;
+            };
+            for (method, operation) in item {
                 self.read_member(path, method, operation, definition);
             }
         }

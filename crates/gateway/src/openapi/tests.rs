@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{import::Notes, *};
 
 fn read_json(definition: &Value, basepath: Basepath) -> Definition {
-    read(&definition.to_string(), basepath)
+    read(&definition.to_string(), basepath, &Importer::default())
 }
 
 #[allow(clippy::needless_pass_by_value, reason = "it reads as the document that it makes")]
@@ -19,7 +19,8 @@ fn keys(definition: &Definition) -> Vec<&str> {
 
 #[test]
 fn definitions_that_are_none() {
-    let errors = |text: &str| read(text, Basepath::Ignore).notes.errors.join("; ");
+    let errors =
+        |text: &str| read(text, Basepath::Ignore, &Importer::default()).notes.errors.join("; ");
     for (text, expected) in [
         ("", "Unable to parse the definition: the document is empty"),
         ("[]", "Parse issue: attribute openapi is not of type `object`"),
@@ -31,6 +32,10 @@ fn definitions_that_are_none() {
             "Parse issue: attribute info is missing; Parse issue: attribute paths is missing",
         ),
         ("openapi: 3.0.0\ninfo: {}\npaths: {}", "Parse issue: attribute info.title is missing"),
+        (
+            "openapi: 3.0.0\ninfo: []\npaths: []",
+            "Parse issue: attribute info is not of type `object`; Parse issue: attribute paths is not of type `object`",
+        ),
         (
             r#"{"openapi": "#,
             "Unable to parse the definition: EOF while parsing a value at line 1 column 12",
@@ -60,6 +65,64 @@ fn base_paths() {
     assert_eq!(with("https://h/{basePath}", Some("v1"), Basepath::Split), "GET /x");
     assert_eq!(with("/only/path", None, Basepath::Prepend), "GET /only/path/x");
     assert_eq!(with("https://h", None, Basepath::Prepend), "GET /x");
+    // The variable counts whether or not the URL refers to it, and beside it nothing else of the URL does.
+    assert_eq!(with(url, Some("v1"), Basepath::Prepend), "GET /v1/x");
+    assert_eq!(with("https://h/api/{basePath}", Some("v1"), Basepath::Prepend), "GET /v1/x");
+    assert_eq!(with(url, Some(""), Basepath::Prepend), "GET /x");
+    let mut several = minimal(json!({"/x": {"get": {"responses": {}}}}));
+    let variable = |text: &str| json!({"basePath": {"default": text}});
+    several["servers"] = json!([{"url": "https://h/a"}, {"url": "https://h", "variables": variable("/b")},
+        {"url": "https://h", "variables": variable("/c")}]);
+    assert_eq!(keys(&read_json(&several, Basepath::Prepend)), ["GET /b/x"]);
+}
+
+#[test]
+fn aws_variables() {
+    let uri = "arn:${AWS::Partition}:lambda:${AWS::Region}:${AWS::AccountId}:function:f:${stageVariables.a}";
+    let mut definition =
+        minimal(json!({"/x": {"get": {"responses": {}, "x-amazon-apigateway-integration":
+        {"type": "AWS_PROXY", "uri": uri, "payloadFormatVersion": "2.0"}}}}));
+    definition["info"]["description"] = "of ${AWS::AccountId} and ${AWS::StackName}".into();
+    let importer = Importer { account: "000012345678".to_owned(), region: "eu-west-1".to_owned() };
+    for text in [definition.to_string(), to_yaml(&definition)] {
+        let read = read(&text, Basepath::Ignore, &importer);
+        assert_eq!(
+            read.integrations[0].request.integration_uri.as_deref(),
+            Some("arn:aws:lambda:eu-west-1:000012345678:function:f:${stageVariables.a}")
+        );
+        assert_eq!(read.description.as_deref(), Some("of 000012345678 and ${AWS::StackName}"));
+    }
+}
+
+#[test]
+fn integrations_of_the_wrong_types() {
+    for name in ["requestParameters", "responseParameters", "tlsConfig"] {
+        let integration =
+            json!({"type": "http_proxy", "uri": "http://h", "httpMethod": "GET", name: ["a"]});
+        let definition = minimal(json!({"/a": {"get": {"responses": {},
+            "x-amazon-apigateway-integration": integration}}}));
+        let errors = read_json(&definition, Basepath::Ignore).notes.errors;
+        let text = format!(
+            "Unable to create the integration of paths.'/a'(get): {name} is not of type `object`"
+        );
+        assert_eq!(errors, [text]);
+    }
+}
+
+#[test]
+fn authorizers_of_the_wrong_types() {
+    for (name, value, problem) in [
+        ("identitySource", json!(["$request.header.A"]), "identitySource is not of type `string`"),
+        ("enableSimpleResponses", json!("true"), "enableSimpleResponses is not of type `boolean`"),
+    ] {
+        let mut definition = minimal(json!({}));
+        let authorizer = json!({"type": "request", "authorizerUri": "arn:aws:lambda:r:1:function:f",
+            "authorizerPayloadFormatVersion": "2.0", name: value});
+        definition["components"] = json!({"securitySchemes": {"ask": {"type": "apiKey",
+            "x-amazon-apigateway-authorizer": authorizer}}});
+        let errors = read_json(&definition, Basepath::Ignore).notes.errors;
+        assert_eq!(errors, [format!("Unable to create authorizer 'ask': {problem}")]);
+    }
 }
 
 #[test]
@@ -116,6 +179,8 @@ fn what_is_said() {
             "get": {"requestBody": {}, "x-amazon-apigateway-integration": {"type": "mock"}},
             "trace": {},
         },
+        "/c": null,
+        "x-other": null,
         "/b": {"get": {"responses": {}, "x-amazon-apigateway-integration":
             {"type": "http_proxy", "uri": "http://h", "httpMethod": "any", "responses": {}}}},
     }));
@@ -130,6 +195,7 @@ fn what_is_said() {
             "Parse issue: attribute paths.'/a'(get).responses is missing",
             "The integration type MOCK is not supported for HTTP APIs: paths.'/a'(get) has no integration",
             "Parse issue: attribute paths.'/a'.trace is not supported for HTTP APIs",
+            "Parse issue: attribute paths.'/c' is not of type `object`",
             "Resource policies are not supported for HTTP APIs: the policy is ignored",
         ]
     );

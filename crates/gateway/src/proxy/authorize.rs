@@ -1,5 +1,5 @@
 //! Authorize: whether the API answers at all, who asks, whether they may, and whether the route may use its
-//! integration.
+//! integration. A preflight comes as far as the last of these, which is not about who asks.
 //!
 //! What is missing or wrong in a token or an identity source is a 401, what is known and not allowed a 403, and an
 //! authorizer that does not work a 500, as in AWS. Without `lambda:InvokeFunction` for API Gateway on behalf of this
@@ -28,8 +28,7 @@ use crate::{
     snapshot::{Access, To},
 };
 
-/// Checks everything that has to hold before the integration is asked. Signatures cover the body, so it is read here
-/// for those.
+/// Checks who asks, and whether they may. Signatures cover the body, so it is read here for those.
 pub(super) async fn authorize<B>(
     gateway: &Gateway,
     exchange: &Exchange,
@@ -63,7 +62,7 @@ where
         Access::Broken => return Err(Refusal::Internal.because("the route's authorizer is gone")),
     };
     seen.identity = identity;
-    may_integrate(gateway, place, routed)
+    Ok(())
 }
 
 /// The ARN of what the request is for, by which policies decide.
@@ -220,7 +219,12 @@ async fn invoke(
     Verdict::read(&answer.payload, asked.simple).map(Arc::new).map_err(NoVerdict::Failed)
 }
 
-fn may_integrate(gateway: &Gateway, place: &Place, routed: &Routed<'_>) -> Result<(), Refused> {
+/// Checks whether the route may use its integration.
+pub(super) fn may_integrate(
+    gateway: &Gateway,
+    place: &Place,
+    routed: &Routed<'_>,
+) -> Result<(), Refused> {
     let integration = routed.route.integration.as_deref();
     let integration =
         integration.ok_or_else(|| Refusal::Internal.because("the route has no integration"))?;

@@ -1,8 +1,10 @@
 //! CORS: preflights that the gateway answers by itself, and the headers of all other answers.
 //!
-//! A preflight is an `OPTIONS` with both `Origin` and `Access-Control-Request-Method`; it needs no route, no authorizer
-//! and no integration. With a configuration, CORS headers of the integration are replaced. Without one, nothing here
-//! happens. A request without `Origin` gets no CORS headers, and neither does one whose origin is not allowed.
+//! A preflight is an `OPTIONS` with both `Origin` and `Access-Control-Request-Method`; it needs no route and no
+//! integration. Where a route is there for `OPTIONS` (with this verb, `ANY` or `$default`) and is guarded, the preflight has
+//! to pass its authorizer, as in AWS, where such an API gets an open route `OPTIONS /{proxy+}`. With a configuration, CORS
+//! headers of the integration are replaced. Without one, nothing here happens. A request without `Origin` gets no CORS
+//! headers, and neither does one whose origin is not allowed.
 
 use gatemill_wire::payload::{CorsPolicy, cors::Given};
 use http::{HeaderMap, Response, StatusCode};
@@ -36,8 +38,7 @@ pub(super) fn preflight(stage: &StageSnapshot, exchange: &Exchange) -> Option<Re
 
 /// Replaces the CORS headers of an answer that is not one to a preflight.
 pub(super) fn decorate(stage: &StageSnapshot, exchange: &Exchange, headers: &mut HeaderMap) {
-    let Some(policy) = &stage.cors else { return };
-    if preflight(stage, exchange).is_none() {
+    if let Some(policy) = &stage.cors {
         policy.decorate(&exchange.head, headers);
     }
 }

@@ -211,8 +211,9 @@ fn v1<'e>(
     let caller = who.caller();
     let user_agent = user_agent(&headers);
     let query = head.uri.query().unwrap_or("");
+    let shown = |name| if exchange.lower_case() { name } else { capitalised(name) };
     let multi_value_headers: BTreeMap<_, _> =
-        headers.into_iter().map(|(name, values)| (capitalised(name), values)).collect();
+        headers.into_iter().map(|(name, values)| (shown(name), values)).collect();
     let last = |values: &Vec<Cow<'e, str>>| values.last().cloned().unwrap_or_default();
     let multi_query = multi_query(query);
     let single_query = multi_query.as_ref().map(|query| {

@@ -34,7 +34,7 @@ use http_body::Body;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use self::{identity::Identity, parse::Form};
+use self::{identity::Identity, parse::Form, route::Routed};
 use crate::{Gateway, snapshot::StageSnapshot, usage::Counters};
 
 pub use body::ProxyBody;
@@ -109,6 +109,8 @@ pub(crate) struct Seen {
     /// The path with its stage and what else stands before it.
     pub(crate) path: Option<String>,
     pub(crate) identity: Identity,
+    /// Whether the answer is the gateway's own to a preflight.
+    pub(crate) preflight: bool,
     pub(crate) authorizer_error: Option<String>,
     pub(crate) integration: Option<SeenIntegration>,
     /// The text and the kind of an answer of the gateway itself.
@@ -213,15 +215,23 @@ where
     seen.end("parse", exchange);
     seen.stage = Some(Arc::clone(&place.stage));
     seen.path = Some(place.full_path.clone());
-    if let Some(answer) = cors::preflight(&place.stage, exchange) {
+    let routed = route::route(&place, exchange);
+    let preflight = cors::preflight(&place.stage, exchange);
+    seen.preflight = preflight.is_some() && !routed.as_ref().is_ok_and(Routed::is_guarded);
+    if let Some(answer) = preflight.filter(|_| seen.preflight) {
         return Ok(answer);
     }
-    let routed = route::route(&place, exchange)?;
+    let routed = routed?;
     seen.end("route", exchange);
     seen.route = Some(routed.route.key.clone());
     seen.counters.clone_from(&routed.route.counters);
     seen.subject.clone_from(&routed.route.subject);
     authorize::authorize(gateway, exchange, &place, &routed, &mut body, seen).await?;
+    if let Some(answer) = cors::preflight(&place.stage, exchange) {
+        seen.preflight = true;
+        return Ok(answer);
+    }
+    authorize::may_integrate(gateway, &place, &routed)?;
     seen.end("authorize", exchange);
     throttle::throttle(&place, &routed, exchange.arrival.now)?;
     seen.end("throttle", exchange);
@@ -274,6 +284,11 @@ impl Exchange {
             Form::Domain { domain_name, .. } => domain_name.split('.').next().unwrap_or_default(),
             Form::Host { .. } | Form::Path { .. } => &self.target.api_id,
         }
+    }
+
+    /// Whether events of format 1.0 show all names of headers in lower case.
+    pub(crate) fn lower_case(&self) -> bool {
+        matches!(self.target.form, Form::Domain { lower_case: true, .. })
     }
 
     /// What a domain's mapping matched; `None` for an API's own endpoint.

@@ -51,6 +51,8 @@ pub(crate) enum Form {
         rest: usize,
         /// Whether its clients have shown a certificate.
         is_mutual: bool,
+        /// Whether events show all names of headers in lower case.
+        lower_case: bool,
     },
 }
 
@@ -97,14 +99,15 @@ fn by_domain(domains: &Domains, client: Option<&ClientCert>, parts: &Parts) -> O
                 stage: None,
                 rest: 0,
                 is_mutual,
+                lower_case: false,
             };
             Target { api_id: String::new(), form }
         }
-        Some(Led { api, stage, base_path, rest }) => {
+        Some(Led { api, stage, base_path, rest, lower_case }) => {
             let (base_path, stage) = (base_path.to_owned(), Some(stage.to_owned()));
             Target {
                 api_id: api.to_owned(),
-                form: Form::Domain { domain_name, base_path, stage, rest, is_mutual },
+                form: Form::Domain { domain_name, base_path, stage, rest, is_mutual, lower_case },
             }
         }
     })

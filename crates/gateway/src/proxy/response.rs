@@ -63,7 +63,7 @@ pub(super) fn finish(
     passed: Result<Response<ProxyBody>, Refused>,
 ) -> Response<ProxyBody> {
     let mut response = passed.unwrap_or_else(|refused| refusal(&refused));
-    if let Some(stage) = &seen.stage {
+    if let Some(stage) = seen.stage.as_ref().filter(|_| !seen.preflight) {
         cors::decorate(stage, exchange, response.headers_mut());
     }
     let id = HeaderValue::from_str(&exchange.id).expect("base64 is legal in a header");

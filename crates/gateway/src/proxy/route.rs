@@ -1,7 +1,7 @@
 //! Route: the choice of a route for the request.
 
 use super::{Exchange, Refusal, Refused, parse::Place};
-use crate::snapshot::RouteSnapshot;
+use crate::snapshot::{Access, RouteSnapshot};
 
 /// A request with its route.
 #[derive(Debug)]
@@ -21,6 +21,11 @@ pub(super) fn route<'e>(place: &'e Place, exchange: &'e Exchange) -> Result<Rout
 }
 
 impl<'e> Routed<'e> {
+    /// Whether not everybody may use the route.
+    pub(super) fn is_guarded(&self) -> bool {
+        !matches!(self.route.access, Access::Open)
+    }
+
     /// The route's variables and what they matched, percent-encoded.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = (&'e str, &'e str)> + '_ {
         self.route.variables.iter().map(String::as_str).zip(self.captures.iter().copied())

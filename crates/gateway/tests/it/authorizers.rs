@@ -161,6 +161,45 @@ async fn format_1_0_and_policies_that_are_kept_and_evaluated_anew() {
 }
 
 #[tokio::test]
+async fn a_preflight_passes_the_guard_of_the_route_that_it_matches() {
+    let world = World::new();
+    let (api, id) = guarded(&world, request_authorizer(&json!({})), "CUSTOM").await;
+    let path = format!("/v2/apis/{api}");
+    let cors = json!({"allowOrigins": ["https://a.example"], "allowMethods": ["GET"]});
+    world.ok("PATCH", &path, json!({"corsConfiguration": cors})).await;
+    let ask = async |path: &str| {
+        let request = Request::builder().method("OPTIONS").uri(path);
+        let request = request.header("Origin", "https://a.example");
+        let got = world.request(&api, request.header("Access-Control-Request-Method", "GET")).await;
+        let of = |name: &str| got.header(name).into_iter().map(str::to_owned).next();
+        (got.status.as_u16(), of("access-control-allow-origin"), of("access-control-allow-methods"))
+    };
+    let origin = Some("https://a.example".to_owned());
+    let answered = (204, origin.clone(), Some("GET".to_owned()));
+    // No route is there for `OPTIONS`, whoever guards the one for `GET`.
+    assert_eq!(ask("/pets/1").await, answered);
+    let routes = world.ok("GET", &format!("{path}/routes"), Value::Null).await;
+    let target = routes["items"][0]["target"].clone();
+    let add = async |key: &str, authorization: &str| {
+        let route = json!({"routeKey": key, "target": target, "authorizationType": authorization, "authorizerId": id});
+        world.ok("POST", &format!("{path}/routes"), route).await;
+    };
+    add("ANY /guarded/{proxy+}", "CUSTOM").await;
+    add("ANY /signed", "AWS_IAM").await;
+    add("ANY /open", "NONE").await;
+    let before = world.functions.events.lock().unwrap().len();
+    assert_eq!(ask("/guarded/a").await, (401, origin.clone(), None));
+    assert_eq!(ask("/signed").await, (403, origin.clone(), None));
+    assert_eq!(ask("/open").await, answered);
+    add("$default", "CUSTOM").await;
+    assert_eq!(ask("/else").await, (401, origin, None));
+    // What AWS advises then.
+    add("OPTIONS /{proxy+}", "NONE").await;
+    assert_eq!(ask("/else").await, answered);
+    assert_eq!(world.functions.events.lock().unwrap().len(), before, "nobody was invoked");
+}
+
+#[tokio::test]
 async fn signatures() {
     let world = World::new();
     world.functions.answers("f", "1");
@@ -347,6 +386,59 @@ async fn tokens_scopes_and_challenges() {
 }
 
 #[tokio::test]
+async fn authorizers_take_no_members_of_other_types() {
+    let world = World::new();
+    let issuer = Issuer::new(key_set(&[&key("1")])).await;
+    let (api, id) = guarded(&world, issuer.authorizer(), "JWT").await;
+    let at = format!("/v2/apis/{api}/authorizers");
+    let jwt = issuer.authorizer()["jwtConfiguration"].clone();
+    let request = request_authorizer(&json!({"name": "r"}));
+    let asked = world.ok("POST", &at, request).await["authorizerId"].clone();
+    let of = |id: &Value| format!("{at}/{}", id.as_str().unwrap());
+    for (kind, name, value) in [
+        ("JWT", "authorizerUri", json!(arn("f"))),
+        ("JWT", "authorizerPayloadFormatVersion", json!("2.0")),
+        ("JWT", "authorizerResultTtlInSeconds", json!(1)),
+        ("JWT", "enableSimpleResponses", json!(true)),
+        ("REQUEST", "jwtConfiguration", jwt),
+    ] {
+        let mut made = match kind {
+            "JWT" => issuer.authorizer(),
+            _ => request_authorizer(&json!({})),
+        };
+        (made["name"], made[name]) = ("other".into(), value.clone());
+        let of_kind = if kind == "JWT" { of(&json!(id)) } else { of(&asked) };
+        let text = format!(
+            "{}{} is not supported for {kind} authorizers",
+            name[..1].to_ascii_uppercase(),
+            &name[1..]
+        );
+        for (method, path, members) in
+            [("POST", &at, made), ("PATCH", &of_kind, json!({name: value}))]
+        {
+            let (status, error) = world.call(method, path, members).await;
+            assert_eq!((status, &error["message"]), (400, &json!(text)), "{method} {name}");
+        }
+    }
+    // A route that is given another type lets go of scopes, which only tokens have.
+    let routes = world.ok("GET", &format!("/v2/apis/{api}/routes"), Value::Null).await;
+    let route = routes["items"][0]["routeId"].as_str().unwrap();
+    world.guard(&api, route, json!({"authorizationScopes": ["read"]})).await;
+    let change = json!({"authorizationType": "CUSTOM", "authorizerId": asked});
+    let changed = world.ok("PATCH", &format!("/v2/apis/{api}/routes/{route}"), change).await;
+    assert_eq!(
+        (&changed["authorizationType"], changed.get("authorizationScopes")),
+        (&json!("CUSTOM"), None)
+    );
+    let mut plain = issuer.authorizer();
+    plain["name"] = "plain".into();
+    // What says nothing is taken.
+    (plain["authorizerResultTtlInSeconds"], plain["enableSimpleResponses"]) =
+        (0.into(), false.into());
+    world.ok("POST", &at, plain).await;
+}
+
+#[tokio::test]
 async fn keys_are_kept_and_asked_for_anew_but_not_for_everybody() {
     let world = World::new();
     let (first, second, foreign) = (key("1"), key("2"), key("3"));
@@ -459,8 +551,19 @@ async fn the_control_plane_of_authorizers() {
         (&json!("CUSTOM"), &json!(id))
     );
     let route = format!("/v2/apis/{api}/routes/{}", route["routeId"].as_str().unwrap());
-    let (status, _) = world.call("PATCH", &route, json!({"authorizationType": "JWT"})).await;
-    assert_eq!(status, 400, "the authorizer is of another kind");
+    let jwt = "Invalid authorizer ID specified. Setting the authorization type to JWT requires a valid JWT authorizer.";
+    let custom = "Invalid authorizer ID specified. Setting the authorization type to CUSTOM requires a valid authorizer.";
+    for (changes, text) in [
+        // The authorizer is of another kind, is not there, or is not named.
+        (json!({"authorizationType": "JWT"}), jwt),
+        (json!({"authorizationType": "JWT", "authorizerId": "none00"}), jwt),
+        (json!({"authorizerId": "none00"}), custom),
+        (json!({"authorizationType": "JWT", "authorizerId": ""}), jwt),
+    ] {
+        let (status, error) = world.call("PATCH", &route, changes).await;
+        assert_eq!((status, &error["code"]), (400, &json!("BadRequestException")));
+        assert_eq!(error["message"], text);
+    }
     let open = world.ok("PATCH", &route, json!({"authorizationType": "NONE"})).await;
     assert_eq!(open.get("authorizerId"), None);
     world.ok("DELETE", &format!("{at}/{id}"), Value::Null).await;

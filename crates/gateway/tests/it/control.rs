@@ -220,6 +220,9 @@ async fn errors_are_those_of_aws() {
     let target = json!({"routeKey": "GET /", "target": "integrations/none"});
     let none = "Invalid Integration identifier specified none";
     check_error(&world, ("POST", &format!("{path}/routes"), target), not_found(none)).await;
+    let unnamed = json!({"routeKey": "GET /named", "operationName": "x".repeat(65)});
+    let text = "The length of operationName must be between 0 and 64 characters.";
+    check_error(&world, ("POST", &format!("{path}/routes"), unnamed), bad(text)).await;
     let stages = format!("{path}/stages");
     check_error(
         &world,
@@ -243,9 +246,15 @@ async fn errors_are_those_of_aws() {
     check_error(
         &world,
         ("POST", apis, credentials),
-        bad("allow-credentials is not supported if allow-origin is *"),
+        bad("allow-credentials is not supported if 'allow-origin' is *"),
     )
     .await;
+    for origin in ["one.example", "capacitor://localhost", "https://*.example", "http://", "**"] {
+        let cors = json!({"allowOrigins": ["https://*", "http://a:1", origin]});
+        let members = json!({"name": "n", "protocolType": "HTTP", "corsConfiguration": cors});
+        let text = format!("Invalid format for origin {origin}");
+        check_error(&world, ("POST", apis, members), bad(&text)).await;
+    }
     let empty = "At least one route is required before deploying the Api.";
     check_error(&world, ("POST", &format!("{path}/deployments"), json!({})), bad(empty)).await;
     let integrations = format!("{path}/integrations");

@@ -36,7 +36,8 @@ async fn a_mapping_leads_to_a_stage_and_events_show_the_domain() {
     world.stage(&two, "prod").await;
     domain(&world, "API.example.com").await;
     let at = "/v2/domainnames/api.example.com/apimappings";
-    world.ok("POST", at, json!({"apiId": two, "stage": "prod", "apiMappingKey": "v2/shop"})).await;
+    let deep = json!({"apiId": two, "stage": "prod", "apiMappingKey": "v2/shop"});
+    let deep = world.ok("POST", at, deep).await;
     let first = world
         .ok("POST", at, json!({"apiId": one, "stage": "$default", "apiMappingKey": "v1"}))
         .await;
@@ -51,6 +52,11 @@ async fn a_mapping_leads_to_a_stage_and_events_show_the_domain() {
     ask(&world, "api.example.com", "/v1/pets/7", &[]).await;
     let event = world.functions.last_event();
     assert_eq!([&event["path"], &event["requestContext"]["path"]], ["/v1/pets/7", "/v1/pets/7"]);
+    // A mapping of several levels makes all names of headers lower case, here the one of `v2/shop`.
+    assert_eq!(
+        [&event["headers"]["host"], &event["headers"]["Host"]],
+        [&json!("api.example.com"), &Value::Null]
+    );
     let got = ask(&world, "api.example.com", "/none", &[]).await;
     assert_eq!((got.status.as_u16(), got.text()), (403, r#"{"message":"Forbidden"}"#));
 
@@ -70,6 +76,11 @@ async fn a_mapping_leads_to_a_stage_and_events_show_the_domain() {
     assert_eq!(world.ok("GET", at, Value::Null).await["items"].as_array().unwrap().len(), 2);
     world.ok("DELETE", &format!("{at}/{id}"), Value::Null).await;
     assert_eq!(ask(&world, "api.example.com", "/old/pets/7", &[]).await.status, 403);
+    let id = deep["apiMappingId"].as_str().unwrap();
+    world.ok("DELETE", &format!("{at}/{id}"), Value::Null).await;
+    world.ok("POST", at, json!({"apiId": one, "stage": "$default"})).await;
+    ask(&world, "api.example.com", "/pets/7", &[]).await;
+    assert_eq!(world.functions.last_event()["headers"]["Host"], "api.example.com");
     world.ok("DELETE", "/v2/domainnames/api.example.com", Value::Null).await;
     let (head, ()) =
         Request::get("/").header(header::HOST, "api.example.com").body(()).unwrap().into_parts();
@@ -137,7 +148,13 @@ async fn what_domains_refuse() {
         world.call("POST", "/v2/domainnames", json!({"domainName": "A.example"})).await;
     assert_eq!(
         (status, error["message"].as_str().unwrap()),
-        (409, "The domain name resource already exists.")
+        (400, "The domain name you provided already exists.")
+    );
+    let members = json!({"domainName": "b.example", "domainNameConfigurations": []});
+    let (status, error) = world.call("POST", "/v2/domainnames", members).await;
+    assert_eq!(
+        (status, error["message"].as_str().unwrap()),
+        (400, "Invalid input. Expected one domain name configuration")
     );
     for name in [
         "localhost",
@@ -159,7 +176,7 @@ async fn what_domains_refuse() {
     assert_eq!(status, 400);
     assert!(body["message"].as_str().unwrap().contains("tls-listen"), "{body}");
     let (status, error) = world.call("GET", "/v2/domainnames/none.example", Value::Null).await;
-    let text = "The domain name resource specified in the request was not found.";
+    let text = "Invalid domain name identifier specified";
     assert_eq!((status, error["message"].as_str().unwrap()), (404, text));
     let at = "/v2/domainnames/a.example/apimappings";
     for (key, text) in [
@@ -177,9 +194,75 @@ async fn what_domains_refuse() {
     let mapping = json!({"apiId": api, "stage": "$default", "apiMappingKey": "a"});
     world.ok("POST", at, mapping.clone()).await;
     assert_eq!(world.call("POST", at, mapping).await.0, 409);
-    assert_eq!(world.call("POST", at, json!({"apiId": api, "stage": "none"})).await.0, 404);
-    assert_eq!(
-        world.call("POST", at, json!({"apiId": "none000000", "stage": "$default"})).await.0,
-        404
-    );
+    for (api, stage, text) in [
+        (api.as_str(), "none", "Invalid stage identifier specified"),
+        ("none000000", "$default", "Invalid API identifier specified"),
+    ] {
+        let (status, error) = world.call("POST", at, json!({"apiId": api, "stage": stage})).await;
+        assert_eq!((status, &error["code"]), (400, &json!("BadRequestException")));
+        assert!(error["message"].as_str().unwrap().starts_with(text), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_mapping_leads_to_stays() {
+    let world = World::new();
+    let api = world.api().await;
+    world.stage(&api, "free").await;
+    domain(&world, "a.example").await;
+    let at = "/v2/domainnames/a.example/apimappings";
+    let mapping = world.ok("POST", at, json!({"apiId": api, "stage": "$default"})).await;
+    let stages = format!("/v2/apis/{api}/stages");
+    for (path, text) in [
+        (
+            format!("/v2/apis/{api}"),
+            format!(
+                "Deleting API {api} failed. Please remove all API mappings for the API from your custom domain names."
+            ),
+        ),
+        (
+            format!("{stages}/%24default"),
+            "Deleting stage $default failed. Please remove all API mappings for the stage from your custom domain names."
+                .to_owned(),
+        ),
+    ] {
+        let (status, error) = world.call("DELETE", &path, Value::Null).await;
+        assert_eq!((status, &error["code"]), (400, &json!("BadRequestException")), "{path}");
+        assert_eq!(error["message"], text);
+    }
+    world.ok("DELETE", &format!("{stages}/free"), Value::Null).await;
+    let id = mapping["apiMappingId"].as_str().unwrap();
+    world.ok("DELETE", &format!("{at}/{id}"), Value::Null).await;
+    world.ok("DELETE", &format!("{stages}/%24default"), Value::Null).await;
+    world.ok("DELETE", &format!("/v2/apis/{api}"), Value::Null).await;
+}
+
+#[tokio::test]
+async fn what_rules_do_not_look_at() {
+    let world = World::new();
+    let api = world.api().await;
+    domain(&world, "a.example").await;
+    let rule = |priority: u32, header: &str, glob: &str| {
+        json!({"priority": priority,
+        "conditions": [{"matchHeaders": {"anyOf": [{"header": header, "valueGlob": glob}]}}],
+        "actions": [{"invokeApi": {"apiId": api, "stage": "$default"}}]})
+    };
+    let at = "/v2/domainnames/a.example/routingrules";
+    let anywhere = |letters: usize| format!("*{}*", "a".repeat(letters));
+    for (header, glob, text) in [
+        ("Authorization", "a", "Invalid header specified"),
+        ("X-Amzn-Trace-Id", "a", "Invalid header specified"),
+        ("x-apigw-api-id", "a", "Invalid header specified"),
+        ("x-restAPI", "a", "Invalid header specified"),
+        ("x-version", &anywhere(38), "Invalid header value glob specified"),
+        ("x-version", "a*b", "Invalid header value glob specified"),
+    ] {
+        let (status, error) = world.call("POST", at, rule(1, header, glob)).await;
+        assert_eq!((status, error["message"].as_str().unwrap()), (400, text), "{header} {glob}");
+    }
+    for (priority, header, glob) in
+        [(1, "Host", "*.example"), (2, "x-version", "*"), (3, "x-version", &*anywhere(37))]
+    {
+        world.ok("POST", at, rule(priority, header, glob)).await;
+    }
 }

@@ -205,6 +205,12 @@ async fn all_or_nothing() {
         "Warnings found during import:\n\tParse issue: attribute paths.'/a'(get).responses is missing"
     );
     body["paths"]["/a"]["get"]["responses"] = json!({});
+    body["paths"]["/a"]["get"]["operationId"] = "x".repeat(65).into();
+    let (status, message) = refuse("PUT", "/v2/apis", body.clone()).await;
+    assert_eq!(status, 400);
+    let text = "Unable to create route 'GET /a': The length of operationName must be between 0 and 64 characters.";
+    assert!(message.contains(text), "{message}");
+    body["paths"]["/a"]["get"]["operationId"] = "x".repeat(64).into();
     let (status, message) = refuse("PUT", "/v2/apis", body.clone()).await;
     assert_eq!(status, 400);
     assert_eq!(
