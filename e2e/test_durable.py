@@ -79,6 +79,14 @@ SDK = "aws_durable_execution_sdk_python"
 
 
 @pytest.fixture(scope="module")
+def server():
+    # An execution of these tests runs for longer than anybody would wait for it.
+    server = Server(arguments=["--drain-seconds", "1"]).start()
+    yield server
+    assert server.stop() == 0, server.log()
+
+
+@pytest.fixture(scope="module")
 def code():
     return package_of({"app.py": CODE} | modules([*BOTO3, SDK]))
 
