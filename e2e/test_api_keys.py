@@ -98,6 +98,9 @@ def test_keys(rest, name):
     assert refusal(rest.create_api_key, name="x", value="v" * 20) == (409, "ConflictException", "API Key already exists")
     assert refusal(rest.create_api_key, value="v" * 19) == (
         400, "BadRequestException", "API Key value should be at least 20 characters")
+    for unfit in ("v" * 20 + " v", "v" * 20 + "\n", "ä" * 20):
+        assert refusal(rest.create_api_key, value=unfit) == (
+            400, "BadRequestException", "API Key value has characters that no header can have")
     assert refusal(rest.create_api_key, value="v" * 129)[2] == "API Key value exceeds maximum size of 128 characters"
     assert refusal(rest.create_api_key, name="n" * 1025)[2] == "Invalid API Key name, can be at most 1024 characters."
     assert refusal(rest.create_api_key, stageKeys=[{"restApiId": "a", "stageName": "s"}])[:2] == (501, "NotImplementedException")

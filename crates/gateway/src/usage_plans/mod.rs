@@ -181,6 +181,10 @@ impl UsagePlans {
     ) -> Result<()> {
         let _one_at_a_time = usage.reserving.lock().await;
         let record = KeyUsage::with_remaining(quota, day, remaining);
+        // A day that ended meanwhile is over, and what the new one has reserved is not to be lost.
+        if usage.is_past(record) {
+            return Ok(());
+        }
         self.write_down(usage, Some(record)).await?;
         usage.set(record);
         Ok(())

@@ -128,9 +128,17 @@ impl KeyUsage {
         ReservedRecord { period: quota.period_of(day), calls }
     }
 
-    /// The store knows this to be taken, whatever was before.
+    /// Whether a later period has begun than this one.
+    pub(super) fn is_past(&self, record: ReservedRecord) -> bool {
+        self.state().period > record.period
+    }
+
+    /// The store knows this to be taken, whatever was before; in a later period it counts no more.
     pub(super) fn set(&self, record: ReservedRecord) {
         let mut state = self.state();
+        if state.period > record.period {
+            return;
+        }
         (state.period, state.used, state.reserved) = (record.period, record.calls, record.calls);
     }
 
@@ -259,6 +267,12 @@ mod tests {
         usage.set(KeyUsage::with_remaining(&quota, 9, 0));
         assert_eq!(usage.take(Some(&quota), 9), Taken::Over);
         assert_eq!(usage.take(Some(&quota), 8), Taken::Over, "a clock that was set back");
+        // What was meant for yesterday says nothing of today.
+        assert_eq!(taken(&usage, &quota, 10), 3);
+        let late = KeyUsage::with_remaining(&quota, 9, 5);
+        assert!(usage.is_past(late));
+        usage.set(late);
+        assert_eq!(usage.take(Some(&quota), 10), Taken::Over);
     }
 
     #[test]

@@ -200,7 +200,11 @@ fn seconds(now: Timestamp) -> Timestamp {
     Timestamp(now.seconds() * 1_000)
 }
 
+/// AWS says nothing of what a value consists of; what no header can bring is refused.
 pub(super) fn check_value(value: &str) -> Result<()> {
+    if !value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(Error::invalid("API Key value has characters that no header can have"));
+    }
     match value.chars().count() {
         0..20 => Err(Error::invalid("API Key value should be at least 20 characters")),
         20..=128 => Ok(()),
