@@ -61,6 +61,15 @@ impl Image {
         Ok(Self { program, args, env, cwd: c(spec.cwd.as_os_str().as_encoded_bytes())? })
     }
 
+    pub(crate) fn new(
+        program: CString,
+        args: Vec<CString>,
+        env: Vec<CString>,
+        cwd: CString,
+    ) -> Self {
+        Self { program, args, env, cwd }
+    }
+
     pub(crate) fn enter_cwd(&self) -> Result<(), Failure> {
         rustix::process::chdir(self.cwd.as_c_str()).at(Step::Cwd)
     }

@@ -24,6 +24,7 @@ use crate::socket;
 use crate::spec::{Spec, Start};
 use crate::step::{At, Failure, Step};
 use crate::sys::{self, Forked};
+use crate::vacant;
 
 /// Everything that the child needs, made before it is forked.
 pub(crate) struct Plan<'a> {
@@ -81,7 +82,7 @@ pub(crate) const ORPHAN: u8 = 0x80;
 /// The init's whole life.
 pub(crate) fn run(plan: &Plan<'_>) -> ! {
     let begun = prepare(plan).and_then(|()| match plan.start {
-        Start::AtOnce | Start::After { .. } | Start::Parked | Start::Snapshot => {
+        Start::AtOnce | Start::After { .. } | Start::Parked | Start::Vacant | Start::Snapshot => {
             start_program(plan).map(Some)
         }
         Start::Forked { .. } | Start::Restored { .. } => wait_for_program(plan).map(|()| None),
@@ -258,6 +259,11 @@ fn become_program(plan: &Plan<'_>) -> (Failure, RawFd) {
     confine::report(status, 0, 0);
     if plan.trial {
         sys::exit_now(0);
+    }
+    if plan.start == Start::Vacant {
+        // The server takes this for the start.
+        sys::close(status);
+        vacant::wait();
     }
     if plan.spec.companions.is_some() {
         // The server takes this for the start.

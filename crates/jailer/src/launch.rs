@@ -120,9 +120,11 @@ impl Launcher {
         trial: bool,
     ) -> Result<Launched, Failure> {
         let (status, status_end) = match start {
-            Start::AtOnce | Start::After { .. } | Start::Parked | Start::Snapshot => {
-                pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?
-            }
+            Start::AtOnce
+            | Start::After { .. }
+            | Start::Parked
+            | Start::Vacant
+            | Start::Snapshot => pipe_with(PipeFlags::CLOEXEC).at(Step::Prepare)?,
             Start::Forked { .. } | Start::Restored { .. } => {
                 // Who says that it is confined is the process that will be looked at.
                 socket::pair_with_senders().at(Step::Prepare)?

@@ -11,6 +11,7 @@
 //! | `sandboxd`, `launch` | the privileged process, and its side of a start |
 //! | `init`, `root_fs`, `confine`, `seccomp` | a sandbox from the inside: its first process, what it sees, its walls |
 //! | [`companions`] | the process that holds several programs, where a sandbox has them |
+//! | [`vacant`] | what waits in a parked sandbox where no program can |
 //! | `template`, `verify` | a process that is forked into sandboxes, and the look at what comes of it |
 //! | `supervisor` | the first process where there are no walls |
 //! | `network` | what of the network programs reach, and the host's side of it |
@@ -40,6 +41,7 @@ mod step;
 mod supervisor;
 mod sys;
 mod template;
+pub mod vacant;
 mod verify;
 
 pub use network::{Egress, Network, Pool, PoolError};

@@ -162,6 +162,7 @@ impl Request {
                     Start::Snapshot => out.u8(3),
                     Start::Restored { snapshot } => out.tagged(4, snapshot),
                     Start::After { ended } => out.tagged(5, ended),
+                    Start::Vacant => out.u8(6),
                 }
                 write_spec(&mut out, spec);
             }
@@ -206,6 +207,7 @@ impl Request {
                     3 => Start::Snapshot,
                     4 => Start::Restored { snapshot: input.u64()? },
                     5 => Start::After { ended: input.u64()? },
+                    6 => Start::Vacant,
                     _ => return Err(Malformed),
                 },
                 spec: Box::new(read_spec(&mut input)?),

@@ -394,7 +394,9 @@ impl Sandboxd {
         let possible = match start {
             Start::AtOnce | Start::After { .. } => true,
             _ if spec.companions.is_some() => false,
-            Start::Parked => self.isolation == Isolation::Sandbox && self.launcher.is_root,
+            Start::Parked | Start::Vacant => {
+                self.isolation == Isolation::Sandbox && self.launcher.is_root
+            }
             Start::Forked { .. } | Start::Snapshot | Start::Restored { .. } => self.can_fork(),
         };
         if !possible {

@@ -96,6 +96,9 @@ pub enum Start {
     },
     /// The program is executed in a sandbox without a function, which waits for its [`Assignment`].
     Parked,
+    /// As [`Start::Parked`], but nothing is executed before a [`vacant::order`](crate::vacant::order) comes over the channel, after
+    /// the assignment. The spec's program is not heeded.
+    Vacant,
     /// As [`Start::Parked`], but the program is a fork of a template.
     Forked {
         /// The template's ticket.

@@ -102,6 +102,7 @@ impl Left {
             sandbox: sandbox.ok()?,
             owner: Owner::Uid(self.uid),
             greeting: Outgoing::default(),
+            is_vacant: false,
         })
     }
 }

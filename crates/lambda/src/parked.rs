@@ -3,7 +3,8 @@
 //! A parked environment has everything but a function: its sandbox, its uid, its booted runtime. A start then takes one,
 //! has it assigned, and pays for nothing but the function's own initialisation. Parked are runtimes that functions use,
 //! from the first use of each on; what nobody used for a while is given up. Where programs can be forked, one booted
-//! process without a function (a template) makes all the environments of a runtime.
+//! process without a function (a template) makes all the environments of a runtime. Programs that bring everything
+//! themselves find a sandbox that waits without a program, a vacant one.
 //!
 //! One function's burst may empty a lot only down to a reserve, which the first starts of others find. Refilling waits a
 //! moment after a start, so that it does not compete with what it was for, and is limited in rate.
@@ -21,6 +22,7 @@ use bytes::{BufMut, BytesMut};
 use gatemill_sandbox::{
     Assignment, Bind, Sandbox, Spec, Template,
     runtime::{Pack, Parkable},
+    vacant,
 };
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -55,7 +57,7 @@ const FILLED_AT_ONCE: usize = 2;
 /// Numbers that operators choose.
 #[derive(Debug, Clone)]
 pub struct ParkingSettings {
-    /// Environments that wait per runtime that can be forked; 0 parks none.
+    /// Environments that wait per runtime that can be forked or has nothing to boot; 0 parks none.
     pub forked: usize,
     /// Environments that wait per runtime (and memory size) that has to be booted; 0 parks none.
     pub booted: usize,
@@ -126,6 +128,7 @@ struct Forkable {
 pub(crate) struct Parked {
     sandbox: Sandbox,
     uid: UidSlot,
+    is_vacant: bool,
 }
 
 /// A sandbox for a function, and what has to be said to its runtime first.
@@ -133,6 +136,8 @@ pub(crate) struct Made {
     pub(crate) sandbox: Sandbox,
     pub(crate) owner: Owner,
     pub(crate) greeting: Outgoing,
+    /// Its program is what the greeting says, and may turn out not to start.
+    pub(crate) is_vacant: bool,
 }
 
 enum Found {
@@ -159,7 +164,7 @@ impl Parking {
 
     fn wanted(&self, parkable: &Parkable, can_fork: bool) -> usize {
         let forked = can_fork && self.settings.templates && parkable.template_args.is_some();
-        if forked { self.settings.forked } else { self.settings.booted }
+        if forked || parkable.is_vacant { self.settings.forked } else { self.settings.booted }
     }
 
     /// Takes what is there for this function, and has more made.
@@ -262,21 +267,20 @@ pub(crate) async fn make(
     let working_directory = spec.cwd.clone();
     let sandbox = lambda.sandboxes.start(spec).await;
     let sandbox = sandbox.map_err(|error| entrypoint::explain(error, pack, &working_directory))?;
-    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting: Outgoing::default() })
+    let greeting = Outgoing::default();
+    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting, is_vacant: false })
 }
 
 /// How the function's runtime can wait for it, if it can.
 fn parkable(lambda: &Lambda, version: &Version, pack: &Pack, spec: &Spec) -> Option<Parkable> {
     let configuration = &version.configuration;
-    let mut own = configuration.variables();
-    if !lambda.sandboxes.can_park()
-        || spec.root.is_some()
-        || spec.companions.is_some()
-        || own.any(|(name, _)| is_read_at_start(name))
-    {
+    if !lambda.sandboxes.can_park() || spec.root.is_some() || spec.companions.is_some() {
         return None;
     }
-    pack.parkable(configuration.memory_mb)
+    let parkable = pack.parkable(configuration.memory_mb)?;
+    // What has not started will read them.
+    let mut own = configuration.variables();
+    (parkable.is_vacant || !own.any(|(name, _)| is_read_at_start(name))).then_some(parkable)
 }
 
 /// Whether a variable is read by the loader, the C library or the interpreter when the process starts, so that it has to
@@ -313,7 +317,7 @@ fn is_read_at_start(name: &str) -> bool {
 
 /// Has a parked sandbox become the function's.
 async fn assign(parked: Parked, pack: &Pack, spec: &Spec) -> Result<Made, Error> {
-    let Parked { mut sandbox, uid } = parked;
+    let Parked { mut sandbox, uid, is_vacant } = parked;
     let furniture = Assignment {
         // The pack's are there.
         binds: spec.binds.get(pack.binds.len()..).unwrap_or_default().to_vec(),
@@ -323,8 +327,14 @@ async fn assign(parked: Parked, pack: &Pack, spec: &Spec) -> Result<Made, Error>
         tmp_bytes: spec.tmp_bytes,
     };
     sandbox.assign(furniture).await.map_err(Error::Sandbox)?;
+    if is_vacant {
+        let order = vacant::order(spec).map_err(|invalid| Error::Sandbox(invalid.into()))?;
+        let greeting = Outgoing::new(BytesMut::from(&order[..]), bytes::Bytes::new());
+        return Ok(Made { sandbox, owner: Owner::Uid(uid), greeting, is_vacant });
+    }
     let environment = spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting: assignment(environment) })
+    let greeting = assignment(environment);
+    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting, is_vacant: false })
 }
 
 /// The ASSIGN frame.
@@ -348,6 +358,10 @@ async fn park(
 ) -> Result<Parked, Error> {
     let uid = lambda.uids.take().ok_or(Error::Throttled(Throttle::Account))?;
     let spec = waiting_spec(lambda, pack, &parkable.args, parkable.memory_mb, uid.slot());
+    if parkable.is_vacant {
+        let sandbox = lambda.sandboxes.park_vacant(spec).await.map_err(Error::Sandbox)?;
+        return Ok(Parked { sandbox, uid, is_vacant: true });
+    }
     if let Some(template) = template {
         template.forks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -357,7 +371,7 @@ async fn park(
     waits
         .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
         .map_err(Error::io("park a runtime"))?;
-    Ok(Parked { sandbox, uid })
+    Ok(Parked { sandbox, uid, is_vacant: false })
 }
 
 /// A sandbox for no function in particular.

@@ -337,6 +337,7 @@ pub(crate) async fn restored(
         sandbox,
         owner: Owner::Snapshot(Arc::clone(snapshot)),
         greeting: parked::assignment(std::iter::empty()),
+        is_vacant: false,
     })
 }
 

@@ -29,6 +29,7 @@ pub use gatemill_jailer::Companions;
 pub use gatemill_jailer::limits::API_PORT;
 pub use gatemill_jailer::limits::MAX_RESOLVERS;
 pub use gatemill_jailer::protocol::ExitStatus;
+pub use gatemill_jailer::vacant;
 pub use gatemill_jailer::{
     Assignment, Bind, Egress, Enforced, Invalid, Isolation, Network, Pool, PoolError, Spec,
     take_short_turns,

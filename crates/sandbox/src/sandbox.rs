@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::io::PipeReader;
+use std::io::{PipeReader, Read as _};
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -98,6 +98,14 @@ impl Sandbox {
                 left_tmp: false,
             }),
         }
+    }
+
+    /// Why what was waiting in a vacant sandbox did not become the program, if it said so: the system's reason. For one that
+    /// has ended; a program that became one may have said anything.
+    pub fn said_of_start(&self) -> Option<i32> {
+        let mut errno = [0; 4];
+        (&self.channel).read_exact(&mut errno).ok()?;
+        Some(i32::from_le_bytes(errno))
     }
 
     /// Whether it is known to have ended.

@@ -122,6 +122,15 @@ impl Sandboxes {
         self.begin_with(Arc::clone(&template.link), spec, start).await
     }
 
+    /// As [`Sandboxes::park`], without a program: what it becomes is sent over the channel after [`Sandbox::assign`], as
+    /// [`gatemill_jailer::vacant::order`] has it. Of `spec`, what the program is is not heeded.
+    ///
+    /// # Errors
+    /// As [`Sandboxes::start`].
+    pub async fn park_vacant(&self, spec: Spec) -> Result<Sandbox, Error> {
+        self.begin(spec, Start::Vacant).await
+    }
+
     /// As [`Sandboxes::start`], with the `/tmp` that `ended` left ([`crate::Exit::left_tmp`]) and what is counted for it. `spec`
     /// has to have the uid, the memory and the size of `/tmp` of that one's.
     ///

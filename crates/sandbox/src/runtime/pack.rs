@@ -60,6 +60,8 @@ pub struct Parkable {
     pub template_args: Option<Vec<String>>,
     /// What the arguments are good for: the memory of the functions, or of all where it is the least.
     pub memory_mb: u32,
+    /// Nothing is booted: only the sandbox waits, and becomes the function's own program.
+    pub is_vacant: bool,
 }
 
 impl Pack {
@@ -208,22 +210,31 @@ impl Pack {
                 args: with(LEAST_MEMORY_MB, "--parked"),
                 template_args: Some(with(LEAST_MEMORY_MB, "--zygote")),
                 memory_mb: LEAST_MEMORY_MB,
+                is_vacant: false,
             }),
             Family::Dotnet => Some(Parkable {
                 args: with(LEAST_MEMORY_MB, "--parked"),
                 template_args: None,
                 memory_mb: LEAST_MEMORY_MB,
+                is_vacant: false,
             }),
             Family::Java => {
                 // It resolves paths by this, and reads it once.
                 let mut args = vec!["-Duser.dir=/var/task".to_owned()];
                 args.extend(with(memory_mb, "--parked"));
-                Some(Parkable { args, template_args: None, memory_mb })
+                Some(Parkable { args, template_args: None, memory_mb, is_vacant: false })
             }
             Family::Nodejs => {
-                Some(Parkable { args: with(memory_mb, "--parked"), template_args: None, memory_mb })
+                let args = with(memory_mb, "--parked");
+                Some(Parkable { args, template_args: None, memory_mb, is_vacant: false })
             }
-            Family::Provided | Family::Ruby => None,
+            Family::Provided => Some(Parkable {
+                args: Vec::new(),
+                template_args: None,
+                memory_mb: LEAST_MEMORY_MB,
+                is_vacant: true,
+            }),
+            Family::Ruby => None,
         }
     }
 

@@ -76,7 +76,7 @@ fn main() -> ExitCode {
         failed += u32::from(!run(case, &world));
     }
     if is_root {
-        for class in [Class::Parked, Class::Forked] {
+        for class in [Class::Parked, Class::Forked, Class::Vacant] {
             world.use_class(class);
             println!("{class:?}:");
             let again =

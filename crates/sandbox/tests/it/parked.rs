@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::Write;
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use gatemill_sandbox::{Assignment, Bind, Error, ExitStatus, Sandbox, Spec, Template};
+use gatemill_sandbox::{Assignment, Bind, Error, ExitStatus, Sandbox, Spec, Template, vacant};
 
 use crate::figures::spread;
 use crate::world::{World, eventually, read_some};
@@ -18,6 +20,9 @@ pub(crate) const CASES: &[Case] = &[
     root_case("limits_hold_after_the_assignment", limits_hold_after_the_assignment),
     root_case("forks_outlive_their_template", forks_outlive_their_template),
     root_case("nothing_is_assigned_twice", nothing_is_assigned_twice),
+    root_case("a_vacant_sandbox_becomes_what_it_is_told", a_vacant_sandbox_becomes_what_it_is_told),
+    root_case("what_does_not_start_is_said", what_does_not_start_is_said),
+    root_case("orders_that_are_none_end_it", orders_that_are_none_end_it),
 ];
 
 /// The client, where every user may read it.
@@ -216,6 +221,99 @@ fn forks_outlive_their_template(world: &World) {
     )
     .unwrap();
     assert_eq!(world.wait(&sandbox).status, ExitStatus::Signal(15));
+}
+
+/// A sandbox that waits without a program, for any function of this id and uid.
+fn park_vacant(world: &World, spec: &Spec) -> Result<Sandbox, Error> {
+    let everywhere = world.program("/nothing", &[]).binds;
+    let waiting = Spec {
+        program: "/nothing".into(),
+        args: Vec::new(),
+        env: Vec::new(),
+        cwd: "/".into(),
+        binds: everywhere,
+        memory_bytes: 64 << 20,
+        tmp_bytes: 1 << 20,
+        cpu_millis: 1000,
+        ..spec.clone()
+    };
+    world.runtime.block_on(world.sandboxes.park_vacant(waiting))
+}
+
+/// Starts a program in a sandbox that waited without one.
+pub(crate) fn start_vacant(world: &World, spec: &Spec) -> Result<Sandbox, Error> {
+    let mut sandbox = park_vacant(world, spec)?;
+    let everywhere = world.program("/nothing", &[]).binds.len();
+    let binds = spec.binds.get(everywhere..).unwrap_or_default().to_vec();
+    world.runtime.block_on(sandbox.assign(assignment(spec, binds)))?;
+    (&sandbox.channel).write_all(&vacant::order(spec)?).unwrap();
+    Ok(sandbox)
+}
+
+fn a_vacant_sandbox_becomes_what_it_is_told(world: &World) {
+    let code = world.folder("task");
+    fs::write(code.join("said"), "by its own code").unwrap();
+    let mut spec = world.program(
+        "/bin/sh",
+        &["-c", "pwd; echo $0 $1 $NAME; cat said; read word <&3; echo; echo $word", "a b", "c"],
+    );
+    spec.binds.push(Bind { host: code, inside: "/var/task".into() });
+    spec.env.push(("NAME".into(), "x=y z".into()));
+    spec.cwd = "/var/task".into();
+    let sandbox = start_vacant(world, &spec).unwrap();
+    (&sandbox.channel).write_all(b"word\n").unwrap();
+    let outcome = world.finish(&sandbox);
+    assert_eq!(outcome.output, "/var/task\na b c x=y z\nby its own code\nword\n");
+    assert_eq!(outcome.exit.status, ExitStatus::Code(0));
+    assert_eq!(sandbox.said_of_start(), None);
+}
+
+fn what_does_not_start_is_said(world: &World) {
+    let code = world.folder("broken");
+    fs::write(code.join("text"), "no program").unwrap();
+    fs::write(code.join("other"), "#!/no/interpreter\n").unwrap();
+    fs::set_permissions(code.join("other"), fs::Permissions::from_mode(0o755)).unwrap();
+    for (program, cwd, errno) in [
+        ("/var/task/none", "/", libc::ENOENT),
+        ("/var/task/text", "/", libc::EACCES),
+        ("/var/task/other", "/", libc::ENOENT),
+        ("/bin/sh", "/none", libc::ENOENT),
+    ] {
+        let mut spec = world.program(program, &[]);
+        spec.cwd = cwd.into();
+        spec.binds.push(Bind { host: code.clone(), inside: "/var/task".into() });
+        let sandbox = start_vacant(world, &spec).unwrap();
+        assert_eq!(world.wait(&sandbox).status, ExitStatus::Code(127), "{program}");
+        assert_eq!(sandbox.said_of_start(), Some(errno), "{program}");
+    }
+    let mut spec = world.program("/bin/sh", &[]);
+    spec.env.push(("A".into(), "zero\0".into()));
+    assert!(vacant::order(&spec).is_err());
+}
+
+/// Too long, cut off, without an end, with fewer arguments than it says, without anything.
+fn orders_that_are_none_end_it(world: &World) {
+    let whole = |body: &[u8]| {
+        let length = u32::try_from(body.len()).unwrap();
+        [&length.to_le_bytes(), body].concat()
+    };
+    let orders = [
+        u32::MAX.to_le_bytes().to_vec(),
+        vec![9, 0, 0, 0, 1],
+        whole(b"\0\0\0\0/bin/sh\0/"),
+        whole(b"\x09\0\0\0/bin/sh\0/\0one\0"),
+        whole(b"\0"),
+        whole(b""),
+    ];
+    for order in orders {
+        let spec = world.program("/bin/sh", &[]);
+        let mut sandbox = park_vacant(world, &spec).unwrap();
+        let assignment = assignment(&spec, Vec::new());
+        world.runtime.block_on(sandbox.assign(assignment)).unwrap();
+        (&sandbox.channel).write_all(&order).unwrap();
+        sandbox.channel.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(world.wait(&sandbox).status, ExitStatus::Code(127), "{order:?}");
+    }
 }
 
 /// An environment is assigned once, and only if it was parked.

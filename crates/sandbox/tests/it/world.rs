@@ -25,6 +25,8 @@ pub(crate) enum Class {
     Parked,
     /// Forked from a template, parked, and assigned.
     Forked,
+    /// Executed in a sandbox that waited without a program.
+    Vacant,
 }
 
 pub(crate) struct World {
@@ -109,6 +111,7 @@ impl World {
             (Class::Executed, None) => "",
             (Class::Parked, None) => "parked-",
             (Class::Forked, None) => "forked-",
+            (Class::Vacant, None) => "vacant-",
         };
         let path = self.dir.path().join(format!("{round}{name}"));
         std::fs::create_dir_all(&path).unwrap();
@@ -125,6 +128,9 @@ impl World {
 
     pub(crate) fn start(&self, spec: Spec) -> Result<Sandbox, Error> {
         let (class, template) = &*self.class.borrow();
+        if *class == Class::Vacant {
+            return crate::parked::start_vacant(self, &spec);
+        }
         if *class != Class::Executed && spec.program.ends_with("python3") {
             return crate::parked::start(self, spec, template.as_ref());
         }
