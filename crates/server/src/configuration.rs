@@ -194,7 +194,7 @@ pub(crate) struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) idle_memory_mb: Option<u64>,
 
-    /// Environments per runtime in use that wait, booted, for a function; of runtimes that have to be started one by one, 2 at most. 0 for none [default: 4 per core]
+    /// Environments per runtime in use that wait for a function, booted where there is something to boot; of runtimes that have to be started one by one, 2 at most. 0 for none [default: 4 per core]
     #[arg(long, value_name = "COUNT", env = "GATEMILL_PARKED", hide_env = true)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<usize>,
