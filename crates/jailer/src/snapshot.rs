@@ -323,7 +323,8 @@ mod tests {
 
     use super::*;
 
-    /// Waits until the program has ended, or left its first thread; it is not collected.
+    /// Waits until the program has ended, or left its first thread; it is not collected. The kernel has no event for a first
+    /// thread that leaves others behind, so it is asked again and again.
     fn seen_ending(child: &Child) {
         let is_dead = || {
             let stat = fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap();

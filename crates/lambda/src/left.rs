@@ -102,7 +102,6 @@ impl Left {
             sandbox: sandbox.ok()?,
             owner: Owner::Uid(self.uid),
             greeting: Outgoing::default(),
-            is_vacant: false,
         })
     }
 }

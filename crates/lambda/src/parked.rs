@@ -128,7 +128,6 @@ struct Forkable {
 pub(crate) struct Parked {
     sandbox: Sandbox,
     uid: UidSlot,
-    is_vacant: bool,
 }
 
 /// A sandbox for a function, and what has to be said to its runtime first.
@@ -136,8 +135,6 @@ pub(crate) struct Made {
     pub(crate) sandbox: Sandbox,
     pub(crate) owner: Owner,
     pub(crate) greeting: Outgoing,
-    /// Its program is what the greeting says, and may turn out not to start.
-    pub(crate) is_vacant: bool,
 }
 
 enum Found {
@@ -268,7 +265,7 @@ pub(crate) async fn make(
     let sandbox = lambda.sandboxes.start(spec).await;
     let sandbox = sandbox.map_err(|error| entrypoint::explain(error, pack, &working_directory))?;
     let greeting = Outgoing::default();
-    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting, is_vacant: false })
+    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting })
 }
 
 /// How the function's runtime can wait for it, if it can.
@@ -317,7 +314,7 @@ fn is_read_at_start(name: &str) -> bool {
 
 /// Has a parked sandbox become the function's.
 async fn assign(parked: Parked, pack: &Pack, spec: &Spec) -> Result<Made, Error> {
-    let Parked { mut sandbox, uid, is_vacant } = parked;
+    let Parked { mut sandbox, uid } = parked;
     let furniture = Assignment {
         // The pack's are there.
         binds: spec.binds.get(pack.binds.len()..).unwrap_or_default().to_vec(),
@@ -327,14 +324,14 @@ async fn assign(parked: Parked, pack: &Pack, spec: &Spec) -> Result<Made, Error>
         tmp_bytes: spec.tmp_bytes,
     };
     sandbox.assign(furniture).await.map_err(Error::Sandbox)?;
-    if is_vacant {
+    if sandbox.is_vacant {
         let order = vacant::order(spec).map_err(|invalid| Error::Sandbox(invalid.into()))?;
         let greeting = Outgoing::new(BytesMut::from(&order[..]), bytes::Bytes::new());
-        return Ok(Made { sandbox, owner: Owner::Uid(uid), greeting, is_vacant });
+        return Ok(Made { sandbox, owner: Owner::Uid(uid), greeting });
     }
     let environment = spec.env.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     let greeting = assignment(environment);
-    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting, is_vacant: false })
+    Ok(Made { sandbox, owner: Owner::Uid(uid), greeting })
 }
 
 /// The ASSIGN frame.
@@ -360,7 +357,7 @@ async fn park(
     let spec = waiting_spec(lambda, pack, &parkable.args, parkable.memory_mb, uid.slot());
     if parkable.is_vacant {
         let sandbox = lambda.sandboxes.park_vacant(spec).await.map_err(Error::Sandbox)?;
-        return Ok(Parked { sandbox, uid, is_vacant: true });
+        return Ok(Parked { sandbox, uid });
     }
     if let Some(template) = template {
         template.forks.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -371,7 +368,7 @@ async fn park(
     waits
         .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
         .map_err(Error::io("park a runtime"))?;
-    Ok(Parked { sandbox, uid, is_vacant: false })
+    Ok(Parked { sandbox, uid })
 }
 
 /// A sandbox for no function in particular.

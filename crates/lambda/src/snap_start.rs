@@ -337,7 +337,6 @@ pub(crate) async fn restored(
         sandbox,
         owner: Owner::Snapshot(Arc::clone(snapshot)),
         greeting: parked::assignment(std::iter::empty()),
-        is_vacant: false,
     })
 }
 

@@ -104,8 +104,7 @@ pub(crate) async fn start(
     let tenant = version.tenant.as_ref().map(|_| version.load.tenant_environment()).transpose();
     let tenant = tenant.map_err(Error::Throttled)?;
     let grounds = grounds(lambda, version, stream, &process, &code, opening).await?;
-    let Grounds { made, token, begun, began_at } = grounds;
-    let Made { sandbox, owner, greeting, is_vacant } = made;
+    let Grounds { made: Made { sandbox, owner, greeting }, token, begun, began_at } = grounds;
     let is_restored = matches!(owner, Owner::Snapshot(_));
     let log = opened(stream, began_at, version, pack, opening, is_restored);
     let limit = if is_restored { limit.min(RESTORE) } else { limit };
@@ -140,7 +139,7 @@ pub(crate) async fn start(
         owner,
     });
     let end = initialise(lambda, &mut instance, greeting, begun + limit).await;
-    if let Some(errno) = not_started(&instance, &end, is_vacant) {
+    if let Some(errno) = not_started(&instance, &end) {
         let error = gatemill_sandbox::Error::of_program(errno);
         return Err(entrypoint::explain(error, pack, &process.working_directory));
     }
@@ -160,10 +159,10 @@ pub(crate) async fn start(
 }
 
 /// Why the runtime's program did not start, where that was not known before its sandbox was there.
-fn not_started(instance: &Instance, end: &InitEnd, is_vacant: bool) -> Option<i32> {
+fn not_started(instance: &Instance, end: &InitEnd) -> Option<i32> {
     match (instance.wires.runtime_fate(), end) {
         (Some(Fate::NotStarted(errno)), _) => Some(errno),
-        (_, InitEnd::Exited(_)) if is_vacant => instance.sandbox.said_of_start(),
+        (_, InitEnd::Exited(_)) => instance.sandbox.said_of_start(),
         (_, _) => None,
     }
 }

@@ -68,6 +68,8 @@ pub struct Sandbox {
     pub program: Option<u32>,
     /// The process that holds the program, where it has companions: it starts when it is told to.
     pub holder: Option<Holder>,
+    /// Its program is what it is told over the channel, and may turn out not to start.
+    pub is_vacant: bool,
     pub(crate) ticket: u64,
     /// Whether it has a network of its own.
     pub(crate) inside: bool,
@@ -101,8 +103,11 @@ impl Sandbox {
     }
 
     /// Why what was waiting in a vacant sandbox did not become the program, if it said so: the system's reason. For one that
-    /// has ended; a program that became one may have said anything.
+    /// has ended; a program that became one may have said anything. `None` of any other sandbox.
     pub fn said_of_start(&self) -> Option<i32> {
+        if !self.is_vacant {
+            return None;
+        }
         let mut errno = [0; 4];
         (&self.channel).read_exact(&mut errno).ok()?;
         Some(i32::from_le_bytes(errno))

@@ -265,6 +265,7 @@ impl Sandboxes {
             memory_bytes,
             peak_file,
             peak_seen: AtomicU64::new(0),
+            is_vacant: start == Start::Vacant,
             inherited: AtomicBool::new(false),
             started: AtomicU32::new(0),
         })

@@ -160,6 +160,7 @@ async fn connections_that_wait_too_long_are_closed() {
     });
     let upstream = upstream();
     upstream.send(to(&address, "/"), None).await.unwrap();
+    // No wait: this clock jumps to the next timer when nothing else is to be done.
     tokio::time::pause();
     tokio::time::sleep(UPSTREAM_IDLE + Duration::from_secs(1)).await;
     tokio::time::resume();
